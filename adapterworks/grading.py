@@ -10,7 +10,7 @@ from adapterworks.manifests.graders import Graded, Grader, PythonGrader, ScoreMo
 from adapterworks.manifests.grading import Question, Ran
 
 # Somebody waits for the answer, and the machine is a gateway's.
-_SECONDS, _MEMORY, _WAITS_S = 5, 256 << 20, 30.0
+_SECONDS, _MEMORY = 5, 256 << 20
 
 
 class BuildersGrading:
@@ -37,11 +37,11 @@ class BuildersGrading:
 
         return refusal()
 
-    def run(self, grader: PythonGrader, answer: str, item: Mapping[str, Any]) -> Ran:
+    def run(self, grader: PythonGrader, answer: str, item: Mapping[str, Any], waits: float) -> Ran:
         """As `Grading.run`."""
         from adapterworks.builders.rewards.sandbox import Limits, sample_of, value_of
 
-        bounds = Limits(_SECONDS, _MEMORY, _WAITS_S)
+        bounds = Limits(_SECONDS, _MEMORY, waits)
         return value_of(grader.source, sample_of(answer), item, bounds)
 
     def question(

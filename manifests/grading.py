@@ -63,8 +63,12 @@ class Grading(Protocol):
     def refusal(self) -> str | None:
         """Why code is not run here; None if it is."""
 
-    def run(self, grader: PythonGrader, answer: str, item: Item) -> Ran:
-        """What a function gives, run in a sandbox."""
+    def run(self, grader: PythonGrader, answer: str, item: Item, waits: float) -> Ran:
+        """What a function gives, run in a sandbox.
+
+        Args:
+            waits: seconds of the wall's clock that it may take.
+        """
 
     def question(
         self, grader: ScoreModel, answer: str, item: Item, labels: Sequence[str] = ()

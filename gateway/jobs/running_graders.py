@@ -4,7 +4,10 @@ Invariants:
 - a model is asked as by its tenant itself: it must be one that the tenant may use, within its
   limits, and the tokens are its own, metered under the run's request id with a number behind it;
 - code is run in the sandbox that rewards are computed in, or not at all;
-- what computes runs in a thread, a few at a time: nobody's stream waits for somebody's grader.
+- nobody is paid for a run that is refused: code is run, and all is computed once, before a model
+  is asked;
+- what computes runs in a thread, a few at a time, code in a line of its own: nobody's stream waits
+  for somebody's grader, and no tenant's for all of another's.
 """
 
 from __future__ import annotations
@@ -13,7 +16,9 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
@@ -22,6 +27,7 @@ from starlette.types import Message
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.graders import AskedRun, Labels, Read, Run, read_grader, run_object
+from adapterworks.gateway.jobs.grading_line import GradingLine
 from adapterworks.gateway.request.body import parse_body
 from adapterworks.gateway.request.collected import collected
 from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
@@ -30,13 +36,12 @@ from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
-from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.graders import Graded, ScoreModel, columns_of
-from adapterworks.manifests.grading import Grading, Item, Question
+from adapterworks.manifests.grading import Grading, Item, Question, Ran
 
-_AT_ONCE = 2
-_MOST_WAITING = 16
-_AGAIN_S = 1.0
+# Of the wall's clock, for all code of a run together.
+_CODE_S = 10.0
 _CHAT = next(one for one in ENDPOINTS if one.path == "/v1/chat/completions")
 _LABEL = re.compile(r"^\W*label\W*?[:=]\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
 
@@ -69,8 +74,7 @@ class Graders:
 
     def __init__(self, grading: Grading, *, python: bool = True) -> None:
         self._grading, self._python = grading, python
-        self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._waiting = 0
+        self._codes, self._lines = GradingLine(), GradingLine()
 
     async def read(self, gateway: Gateway, tenant: Tenant, given: dict[str, Any]) -> Read:
         """A grader that can be run for this tenant.
@@ -100,7 +104,7 @@ class Graders:
 
         Raises:
             InvalidField: as `read`; or the texts are too long for the grader.
-            RateLimited: the tenant's limits, where a model is asked.
+            RateLimited: the tenant's limits, where a model is asked or code is run.
             Unavailable: too many wait already, or a model's engine is away.
         """
         began = time.monotonic()
@@ -108,8 +112,14 @@ class Graders:
         ran, found = Run(), _lacking(read, asked.item)
         if found is None:
             try:
-                await self._ask_models(gateway, tenant, receipt, read, asked, ran)
-                found = await self._computed(read, asked, ran)
+                questions = self._questions(read, asked)
+                await self._run_codes(gateway, tenant, read, asked, ran)
+                self._lines.require_room(tenant.id)
+                if questions:  # what cannot be computed costs nothing
+                    nothing = dict.fromkeys(questions, 0.0)
+                    await self._computed(tenant, read, asked, {**ran.values, **nothing})
+                await self._ask_models(gateway, tenant, receipt, read, questions, ran)
+                found = await self._computed(tenant, read, asked, ran.values)
             except InvalidInput as error:
                 raise InvalidField(error.message, param="grader", hint=error.hint) from error
         return run_object(asked.grader, found, ran, time.monotonic() - began)
@@ -129,19 +139,26 @@ class Graders:
             "another kind of grader",
         )
 
+    def _questions(self, read: Read, asked: AskedRun) -> dict[str, Question]:
+        """What each model is asked, by its grader's name."""
+        found = {}
+        for name, leaf in read.models.items():
+            labels = read.labels.get(name)
+            words = labels.labels if labels is not None else ()
+            found[name] = self._grading.question(leaf, asked.model_sample, asked.item, words)
+        return found
+
     async def _ask_models(
         self,
         gateway: Gateway,
         tenant: Tenant,
         receipt: Receipt,
         read: Read,
-        asked: AskedRun,
+        questions: Mapping[str, Question],
         ran: Run,
     ) -> None:
-        for number, (name, leaf) in enumerate(read.models.items(), 1):
-            labels = read.labels.get(name)
-            words = labels.labels if labels is not None else ()
-            question = self._grading.question(leaf, asked.model_sample, asked.item, words)
+        for number, (name, question) in enumerate(questions.items(), 1):
+            leaf, labels = read.models[name], read.labels.get(name)
             own = Receipt(request_id=f"{receipt.request_id}-{number}", key_id=receipt.key_id)
             reply = await _reply(gateway, tenant, own, leaf.model, question)
             value = self._read_reply(leaf, labels, reply)
@@ -163,24 +180,39 @@ class Graders:
         label = read_label(reply.text, labels)
         return None if label is None else float(label in labels.passing_labels)
 
-    async def _computed(self, read: Read, asked: AskedRun, ran: Run) -> Graded:
-        """Run the code and compute the rest, when it is its turn."""
-        if self._waiting >= _MOST_WAITING:
-            raise Unavailable("too many graders wait to be run", retry_after=_AGAIN_S)
-        self._waiting += 1
+    async def _run_codes(
+        self, gateway: Gateway, tenant: Tenant, read: Read, asked: AskedRun, ran: Run
+    ) -> None:
+        """Run the code, as one request of the tenant's, when it is its turn."""
+        if not read.code:
+            return
+        self._codes.require_room(tenant.id)
+        permit = await gateway.limiter.admit(tenant, model="python grader", estimated_tokens=0)
         try:
-            async with self._turns:
-                return await asyncio.to_thread(self._compute, read, asked, ran)
+            await self._codes.run(tenant.id, partial(self._run_code, read, asked, ran))
         finally:
-            self._waiting -= 1
+            permit.settle(0, 0)
+            permit.release()
 
-    def _compute(self, read: Read, asked: AskedRun, ran: Run) -> Graded:
+    def _run_code(self, read: Read, asked: AskedRun, ran: Run) -> None:
+        until = time.monotonic() + _CODE_S
         for name, leaf in read.code.items():
-            gave = self._grading.run(leaf, asked.model_sample, asked.item)
+            gave, left = Ran(None), until - time.monotonic()
+            if left > 0:
+                gave = self._grading.run(leaf, asked.model_sample, asked.item, left)
+            why = gave.why
+            if gave.value is None and time.monotonic() >= until:
+                why = f"all code of a grader together may take {_CODE_S:.0f} s, and it took longer"
             ran.values[name] = 0.0 if gave.value is None else gave.value
             if gave.value is None:
-                ran.raised = ran.raised or gave.why
-        return self._grading.grade(read.grader, asked.model_sample, asked.item, ran.values)
+                ran.raised = ran.raised or why
+
+    async def _computed(
+        self, tenant: Tenant, read: Read, asked: AskedRun, values: Mapping[str, float]
+    ) -> Graded:
+        """Compute what neither models nor code give, and the formula, when it is its turn."""
+        grade = partial(self._grading.grade, read.grader, asked.model_sample, asked.item, values)
+        return await self._lines.run(tenant.id, grade)
 
 
 def read_label(text: str, labels: Labels) -> str | None:

@@ -13,8 +13,10 @@ from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt
 from adapterworks.gateway.jobs.graders import AskedRun, AskedValidation
 from adapterworks.gateway.jobs.running_graders import Graders
 from adapterworks.gateway.request.checked import checked
+from adapterworks.gateway.request.leaving import unless_left
 
 _GRADERS = "/v1/fine_tuning/alpha/graders"
+_LEFT = 499
 T = TypeVar("T", bound=Table)
 
 
@@ -27,14 +29,17 @@ def routes() -> list[Route]:
 
 
 async def run(request: Request) -> Response:
-    """`POST …/run`: what an answer is worth.
+    """`POST …/run`: what an answer is worth; whoever leaves is not worked for any more.
 
     Raises:
         InvalidField, RateLimited, Unavailable: as `Graders.run` says.
     """
     tenant = tenant_of(request)
     asked, receipt = await _asked(request, AskedRun), receipt_of(request)
-    found = await _graders(request).run(gateway_of(request), tenant, receipt, asked)
+    run = _graders(request).run(gateway_of(request), tenant, receipt, asked)
+    found = await unless_left(request.receive, run)
+    if found is None:
+        return Response(status_code=_LEFT)  # nobody reads it
     return JSONResponse(found, headers=receipt.headers())
 
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import httpx
 import openai
 import pytest
 from openai.types.fine_tuning.alpha import GraderRunResponse
 
 from adapterworks.builders.rewards.sandbox import refusal
+from adapterworks.gateway.jobs import running_graders
 from adapterworks.gateway.jobs.graders import Labels
+from adapterworks.gateway.jobs.grading_line import GradingLine
 from adapterworks.gateway.jobs.running_graders import read_label
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.grading import BuildersGrading
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.grading import Ran
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import put
-from tests.gateway.jobs.test_graders import CHECK, ITEM, run_strictly
+from tests.gateway.jobs.test_graders import ALIKE, CHECK, ITEM, run_strictly
 from tests.gateway.jobs.test_reinforcement import manifest_of, method, rows
 from tests.gateway.jobs_support import House, house, move_in
 from tests.gateway.running import Launcher
@@ -341,3 +346,87 @@ def test_the_answer_is_the_clients_type(house: House) -> None:
     run = graders.run(grader=score(house), model_sample="x", item=ITEM)  # type: ignore[arg-type]
     assert isinstance(run, GraderRunResponse)
     assert run.reward == 2.0
+
+
+def test_no_model_is_asked_for_a_run_that_is_refused(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graders = house.client().with_options(max_retries=0).fine_tuning.alpha.graders
+    asked = len(house.standin.bodies)
+    long = {**ALIKE, "input": "{{sample.output_text}}" * 10}
+    both: Any = {
+        "type": "multi",
+        "name": "m",
+        "graders": {"good": score(house), "alike": long},
+        "calculate_output": "good + alike",
+    }
+    with pytest.raises(openai.BadRequestError, match="characters"):
+        graders.run(grader=both, model_sample="a b " * 20_000, item=ITEM)
+    later = [{"role": "user", "content": "{{sample.output_text}}" * 10}]
+    both["graders"] = {"good": score(house), "kind": label(house, input=later)}
+    both["calculate_output"] = "good + kind"
+    with pytest.raises(openai.BadRequestError, match="characters"):
+        graders.run(grader=both, model_sample="a b " * 20_000, item=ITEM)
+
+    def full(self: GradingLine, tenant: str) -> None:
+        raise Unavailable("too many graders wait to be run", retry_after=1.0)
+
+    monkeypatch.setattr(GradingLine, "require_room", full)
+    with pytest.raises(openai.InternalServerError, match="too many"):
+        graders.run(grader=cast(Any, score(house)), model_sample="", item=ITEM)
+    assert len(house.standin.bodies) == asked
+
+
+def test_who_leaves_has_no_model_work_on(house: House) -> None:
+    house.standin.tokens, house.standin.holds_after = ["Score: 1"], 0
+    body = {"grader": score(house), "model_sample": "x", "item": ITEM}
+    asked, client = len(house.standin.bodies), house.running.http(house.keys["acme"])
+    with client, pytest.raises(httpx.ReadTimeout):
+        client.post("/v1/fine_tuning/alpha/graders/run", json=body, timeout=3)
+    assert len(house.standin.bodies) == asked + 1
+    deadline = time.monotonic() + 20
+    while house.standin.working:
+        assert time.monotonic() < deadline, "the engine works for nobody"
+        time.sleep(0.05)
+    house.standin.holds_after = None
+
+
+def test_all_code_of_a_grader_together_has_a_bound_and_is_a_request(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[float] = []
+
+    def sleeping(self: Any, grader: Any, answer: str, item: Any, waits: float) -> Ran:
+        ran.append(waits)
+        time.sleep(min(waits, 0.4))
+        return Ran(1.0) if waits > 0.4 else Ran(None, "it was ended")
+
+    monkeypatch.setattr(running_graders, "_CODE_S", 1.0)
+    monkeypatch.setattr(BuildersGrading, "refusal", lambda self: None)
+    monkeypatch.setattr(BuildersGrading, "run", sleeping)
+    _, key = TenantAdmin(registry.database, who="tester").add(
+        "poor", allow=("*",), limits=Limits(rpm=1)
+    )
+    house = move_in(launcher, registry, base, tmp_path)
+    house.keys["poor"] = key.text
+    many = {
+        "type": "multi",
+        "name": "m",
+        "graders": {f"p{number}": PYTHON for number in range(8)},
+        "calculate_output": " + ".join(f"p{number}" for number in range(8)),
+    }
+    run = run_strictly(house, many, "abc", item={"most": 4})
+    assert run.reward == 2.0
+    assert "together may take 1 s" in (
+        run.metadata.errors.python_grader_runtime_error_details or ""
+    )
+    assert len(ran) == 3
+    assert ran == sorted(ran, reverse=True)
+    poor = house.client("poor").with_options(max_retries=0).fine_tuning.alpha.graders
+    poor.run(grader=cast(Any, PYTHON), model_sample="", item={})
+    with pytest.raises(openai.RateLimitError):
+        poor.run(grader=cast(Any, PYTHON), model_sample="", item={})

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import openai
@@ -14,7 +15,9 @@ from openai.types.fine_tuning.alpha import GraderRunResponse
 from openai.types.graders import MultiGrader, StringCheckGrader
 
 from adapterworks.gateway.jobs.graders import AskedRun, read_grader
+from adapterworks.gateway.jobs.grading_line import GradingLine
 from adapterworks.gateway.jobs.running_graders import Graders
+from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.grading import BuildersGrading
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.manifests.graders import Graded, Grader
@@ -166,22 +169,54 @@ class Slow(BuildersGrading):
         return Graded(1.0)
 
 
+def somebody(name: str = "acme") -> Tenant:
+    return Tenant(id=name, name=name, allow=("*",), cache_salt="", limits=Limits())
+
+
 def test_a_few_run_at_once_some_wait_and_the_rest_come_again() -> None:
     """The loop goes on while they run: it is this loop that lets them end."""
     slow, nobody = Slow(), cast(Any, None)
 
     async def ask() -> list[Any]:
         graders, asked = Graders(slow), AskedRun(grader=CHECK, model_sample="", item=ITEM)
-        runs = (graders.run(nobody, nobody, nobody, asked) for _ in range(17))
+        whose = [somebody(f"t{number % 6}") for number in range(21)]
+        runs = (graders.run(nobody, tenant, nobody, asked) for tenant in whose)
         tasks = [asyncio.create_task(run) for run in runs]
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await asyncio.sleep(1)
         slow.go.set()
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     done = asyncio.run(ask())
     assert slow.most <= 2
-    assert [type(one) for one in done] == [dict] * 16 + [Unavailable]
+    assert sorted(type(one).__name__ for one in done) == ["Unavailable"] * 3 + ["dict"] * 18
+
+
+def test_a_tenant_has_one_turn_and_leaves_room_for_others() -> None:
+    line, go, began = GradingLine(), threading.Event(), list[str]()
+
+    def work(name: str) -> None:
+        began.append(name)
+        assert go.wait(30)
+
+    async def ask() -> None:
+        tasks = [asyncio.create_task(line.run("acme", partial(work, "acme"))) for _ in range(6)]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable, match="of your graders"):
+            line.require_room("acme")
+        line.require_room("globex")
+        tasks.append(asyncio.create_task(line.run("globex", partial(work, "globex"))))
+        while len(began) < 2:  # noqa: ASYNC110 (it is begun in a thread)
+            await asyncio.sleep(0.01)
+        assert sorted(began) == ["acme", "globex"]
+        tasks[0].cancel()  # the thread goes on, and the turn is its
+        await asyncio.sleep(0.2)
+        assert len(began) == 2
+        go.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(ask())
+    assert began.count("acme") == 6
+    line.require_room("acme")
 
 
 def test_the_gateway_is_composed_with_builders_graders(monkeypatch: pytest.MonkeyPatch) -> None:

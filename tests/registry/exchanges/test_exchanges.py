@@ -215,8 +215,8 @@ def test_what_is_erased_nobody_reads_again(store: Exchanges, tmp_path: Path) -> 
     new = NewFeedback(thumb="down", correction=SAID)
     feedback.add(store, "tn_acme", subject(), new, NOW)
     copied = (tmp_path / "home" / "exchanges" / "tn_acme" / "req-0").read_bytes()
-    assert erasing.erase(store, "tn_acme", NOW + 10) == erasing.Holding(1, 1, 2)
-    assert erasing.holding(store, "tn_acme") == erasing.Holding(0, 0, 0)
+    assert erasing.erase(store, "tn_acme", NOW + 10) == erasing.Holding(1, 1, 2, True)
+    assert erasing.holding(store, "tn_acme") == erasing.Holding(0, 0, 0, False)
     assert names(tmp_path / "keys") == ["tn_globex.key"]
     assert store.get("tn_globex", "req-1").text == "answer 1"
     assert not list(feedback.listed(store, tenant="tn_acme"))
