@@ -5,6 +5,7 @@ Invariant: each write shows the claim, so a lost job's worker adds nothing to it
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -87,11 +88,19 @@ class Teller:
                 self.say(f"alarm at {said}")
                 self.stopped = said if event["action"] == "stop" else None
             case "tracker_lost":
-                self.say(tracker_line(event))
+                self._lost_tracker(event)
             case "checkpoint":
                 self._checkpoint(int(event["step"]))
         if time.monotonic() - self._written >= _INTERVAL:
             self.flush()
+
+    def _lost_tracker(self, event: dict[str, Any]) -> None:
+        """The reason names the operator's hosts, however it is written: a tenant is told none."""
+        told = tracker_line(event)
+        if self._owner != OPERATOR:
+            print(told, file=sys.stderr)  # the worker's log
+            told = f"the tracker `{event['tracker']}` is told no more from step {event['step']} on"
+        self.say(told)
 
     def _come(self, now: float) -> None:
         """What was waited for is there."""

@@ -7,7 +7,9 @@ Invariants:
   kept for it, and whoever came later begins only with what is free beside that;
 - only what ends is waited for: one that would not fit even if all builds here had ended (an engine
   holds the rest) keeps nobody waiting;
-- who has not come back for a while stands in line no more.
+- who waits no more (it was cancelled, paused, or given up) keeps nothing; who still waits in a
+  queue stands in line while nobody has time for it; of whom nobody knows, until it has not come
+  back for a while.
 
 Everything here is to be called by one process at a time (`Reservations` sees to it).
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +32,11 @@ LOOK_S = 30.0
 """Whoever is first is to look again within this."""
 # Until one that does not come back is forgotten: whoever is first looks often.
 _FIRST_S, _OTHER_S = 4 * LOOK_S, 660.0
+# The same of one that is known to wait: all workers may be busy, but they may be gone too.
+_KNOWN_S = 6 * 3600.0
+
+Standing = Callable[[Sequence[str]], Mapping[str, bool]]
+"""By ids, which still wait and which do so no more; those that are not known are left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +90,13 @@ class Line:
     Args:
         folder: with a file for each.
         now: seconds since the epoch.
+        standing: knows who still waits; None: nobody does.
     """
 
-    def __init__(self, folder: Path, now: Callable[[], float] = time.time) -> None:
-        self._folder, self._now = folder, now
+    def __init__(
+        self, folder: Path, now: Callable[[], float] = time.time, standing: Standing | None = None
+    ) -> None:
+        self._folder, self._now, self._standing = folder, now, standing
 
     def find(self, waiter: Waiter) -> Waiting | None:
         """What somebody waits for, if it stands in line."""
@@ -140,12 +150,23 @@ class Line:
         return sorted(found, key=lambda one: one.place)
 
     def _all(self) -> Iterator[Waiting]:
-        for path in self._folder.glob("*.json"):
-            one = self._read(path)
-            if one is not None and one.until > self._now():
+        found = {path: self._read(path) for path in self._folder.glob("*.json")}
+        ids = [one.id for one in found.values() if one is not None]
+        known = self._standing(ids) if ids and self._standing is not None else {}
+        for path, one in found.items():
+            if one is not None and self._stands(one, known.get(one.id)):
                 yield one
             else:
                 path.unlink(missing_ok=True)
+
+    def _stands(self, one: Waiting, waits: bool | None) -> bool:
+        """Whether somebody still stands in line.
+
+        Args:
+            waits: whether it is known to wait; None: it is not known.
+        """
+        more = _KNOWN_S if waits else 0.0
+        return waits is not False and one.until + more > self._now()
 
     def _path(self, id_: str) -> Path:
         return self._folder / f"{hashlib.sha256(id_.encode()).hexdigest()[:24]}.json"

@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from adapterworks.builders.building.line import Line, Waiter, Waiting
+from adapterworks.builders.building.line import Line, Standing, Waiter, Waiting
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.manifests.errors import Refused
@@ -95,6 +95,7 @@ class Reservations:
         detect: what is free now.
         waiter: who comes again if there is no room now; None: nobody waits.
         now: seconds since the epoch.
+        standing: knows who of those in line still waits.
     """
 
     def __init__(
@@ -104,11 +105,12 @@ class Reservations:
         detect: Callable[[], Machine] = detect_machine,
         waiter: Waiter | None = None,
         now: Callable[[], float] = time.time,
+        standing: Standing | None = None,
     ) -> None:
         # A home may be on a disk that several machines share.
         self._folder = home / "memory" / _this_machine()
         self._detect, self._waiter, self._now = detect, waiter, now
-        self._line = Line(self._folder / "waiting", now)
+        self._line = Line(self._folder / "waiting", now, standing)
 
     def machine(self) -> Machine:
         """This machine, with what nobody holds, nobody has reserved and nobody is kept."""

@@ -38,6 +38,7 @@ from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.refs import check_alias
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.jobs.standing import standing_in
 from adapterworks.registry.registry import Registry
 
 
@@ -89,7 +90,7 @@ def run_build(
     engines = engines or Engines()
     for stage in manifest.chain:
         engines.check_build(stage.evaluate.engine)
-    reservations = Reservations(home, waiter=waiter)
+    reservations = Reservations(home, waiter=waiter, standing=standing_in(registry))
     each = partial(
         _run_one,
         registry=registry,

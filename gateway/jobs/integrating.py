@@ -14,6 +14,8 @@ from adapterworks.gateway.config.tables import IntegrationTable
 from adapterworks.gateway.jobs.objects import AskedIntegration
 from adapterworks.gateway.request.errors import InvalidField
 
+_OWN = "mlflow."
+
 
 def allowed(
     tables: Sequence[IntegrationTable], tenant: str, asked: Sequence[AskedIntegration]
@@ -54,6 +56,9 @@ def _allowed(
     if not any(fnmatchcase(project, pattern) for pattern in patterns):
         shown = ", ".join(f"`{one.replace('{tenant}', tenant)}`" for one in table.projects)
         raise _refused(f"`{project}` is no project of yours", hint=f"yours are {shown}")
+    own = [tag for tag in values.get("tags") or () if tag.casefold().startswith(_OWN)]
+    if own:
+        raise _refused(f"tags that begin with `{_OWN}` are MLflow's own: `{own[0]}`")
     if values.get("entity") not in (None, table.entity):
         raise _refused(
             f"the entity `{values['entity']}` may not be named",

@@ -28,6 +28,7 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.claiming import claim, holder, renew
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.jobs.unproved import NOT_PROVED, not_proved, tell_waits
+from adapterworks.gateway.jobs.without_code import end_code
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.jobs import events, queue
 from adapterworks.registry.jobs.files import NewFile
@@ -46,12 +47,13 @@ _WHAT = "an engine of its base that has room for it"
 
 async def prove_for_ever(gateway: Gateway, room: Room) -> None:
     """Prove jobs until the task is cancelled."""
-    name, told = holder(), 0.0
+    name, told = holder(), -_TELL_S
     while True:
         lanes = _lanes(gateway)
         try:
             if time.monotonic() - told >= _TELL_S:
                 told = time.monotonic()
+                await asyncio.to_thread(end_code, room, time.time())
                 await asyncio.to_thread(tell_waits, room, time.time())
             taken = await asyncio.to_thread(claim, room, lanes, name) if lanes else None
             if taken is not None:

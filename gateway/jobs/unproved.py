@@ -1,7 +1,8 @@
 """Jobs that are built and that nobody proves: their owners are told, and after long they end.
 
 Any gateway does this for all of them: that a lane's jobs wait while nobody runs one of it is seen
-by whoever looks at the queue.
+by whoever looks at the queue. A wait is without interruption: while an engine proves others' jobs
+of the lane, it is no engine's absence that a job stands for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from adapterworks.gateway.jobs.room import Room
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import events, lookup, schema
 from adapterworks.registry.jobs.job import PROOF_LANE, Job
-from adapterworks.registry.jobs.waits import Waits, begun, give_up, note
+from adapterworks.registry.jobs.waits import Waits, begun, give_up, note, waits_of
 
 NOT_PROVED = "not_proved"
 PATIENCE_S = 60.0
@@ -20,6 +21,12 @@ PATIENCE_S = 60.0
 _RECENT_S = 10.0
 
 _jobs = schema.jobs
+# Each lane of proofs → when one was last proved there.
+_PROVED = (
+    sa.select(_jobs.c.lane, sa.func.max(_jobs.c.finished).label("at"))
+    .where(_jobs.c.state == "succeeded", _jobs.c.lane.startswith(PROOF_LANE))
+    .group_by(_jobs.c.lane)
+)
 
 
 def tell_waits(room: Room, now: float) -> None:
@@ -30,9 +37,11 @@ def tell_waits(room: Room, now: float) -> None:
     """
     with room.database.read() as connection:
         waiting = [lookup.job_of(row) for row in connection.execute(_nobody_proves(now)).all()]
+        proved = {row.lane: row.at for row in connection.execute(_PROVED).all()}
     for job in waiting:
-        since = begun(job.result, "engine", now)
-        what = f"an engine that serves `{job.arguments.get('base', 'its base')}`"
+        since, what, waits = begun(job.result, "engine", now), _what(job), waits_of(job.result)
+        if waits is not None and waits.what == what:  # while others' were proved there was one
+            since = max(since, proved.get(job.lane) or 0.0)
         with room.database.write() as connection:
             if now - since >= room.table.proof_hours * 3600:
                 said = not_proved(room, job)
@@ -43,6 +52,10 @@ def tell_waits(room: Room, now: float) -> None:
             if now - since >= PATIENCE_S:
                 said = f"built, and waits for {what}: no gateway has one that is ready"
                 events.add_once(connection, job.id, said, now, "warn")
+
+
+def _what(job: Job) -> str:
+    return f"an engine that serves `{job.arguments.get('base', 'its base')}`"
 
 
 def not_proved(room: Room, job: Job) -> str:

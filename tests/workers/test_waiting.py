@@ -16,6 +16,7 @@ from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, Again, Claim, Job, NewJob, Stop
+from adapterworks.registry.jobs.standing import standing, standing_in
 from adapterworks.registry.jobs.waits import Waits, waits_of
 from adapterworks.settings import Settings
 from adapterworks.workers.waiting import waiter, waits
@@ -143,3 +144,22 @@ def test_how_long_is_waited_is_a_setting(text: str, seconds: float | None) -> No
 def test_a_span_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="is no time span"):
         Settings.from_environment({"ADAPTERS_MEMORY_WAIT": text})
+
+
+def test_the_queue_knows_which_jobs_still_wait_for_memory(app: App) -> None:
+    jobs = [put(app) for _ in range(4)]
+    for number in range(3):
+        found, held = taken(app, 1000.0)
+        assert standing(app.registry.database, [found.id]) == {}  # it looks just now
+        again = waits(occupied(), found, held, most=DAY, now=1000.0)
+        finish(app, held, again, 2000.0 + number)
+    waiting = standing_in(app.registry)
+    assert waiting is not None
+    ids = [job.id for job in jobs]
+    known = waiting([*ids, "another's"])
+    assert list(known.values()) == [True] * 3  # and one has not looked yet
+    one, two, three = known
+    with app.registry.database.write() as connection:
+        queue.cancel(connection, one, now=2010.0)
+        queue.pause(connection, two, now=2010.0)
+    assert waiting([*ids, "another's"]) == {one: False, two: False, three: True}

@@ -12,8 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.app import App
-from adapterworks.registry.jobs import folders, lookup, putting, queue, schema
-from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, NewJob
+from adapterworks.registry.jobs import events, folders, lookup, putting, queue, schema
+from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, OPERATOR, NewJob
 from adapterworks.settings import Settings
 from adapterworks.workers.telling import Teller
 from adapterworks.workers.worker import Worker
@@ -88,3 +88,22 @@ def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
         assert queue.claim(connection, [BUILD_LANE], holder="w", now=now) is None
     with database.read() as connection:
         assert lookup.get(connection, job).code == "lost"
+
+
+@pytest.mark.parametrize("owner", ["acme", OPERATOR])
+def test_of_a_lost_tracker_a_tenant_is_told_its_name_alone(
+    app: App, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = app.registry.database
+    with database.write() as connection:
+        job = putting.put(connection, NewJob(FINE_TUNING, owner, BUILD_LANE, {}), now=0.0).id
+        taken = queue.claim(connection, [BUILD_LANE], holder="w", now=0.0)
+    assert taken is not None
+    why = "HTTPConnectionPool(host='mlflow.corp', port=5000): refused"
+    with Teller(database, taken[1], owner) as teller:
+        teller({"event": "tracker_lost", "step": 7, "tracker": "mlflow", "message": why})
+    with database.read() as connection:
+        (told,) = [event.message for event in events.since(connection, job, 0)]
+    said = "the tracker `mlflow` is told no more from step 7 on"
+    assert told == (f"{said}: {why}" if owner == OPERATOR else said)
+    assert (why in capsys.readouterr().err) is (owner != OPERATOR)

@@ -433,8 +433,8 @@ NAMED = (
     Named(
         "who-is-gone-is-waited-for",
         _LINE,
-        "if one is not None and one.until > self._now():",
-        "if one is not None:",
+        "one.until + more > self._now()",
+        "True",
         (f"{_IN_LINE}::test_who_does_not_come_back_is_forgotten",),
         "a cancelled job would keep memory from everybody until the machine is started again",
     ),

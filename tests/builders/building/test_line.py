@@ -26,13 +26,20 @@ class Place:
 
     def __init__(self, home: Path) -> None:
         self.home, self.clock, self.engine = home, 1000.0, 0
+        self.known: dict[str, bool] = {}
 
     def machine(self) -> Machine:
         free = (1000 - self.engine) * MIB
         return Machine("cpu", "test", free, "fp32", 2, total=1000 * MIB)
 
     def reservations(self, waiter: Waiter | None = None) -> Reservations:
-        return Reservations(self.home, detect=self.machine, waiter=waiter, now=lambda: self.clock)
+        return Reservations(
+            self.home,
+            detect=self.machine,
+            waiter=waiter,
+            now=lambda: self.clock,
+            standing=lambda ids: {id_: self.known[id_] for id_ in ids if id_ in self.known},
+        )
 
     @contextmanager
     def build(self, size: int, waiter: Waiter | None = None) -> Iterator[None]:
@@ -160,6 +167,30 @@ def test_who_does_not_come_back_is_forgotten(place: Place, waited: float, until:
     place.clock += 1
     assert place.free() == 1000
     assert not list(place.home.rglob("waiting/*"))
+
+
+@pytest.mark.parametrize("waited", [0.0, PATIENCE_S])
+def test_who_waits_no_more_keeps_nothing(place: Place, waited: float) -> None:
+    large = Waiter("large", place.clock - waited)
+    with place.build(500):
+        place.refused(LARGE, large)
+    place.clock += PATIENCE_S - waited + 1
+    assert place.free() == 1000 - 667
+    place.known["large"] = False
+    assert place.free() == 1000
+    assert not list(place.home.rglob("waiting/*"))
+
+
+def test_who_still_waits_keeps_its_place_while_all_workers_are_busy(place: Place) -> None:
+    large = Waiter("large", place.clock - PATIENCE_S)
+    with place.build(500):
+        place.refused(LARGE, large)
+        place.known["large"] = True
+        place.clock += 5 * 3600.0
+        place.refused(SMALL)
+    assert place.free() == 1000 - 667
+    place.clock += 2 * 3600.0  # no worker is there any more
+    assert place.free() == 1000
 
 
 def test_those_who_wait_begin_in_the_order_of_their_coming(place: Place) -> None:

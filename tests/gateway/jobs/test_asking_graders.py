@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,9 @@ from adapterworks.builders.rewards.sandbox import refusal
 from adapterworks.gateway.jobs import running_graders
 from adapterworks.gateway.jobs.graders import Labels
 from adapterworks.gateway.jobs.grading_line import GradingLine
+from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.jobs.running_graders import read_label
+from adapterworks.gateway.jobs.without_code import end_code
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
@@ -23,6 +26,8 @@ from adapterworks.grading import BuildersGrading
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.manifests.grading import Ran
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.jobs import lookup, queue
+from adapterworks.registry.jobs.job import BUILD_LANE
 from adapterworks.registry.registry import Registry
 from tests.gateway.files.test_files import put
 from tests.gateway.jobs.test_graders import ALIKE, CHECK, ITEM, run_strictly
@@ -384,10 +389,8 @@ def test_who_leaves_has_no_model_work_on(house: House) -> None:
     with client, pytest.raises(httpx.ReadTimeout):
         client.post("/v1/fine_tuning/alpha/graders/run", json=body, timeout=3)
     assert len(house.standin.bodies) == asked + 1
-    deadline = time.monotonic() + 20
-    while house.standin.working:
-        assert time.monotonic() < deadline, "the engine works for nobody"
-        time.sleep(0.05)
+    (row,) = metered(house, 1)  # the gateway has let go of an engine that has yet to answer
+    assert (row.requests, row.completion_tokens) == (1, 0)
     house.standin.holds_after = None
 
 
@@ -430,3 +433,37 @@ def test_all_code_of_a_grader_together_has_a_bound_and_is_a_request(
     poor.run(grader=cast(Any, PYTHON), model_sample="", item={})
     with pytest.raises(openai.RateLimitError):
         poor.run(grader=cast(Any, PYTHON), model_sample="", item={})
+
+
+def test_jobs_that_learn_by_code_end_when_it_is_turned_off(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BuildersGrading, "refusal", lambda self: None)
+    client, database = house.client(), house.registry.database
+    file = put(client, data=rows()).id
+
+    def create(grader: Any) -> str:
+        made = client.fine_tuning.jobs.create(
+            model=house.standin.base, training_file=file, method=method(grader)
+        )
+        return made.id
+
+    def state(job: str) -> tuple[str, str, str]:
+        with database.read() as connection:
+            found = lookup.get(connection, job)
+        return found.state, found.code, found.wanted
+
+    both = {"type": "multi", "name": "m", "graders": {"p": PYTHON}, "calculate_output": "p"}
+    running, queued, paused, other = (create(one) for one in (PYTHON, both, PYTHON, CHECK))
+    with database.write() as connection:
+        queue.pause(connection, paused, now=time.time())
+        taken = queue.claim(connection, [BUILD_LANE], holder="w", now=time.time())
+    assert taken is not None
+    assert taken[0].id == running
+    room = open_room(house.running.gateway)
+    end_code(room, time.time())
+    assert state(queued) == ("queued", "", "")
+    end_code(replace(room, table=room.table.model_copy(update={"python_graders": False})), 1e10)
+    assert state(running) == ("running", "", "cancel")
+    assert state(queued) == state(paused) == ("failed", "python_graders_off", "")
+    assert state(other) == ("queued", "", "")

@@ -8,6 +8,7 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import ValidationError
 
 from adapterworks.gateway.config.tables import IntegrationTable
 from adapterworks.gateway.jobs.integrating import allowed
@@ -28,9 +29,9 @@ ROWS = b"".join(
                              {"role": "assistant", "content": "a"}]}).encode() + b"\n"
     for n in range(10)
 )  # fmt: skip
-WANDB = {"project": "acme-icd", "name": "first", "tags": ["a", "b"]}
+WANDB = {"project": "acme@icd", "name": "first", "tags": ["a", "b"]}
 OURS = IntegrationTable(
-    type="wandb", tenants=("acme",), projects=("{tenant}-*",), entity="our-team"
+    type="wandb", tenants=("acme",), projects=("{tenant}@*",), entity="our-team"
 )
 
 
@@ -56,7 +57,7 @@ def test_what_is_allowed_is_in_the_job_and_in_its_manifest(tracked: House, tmp_p
     (one,) = found.integrations or []
     assert one.to_dict() == {
         "type": "wandb",
-        "wandb": {"project": "acme-icd", "entity": "our-team", "name": "first", "tags": ["a", "b"]},
+        "wandb": {"project": "acme@icd", "entity": "our-team", "name": "first", "tags": ["a", "b"]},
     }
     with tracked.registry.database.read() as connection:
         job = lookup.get(connection, made.id)
@@ -66,13 +67,13 @@ def test_what_is_allowed_is_in_the_job_and_in_its_manifest(tracked: House, tmp_p
     path.write_text(manifest_text(job))
     (table,) = load_manifest(path).train.tracking
     assert table == TrackingTable(
-        tracker="wandb", project="acme-icd", run="first", entity="our-team", tags=("a", "b")
+        tracker="wandb", project="acme@icd", run="first", entity="our-team", tags=("a", "b")
     )
 
 
 def test_both_kinds_at_once_and_mlflow_in_its_own_words(tracked: House, tmp_path: Path) -> None:
     asked = [
-        {"type": "wandb", "wandb": {"project": "acme-x"}},
+        {"type": "wandb", "wandb": {"project": "acme@x"}},
         {"type": "mlflow", "mlflow": {"experiment": "anything"}},
     ]
     made = create(tracked, asked)
@@ -81,7 +82,7 @@ def test_both_kinds_at_once_and_mlflow_in_its_own_words(tracked: House, tmp_path
     path = tmp_path / "manifest.toml"
     path.write_text(manifest_text(job))
     assert load_manifest(path).train.tracking == (
-        TrackingTable(tracker="wandb", project="acme-x", entity="our-team"),
+        TrackingTable(tracker="wandb", project="acme@x", entity="our-team"),
         TrackingTable(tracker="mlflow", project="anything"),
     )
     with tracked.running.http(tracked.keys["acme"]) as http:
@@ -96,8 +97,9 @@ def test_both_kinds_at_once_and_mlflow_in_its_own_words(tracked: House, tmp_path
     ("tenant", "asked", "words"),
     [
         ("globex", {"type": "wandb", "wandb": WANDB}, "may not be sent to `wandb`"),
-        ("acme", {"type": "wandb", "wandb": {"project": "globex-x"}}, "no project of yours"),
+        ("acme", {"type": "wandb", "wandb": {"project": "acme-eu@x"}}, "no project of yours"),
         ("acme", {"type": "wandb", "wandb": {**WANDB, "entity": "mine"}}, "may not be named"),
+        ("acme", {"type": "mlflow", "mlflow": {"experiment": "x", "tags": ["MLflow.user"]}}, "own"),
         ("acme", {"type": "wandb", "mlflow": {"experiment": "x"}}, "has a table `wandb`"),
         ("acme", {"type": "wandb"}, "has a table `wandb`"),
     ],
@@ -134,9 +136,22 @@ def test_a_tenants_name_in_a_pattern_is_no_pattern() -> None:
 
 def test_the_first_table_that_names_the_tenant_holds_and_each_type_comes_once() -> None:
     everybody = IntegrationTable(type="wandb", tenants=("*",), entity="all")
-    (one,) = allowed((OURS, everybody), "acme", [asked(project="acme-1")])
+    (one,) = allowed((OURS, everybody), "acme", [asked(project="acme@1")])
     assert one["wandb"]["entity"] == "our-team"
-    (one,) = allowed((OURS, everybody), "globex", [asked(project="acme-1", entity="all")])
+    (one,) = allowed((OURS, everybody), "globex", [asked(project="acme@1", entity="all")])
     assert one["wandb"]["entity"] == "all"
     with pytest.raises(InvalidField, match="twice"):
         allowed((everybody,), "acme", [asked(project="a"), asked(project="b")])
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{tenant}-*", "{tenant}*", "{tenant}.x-?", "*{tenant}", "[ab]-{tenant}@*"]
+)
+def test_a_pattern_that_matches_a_neighbours_projects_is_refused(pattern: str) -> None:
+    with pytest.raises(ValidationError, match="and what varies"):
+        IntegrationTable(type="wandb", tenants=("*",), projects=(pattern,))
+
+
+def test_patterns_with_one_tenants_projects_are_taken() -> None:
+    for pattern in ("{tenant}", "team-{tenant}-x", "{tenant}@*", "*@{tenant}", "x-*"):
+        IntegrationTable(type="wandb", tenants=("*",), projects=(pattern,))

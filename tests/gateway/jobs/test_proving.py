@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapterworks.gateway.jobs import proving, unproved
 from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
-from adapterworks.registry.jobs import events, lookup, putting, queue
+from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import (
     BUILD_LANE,
     FINE_TUNING,
@@ -108,6 +109,36 @@ def test_a_job_that_no_gateway_can_prove_is_told_of_and_ends(
     )
     assert told[-1] == f"the job failed: {ended.message}"
     assert waits_of(ended.result) is None
+
+
+def test_a_wait_for_an_engine_is_broken_by_each_proof_of_the_lane(
+    house: House, base: Base, tmp_path: Path
+) -> None:
+    room, (engine,) = open_room(house.running.gateway), house.running.gateway.pool.engines
+    house.standin.broken = True
+    until(lambda: engine.health.state != "ready")
+    job, began = built(house, base, tmp_path), time.time() + 100.0
+    unproved.tell_waits(room, began)
+    # An engine proves another's between two looks, and is away again.
+    lane, later = found(house, job).lane, began + room.table.proof_hours * 3600
+    with house.registry.database.write() as connection:
+        urgent = NewJob(FINE_TUNING, house.globex.id, lane, {}, priority=9)
+        putting.put(connection, urgent, now=began)
+        query = sa.update(schema.jobs).where(schema.jobs.c.id == job).values(not_before=later)
+        connection.execute(query)  # it is not its turn
+        other = queue.claim(connection, [lane], holder="g", now=began)
+        assert other is not None
+        queue.finish(connection, other[1], Done({}), now=later - 60.0)
+        query = sa.update(schema.jobs).where(schema.jobs.c.id == job).values(not_before=began)
+        connection.execute(query)
+    unproved.tell_waits(room, later)
+    waiting = found(house, job)
+    assert waiting.state == "queued"
+    waits = waits_of(waiting.result)
+    assert waits is not None
+    assert waits.since == later - 60.0
+    unproved.tell_waits(room, later - 60.0 + room.table.proof_hours * 3600)
+    assert found(house, job).code == "not_proved"
 
 
 def test_a_job_whose_tenant_has_another_proved_does_not_wait_for_an_engine(
