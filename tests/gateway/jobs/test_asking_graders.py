@@ -390,7 +390,7 @@ def test_who_leaves_has_no_model_work_on(house: House) -> None:
         client.post("/v1/fine_tuning/alpha/graders/run", json=body, timeout=3)
     assert len(house.standin.bodies) == asked + 1
     (row,) = metered(house, 1)  # the gateway has let go of an engine that has yet to answer
-    assert (row.requests, row.completion_tokens) == (1, 0)
+    assert row.requests == 1
     house.standin.holds_after = None
 
 
