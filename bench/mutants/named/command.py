@@ -105,6 +105,7 @@ NAMED = (
         "    if goes or not goes:\n        return\n",
         (f"{_OF_WORK}::test_options_that_would_change_nothing_are_refused",),
         "`adapters build medical --gpus 8` would train here on the CPU",
+        quick=False,
     ),
     Named(
         "the-next-page-is-of-everybody",
