@@ -2,11 +2,11 @@
 
 Invariant: the ids before an answer are exactly the ids that inference sends for the same turns
 (template with generation prompt, no further special tokens): the template at inference is the
-template in training. A turn is supervised only where this holds: its prompt's ids must be a prefix
-of the whole conversation's. Labels are −100 outside the loss; the loss covers the answer and its
-end-of-turn token, not what the template writes after it. What a row has and the template would not
-show (tools, tool calls) is refused. A turn of weight 0 is not supervised; other weights than 1 are
-a column of their own.
+template in training. A turn is supervised only where this holds (`spans.py`): its prompt's ids must
+be a prefix of the whole conversation's. Labels are −100 outside the loss; the loss covers the
+answer and its end-of-turn token, not what the template writes after it. What a row has and the
+template would not show (tools, tool calls) is refused. A turn of weight 0 is not supervised; other
+weights than 1 are a column of their own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from adapterworks.builders.data.chat import Span, template, tokenize
 from adapterworks.builders.data.many import short
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.data.shorten import shortened
+from adapterworks.builders.data.spans import chat_spans
 from adapterworks.builders.data.spool import Spool
 from adapterworks.manifests.errors import InvalidInput
 
@@ -95,7 +96,7 @@ def encode_rows(
         if known is not None:
             new = tuple(row for row in batch if not known.has(under, row))
         _require_shown(tokenizer, new)
-        chats = iter(_chat_spans(tokenizer, [row for row in new if row.text is None]))
+        chats = iter(chat_spans(tokenizer, [row for row in new if row.text is None]))
         texts = iter(tokenize(tokenizer, [r.text for r in new if r.text is not None], True))
         fresh = {id(row) for row in new}
         for index, row in enumerate(batch, start):
@@ -209,83 +210,6 @@ def _not_shown(row: Row, what: str) -> InvalidInput:
         f"{where} has {what}, which the base's chat template does not show: {row.excerpt(80)}",
         hint="use a base whose template knows tools, or write them into the turns' text",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """One assistant turn: its conversation, and the template's text before and with it.
-
-    `text` is None for the final turn: it is the conversation's whole text.
-    """
-
-    row: int
-    before: str
-    text: str | None
-    weight: float
-
-
-def _turns(tokenizer: PreTrainedTokenizerBase, index: int, row: Row) -> list[_Turn]:
-    turns, messages = [], row.messages
-    for turn, message in enumerate(messages):
-        if message["role"] == "assistant" and turn > 0:
-            final = turn + 1 == len(messages)
-            text = None if final else template(tokenizer, messages[: turn + 1], False, row.tools)
-            before = template(tokenizer, messages[:turn], True, row.tools)
-            turns.append(_Turn(index, before, text, message.get("weight", 1.0)))
-    return turns
-
-
-def _chat_spans(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]
-) -> list[tuple[list[int], list[Span]]]:
-    """Per conversation: its ids and the half-open spans of its supervised turns.
-
-    Three batched tokenizations for all rows. A conversation ends with its last end-of-turn token.
-    """
-    texts = [template(tokenizer, row.messages, False, row.tools) for row in rows]
-    turns = [turn for i, row in enumerate(rows) for turn in _turns(tokenizer, i, row)]
-    ids = tokenize(tokenizer, texts)
-    prompts = tokenize(tokenizer, [turn.before for turn in turns])
-    with_turns = tokenize(tokenizer, [turn.text or "" for turn in turns])
-    spans: list[list[Span]] = [[] for _ in rows]
-    for turn, prompt, with_turn in zip(turns, prompts, with_turns, strict=True):
-        whole, final = ids[turn.row], turn.text is None
-        if final and whole[: len(prompt)] != prompt and texts[turn.row].startswith(turn.before):
-            # A token grew across the boundary. Inference cannot produce that one: the prompt's ids
-            # come first and the answer is tokenized on its own.
-            answer = texts[turn.row][len(turn.before) :]
-            whole[:] = prompt + tokenize(tokenizer, [answer])[0]
-        turn_ids = whole if final else with_turn
-        if whole[: len(prompt)] != prompt or whole[: len(turn_ids)] != turn_ids:
-            continue  # the template writes this turn differently once the conversation goes on
-        stop = _end_of_turn(tokenizer, whole, len(prompt), len(turn_ids))
-        if stop is None and final:  # a template that ends no turn: without this it never stops
-            whole.append(tokenizer.eos_token_id)
-            stop = len(whole)
-        spans[turn.row].append(Span(len(prompt), stop or len(turn_ids), turn.weight))
-    for index, row in enumerate(rows):
-        if spans[index]:
-            del ids[index][spans[index][-1].stop :]
-        if not any(_says_something(turn) for turn in row.messages):
-            spans[index] = []  # an end-of-turn token alone teaches silence
-    return list(zip(ids, spans, strict=True))
-
-
-def _says_something(turn: Message) -> bool:
-    return turn["role"] == "assistant" and bool(turn["content"].strip() or turn.get("tool_calls"))
-
-
-def _end_of_turn(
-    tokenizer: PreTrainedTokenizerBase, ids: list[int], start: int, stop: int
-) -> int | None:
-    """The position after the turn's last special token, if only white space follows it."""
-    special = set(tokenizer.all_special_ids)
-    for position in range(stop - 1, start - 1, -1):
-        if ids[position] in special:
-            return position + 1
-        if tokenizer.decode([ids[position]]).strip():
-            return None
-    return None
 
 
 def _fit(

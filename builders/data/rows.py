@@ -136,6 +136,12 @@ class Row:
         """The same row with further meta values."""
         return replace(self, meta={**self.meta, **values})
 
+    def with_answer(self, text: str) -> Row:
+        """The same conversation with another text as its final turn."""
+        last = self.messages[-1].copy()
+        last["content"] = text
+        return replace(self, messages=(*self.messages[:-1], last))
+
     def answered(self, number: int) -> Row:
         """The conversation with one of its answers (0 is its own), as a row of one answer.
 

@@ -6,8 +6,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.chat import RENDERED_ON, template, tokenize
+from adapterworks.builders.data.reasoning import opening, silence
 from adapterworks.builders.data.rows import Message
-from adapterworks.registry.bases.ends import turn_end
+from adapterworks.registry.bases.ends import special_ids, turn_end
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -53,7 +54,7 @@ def template_lints(
         )
     elif replaced:
         (ids,) = tokenize(tokenizer, [whole[len(asked) :]])
-        if not set(ids) & set(tokenizer.all_special_ids):
+        if not set(ids) & special_ids(tokenizer):
             found.append(
                 (
                     "no special token of this base ends an answer; the last one of a conversation "
@@ -69,6 +70,26 @@ def template_lints(
                 "stopped at: answers would go on behind their end, to the longest length. A "
                 "template that `base.chat_template` names has its end added",
                 "the base's `generation_config.json` or `config.json`, which every engine reads",
+            )
+        )
+    mark = opening(asked).strip()
+    if block := silence(tokenizer):
+        found.append(
+            (
+                f"it writes an empty reasoning block (`{' '.join(block.split())}`) before the last "
+                "answer that it does not ask with: answers are learnt without it, as they are "
+                "asked for. The base itself may reason first; answers are scored without their "
+                "reasoning, which takes up tokens of `evaluate.max_new_tokens`. To ask without "
+                "reasoning, set `base.template_arguments = { enable_thinking = false }`",
+                "the base's chat template; Qwen3's model card",
+            )
+        )
+    elif mark:
+        found.append(
+            (
+                f"its prompt opens reasoning with `{mark}`: answers begin within it and are scored "
+                "without it, and it takes up tokens of `evaluate.max_new_tokens`",
+                "the base's chat template",
             )
         )
     if any(word in tokenizer.chat_template for word in _DATED):

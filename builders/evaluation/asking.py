@@ -1,7 +1,7 @@
 """A subject of an evaluation as a `Generator`: turns into token ids, answers into text.
 
 Invariant: an engine is asked the ids that training saw for the same turns, and nothing but token
-ids passes between us and it.
+ids passes between us and it. An answer is what is said behind the reasoning; `whole` has both.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.builders.data.reasoning import read_answer, spoken
 from adapterworks.builders.data.render import IGNORED, Encoded, render_prompts
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.engines.engine import Given, Progress, Sampling
@@ -45,6 +46,8 @@ class Asked:
         self._tokenizer = tokenizer
         self._ends = ends
         self.cut: Sequence[bool] = ()
+        self.whole: Sequence[str] = ()
+        self.whole_drawn: Sequence[tuple[str, ...]] = ()
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -61,15 +64,20 @@ class Asked:
         progress: Progress | None = None,
     ) -> list[str]:
         """Greedy answers, in the order of the prompts, ending at the end of the turn."""
+        asked = render_prompts(self._tokenizer, prompts, tools)
         answers = self._session.complete(
             self._subject,
-            render_prompts(self._tokenizer, prompts, tools),
+            asked,
             Sampling(max_tokens=max_new_tokens, stop=self._ends),
             batch_size=batch_size,
             progress=progress,
         )
         self.cut = [answer.stop == "length" for (answer,) in answers]
-        return [self._decode(answer.answer) for (answer,) in answers]
+        self.whole = [
+            read_answer(self._tokenizer, answer.answer, prompt)
+            for (answer,), prompt in zip(answers, asked, strict=True)
+        ]
+        return [spoken(text) for text in self.whole]
 
     def sample(
         self,
@@ -83,9 +91,10 @@ class Asked:
         progress: Progress | None = None,
     ) -> list[tuple[str, ...]]:
         """`table.n` drawn answers to each prompt, in their order."""
+        asked = render_prompts(self._tokenizer, prompts, tools)
         answers = self._session.complete(
             self._subject,
-            render_prompts(self._tokenizer, prompts, tools),
+            asked,
             Sampling(
                 max_tokens=max_new_tokens,
                 stop=self._ends,
@@ -97,7 +106,11 @@ class Asked:
             batch_size=batch_size,
             progress=progress,
         )
-        return [tuple(self._decode(one.answer) for one in given) for given in answers]
+        self.whole_drawn = [
+            tuple(read_answer(self._tokenizer, one.answer, prompt) for one in given)
+            for given, prompt in zip(answers, asked, strict=True)
+        ]
+        return [tuple(spoken(text) for text in given) for given in self.whole_drawn]
 
     def likelihood(
         self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None
@@ -112,9 +125,6 @@ class Asked:
             learnt = np.asarray(sequence.labels[one.start :]) != IGNORED
             result[line] = 0.0 - logprobs[learnt].sum(), learnt.sum()
         return result
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
 
 
 def asked(session: Session, subject: Subject) -> Callable[[], Asked]:

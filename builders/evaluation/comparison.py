@@ -148,7 +148,7 @@ def compare(
     )
     comparisons = {}
     for metric in metrics:
-        statistics = {name: metric.statistics(given, rows) for name, given in predictions.items()}
+        statistics = {name: metric.measured(given, rows) for name, given in predictions.items()}
         values = {
             name: bootstrap(stats, metric.aggregate, weights) for name, stats in statistics.items()
         }

@@ -39,7 +39,8 @@ class Generator(Protocol):
         batch_size: int,
         progress: Progress | None = None,
     ) -> list[str]:
-        """Greedy answers, in the order of the prompts, ending at the end of the turn.
+        """Greedy answers, in the order of the prompts, ending at the end of the turn: what is said
+        behind the reasoning, if there is any.
 
         Args:
             tools: those of each prompt; empty where no prompt has any.
@@ -49,6 +50,16 @@ class Generator(Protocol):
     @property
     def cut(self) -> Sequence[bool]:
         """For each answer of the last `generate` whether it ended because it was too long."""
+        ...
+
+    @property
+    def whole(self) -> Sequence[str]:
+        """Each answer of the last `generate` with the reasoning before it, as it was written."""
+        ...
+
+    @property
+    def whole_drawn(self) -> Sequence[tuple[str, ...]]:
+        """The same of the answers of the last `sample`."""
         ...
 
     def sample(

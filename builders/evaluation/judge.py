@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.asking import Chat, Progress, Said
 from adapterworks.builders.endpoints.comparing import (
@@ -85,7 +86,7 @@ def judge_answers(
     places = []
     for name in references:
         for at, row in enumerate(rows):
-            ours, theirs = predictions[CANDIDATE][at].text, predictions[name][at].text
+            ours, theirs = (spoken(predictions[who][at].text) for who in (CANDIDATE, name))
             if ours != theirs:  # the same answer is a tie, without a judge
                 asked += comparing(row, ours, theirs)
                 places.append((name, at))
@@ -135,6 +136,6 @@ def _score(pair: Verdicts | None) -> int:
 def comparing(row: Row, ours: str, theirs: str) -> tuple[Chat, Chat]:
     """Ask which of two answers to a row is better, in both orders."""
     parts = [("QUESTION", conversation(row.prompt))]
-    if row.answer:
-        parts.append(("REFERENCE", row.answer))
+    if reference := as_spoken(row).answer:
+        parts.append(("REFERENCE", reference))
     return compared(_TASK, parts, ours, theirs)

@@ -16,6 +16,7 @@ from itertools import groupby
 
 import numpy as np
 
+from adapterworks.builders.data.reasoning import as_spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.manifests.errors import InvalidInput
@@ -36,7 +37,7 @@ def nearest_answers(train: Sequence[Row], rows: Sequence[Row]) -> list[Predictio
             hint='set `evaluate.baseline = "none"`',
         )
     index = _Index([row.question for row in known])
-    return [Prediction(known[index.nearest(row.question)].answer) for row in rows]
+    return [Prediction(as_spoken(known[index.nearest(row.question)]).answer) for row in rows]
 
 
 class _Index:

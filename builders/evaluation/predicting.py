@@ -57,8 +57,9 @@ def predict(
         InvalidInput: an unknown metric, or a text row under a metric that needs answers.
     """
     needs = needs_of(table)
-    texts, cut = [""] * len(rows), [False] * len(rows)
+    texts, whole, cut = [""] * len(rows), [""] * len(rows), [False] * len(rows)
     drawn: list[tuple[str, ...]] = [()] * len(rows)
+    whole_drawn: list[tuple[str, ...]] = [()] * len(rows)
     if needs & {ANSWERS, JUDGED}:
         require_answers(rows)
         texts = generator.generate(
@@ -68,7 +69,7 @@ def predict(
             batch_size=table.batch_size,
             progress=progress,
         )
-        cut = [*generator.cut]
+        cut, whole = [*generator.cut], [*generator.whole]
         if table.samples.n:
             drawn = generator.sample(
                 [row.prompt for row in rows],
@@ -79,6 +80,7 @@ def predict(
                 seed=seed,
                 progress=progress,
             )
+            whole_drawn = [*generator.whole_drawn]
     likelihoods = np.zeros((len(rows), 2))
     if LIKELIHOOD in needs:
         encoded = encode_rows(generator.tokenizer, rows, max_length)
@@ -94,9 +96,29 @@ def predict(
     if STEPS in needs:
         steps = _steps(generator, rows, table, progress)
     return [
-        Prediction(text, float(nll), int(count), margin, verdict, long, samples, steps=judged)
-        for text, (nll, count), margin, verdict, long, samples, judged in zip(
-            texts, likelihoods, margins, verdicts, cut, drawn, steps, strict=True
+        Prediction(
+            text,
+            float(nll),
+            int(count),
+            margin,
+            verdict,
+            long,
+            samples,
+            steps=judged,
+            whole="" if written == text else written,
+            whole_samples=() if all_written == samples else all_written,
+        )
+        for text, (nll, count), margin, verdict, long, samples, judged, written, all_written in zip(
+            texts,
+            likelihoods,
+            margins,
+            verdicts,
+            cut,
+            drawn,
+            steps,
+            whole,
+            whole_drawn,
+            strict=True,
         )
     ]
 

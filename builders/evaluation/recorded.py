@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics import metric as metric_named
@@ -89,17 +90,23 @@ def needs_of_report(report: Mapping[str, Any]) -> set[str]:
 
 
 def _predictions(lines: Sequence[Mapping[str, Any]], subject: str) -> list[Prediction]:
-    return [
-        Prediction(
-            line["answers"][subject],
-            *_numbers(line, subject),
-            bool(line.get("cut", {}).get(subject)),
-            tuple(line.get("samples", {}).get(subject, ())),
-            line.get("judged", {}).get(subject, 0.5),
-            tuple(line.get("steps", {}).get(subject, ())),
-        )
-        for line in lines
-    ]
+    return [_prediction(line, subject) for line in lines]
+
+
+def _prediction(line: Mapping[str, Any], subject: str) -> Prediction:
+    """An answer of an earlier version has its reasoning with it."""
+    written, samples = line["answers"][subject], tuple(line.get("samples", {}).get(subject, ()))
+    said, drawn = spoken(written), tuple(spoken(one) for one in samples)
+    return Prediction(
+        said,
+        *_numbers(line, subject),
+        bool(line.get("cut", {}).get(subject)),
+        drawn,
+        line.get("judged", {}).get(subject, 0.5),
+        tuple(line.get("steps", {}).get(subject, ())),
+        line.get("whole", {}).get(subject, "" if said == written else written),
+        tuple(line.get("whole_samples", {}).get(subject, () if drawn == samples else samples)),
+    )
 
 
 def _numbers(line: Mapping[str, Any], subject: str) -> tuple[float, int, float, float]:

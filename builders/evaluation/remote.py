@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.endpoints.asking import Chat, Said, ask_endpoint
@@ -46,6 +47,7 @@ class Remote:
     prices: Prices | None = None
     _said: list[Said] = field(default_factory=list)
     _drawn: list[Said] = field(default_factory=list)
+    _draws: int = 1
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -68,12 +70,23 @@ class Remote:
             for turns, own in zip(prompts, offered, strict=True)
         ]
         self._said = ask_endpoint(self.endpoint, chats, progress=progress)
-        return [said.text for said in self._said]
+        return [spoken(said.text) for said in self._said]
 
     @property
     def cut(self) -> Sequence[bool]:
         """For each of the likeliest answers whether it was too long."""
         return [said.cut for said in self._said]
+
+    @property
+    def whole(self) -> Sequence[str]:
+        """The likeliest answers with their reasoning, where the server gives it with them."""
+        return [said.text for said in self._said]
+
+    @property
+    def whole_drawn(self) -> Sequence[tuple[str, ...]]:
+        """The same of the drawn ones."""
+        texts, n = [said.text for said in self._drawn], self._draws
+        return [tuple(texts[start : start + n]) for start in range(0, len(texts), n)]
 
     def sample(
         self,
@@ -101,8 +114,8 @@ class Remote:
             for number in range(table.n)
         ]
         self._drawn = ask_endpoint(self.endpoint, chats, progress=progress)
-        texts = [said.text for said in self._drawn]
-        return [tuple(texts[start : start + table.n]) for start in range(0, len(texts), table.n)]
+        self._draws = table.n
+        return [tuple(spoken(text) for text in given) for given in self.whole_drawn]
 
     def likelihood(
         self, sequences: Sequence[Encoded], *, batch_size: int, progress: Progress | None = None

@@ -159,6 +159,8 @@ def lines(
             **_apart("cut", predictions, index),
             **_apart("samples", predictions, index),
             **_apart("steps", predictions, index),
+            **_apart("whole", predictions, index),
+            **_apart("whole_samples", predictions, index),
             **({"margins": margins[index]} if paired else {}),
             **(
                 {"verdicts": {s: p[index].verdict for s, p in predictions.items()}}
@@ -174,7 +176,7 @@ def lines(
 def _apart(
     name: str, predictions: Mapping[str, Sequence[Prediction]], index: int
 ) -> dict[str, Any]:
-    """A line's `cut` or `samples`, of the subjects that have any."""
+    """A line's `cut`, `samples`, `whole`, … of the subjects that have any."""
     values = {subject: getattr(given[index], name) for subject, given in predictions.items()}
     found = {subject: value for subject, value in values.items() if value}
     return {name: found} if found else {}

@@ -60,9 +60,13 @@ def sampled(
 
 def _right(metric: Metric, rows: Sequence[Row], given: Sequence[Prediction]) -> list[int]:
     """How many of each row's samples are right."""
-    each = [Prediction(text) for one in given for text in one.samples]
+    each = [
+        Prediction(text, whole=whole)
+        for one in given
+        for text, whole in zip(one.samples, one.whole_samples or one.samples, strict=True)
+    ]
     whose = [row for row, one in zip(rows, given, strict=True) for _ in one.samples]
-    scores = metric.per_example(metric.statistics(each, whose)).reshape(len(rows), -1)
+    scores = metric.per_example(metric.measured(each, whose)).reshape(len(rows), -1)
     return [int(count) for count in (scores > 0.5).sum(axis=1)]
 
 

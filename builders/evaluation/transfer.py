@@ -113,7 +113,7 @@ def entries(
 
 def _entry(test: AncestorTest, given: Sequence[Prediction]) -> dict[str, Any]:
     judge = metric(test.metric)
-    now = judge.per_example(judge.statistics(given, test.rows))
+    now = judge.per_example(judge.measured(given, test.rows))
     change = mean_gain_interval(now - test.then, CONFIDENCE, groups_of(test.rows))
     return {
         "ref": test.ref,

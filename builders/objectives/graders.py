@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.graders import (
@@ -59,7 +60,7 @@ MOST_TEXT = 400_000
 def grade(
     grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
 ) -> float:
-    """What an answer to a row is worth.
+    """What an answer to a row is worth, by what it says behind its reasoning.
 
     Args:
         elsewhere: what `score_model` and `python` gave, by their names in a formula, else "".
@@ -69,7 +70,7 @@ def grade(
         NoValue: a formula has no value.
         TooLong: the texts are too long for it.
     """
-    columns = columns_of(row)
+    columns, answer = columns_of(row), spoken(answer)
     try:
         require_bounded(grader, answer, columns)
         return worth(grader, answer, columns, elsewhere or {})[0]
@@ -123,15 +124,15 @@ def require_columns(grader: Grader, row: Row) -> None:
     if not asking and not any(isinstance(leaf, PythonGrader) for leaf in leaves):
         grade(grader, row.answer, row)
         return
-    columns = columns_of(row)
+    columns, answer = columns_of(row), as_spoken(row).answer
     try:
-        require_bounded(grader, row.answer, columns)
+        require_bounded(grader, answer, columns)
         for leaf in leaves:
             if isinstance(leaf, ScoreModel):
                 for turn in leaf.input:
-                    filled(turn.content, row.answer, columns)
+                    filled(turn.content, answer, columns)
             elif not isinstance(leaf, PythonGrader):
-                worth(leaf, row.answer, columns)
+                worth(leaf, answer, columns)
     except (NoColumn, TooLong) as error:
         raise _of_row(row, error) from error
 
@@ -144,7 +145,7 @@ def _of_row(row: Row, error: NoColumn | TooLong) -> InvalidInput:
 
 def columns_of(row: Row) -> dict[str, str]:
     """What `item` has of a row."""
-    return texts_of({"answer": row.answer, "question": row.question, **row.meta})
+    return texts_of({"answer": as_spoken(row).answer, "question": row.question, **row.meta})
 
 
 def worth(

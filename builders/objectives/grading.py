@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.objectives.graders import (
     NoColumn,
     NoValue,
@@ -34,7 +35,7 @@ def grade_answer(
     for name, leaf in leaves_of(grader).items():
         if isinstance(leaf, ScoreModel | PythonGrader) and name not in (elsewhere or {}):
             raise InvalidInput(f"a `{leaf.type}` grader is not run here")
-    columns = texts_of(item)
+    columns, answer = texts_of(item), spoken(answer)
     try:
         require_bounded(grader, answer, columns)
         reward, parts = worth(grader, answer, columns, elsewhere)

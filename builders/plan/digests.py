@@ -39,8 +39,8 @@ from adapterworks.registry.releases.release import BaseIdentity
 # several settings and fails when what came of it has changed and the number has not.
 TRAINING_SEMANTICS = 1
 CONVERSION_SEMANTICS = 1
-ASKING_SEMANTICS = 1  # how subjects are asked: prompts, decoding, likelihoods, retention suites
-EVALUATION_SEMANTICS = 4  # statistics, intervals, gates; each metric's own file is digested
+ASKING_SEMANTICS = 2  # how subjects are asked: prompts, decoding, likelihoods, retention suites
+EVALUATION_SEMANTICS = 5  # statistics, intervals, gates; each metric's own file is digested
 
 # Whose version can move a trained weight. Those that make rows are not among them: rows are
 # digested as they are encoded. bitsandbytes counts where it is used.

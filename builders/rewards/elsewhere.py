@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from adapterworks.builders.data.reasoning import as_spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.graders import columns_of
 from adapterworks.builders.rewards.abstaining import completed
@@ -169,4 +170,4 @@ def _first(values: Iterator[float], count: int) -> Iterator[float]:
 
 
 def _item(row: Row) -> Mapping[str, Any]:
-    return {"answer": row.answer, "question": row.question, **row.meta}
+    return {"answer": as_spoken(row).answer, "question": row.question, **row.meta}

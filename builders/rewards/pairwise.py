@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.asking import Chat, Said
 from adapterworks.builders.endpoints.comparing import (
@@ -51,7 +52,7 @@ class Pairs:
 
 def pairs(row: Row, answers: Sequence[str]) -> Pairs:
     """The pairs of a group."""
-    texts = [*answers, row.answer]
+    texts = [spoken(text) for text in (*answers, row.answer)]
     count = len(answers)
     ring = [(0, 1)] if count < 3 else [(at, (at + 1) % count) for at in range(count)]
     places = tuple((one, other) for one, other in ring if texts[one] != texts[other])

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.asking import Chat, Said
 from adapterworks.builders.endpoints.comparing import MATERIAL, conversation, marked
@@ -29,7 +30,8 @@ _NUMBER = re.compile(r"^\s*(-?[0-9]+(?:\.[0-9]+)?)\s*$")
 
 def scoring(row: Row, answer: str, asks: int) -> list[Chat]:
     """An answer's score from 1 to 5, asked for several times."""
-    chat = marked(_TASK, [("QUESTION", conversation(row.prompt)), ("ANSWER", answer)], _TOKENS)
+    said = [("QUESTION", conversation(row.prompt)), ("ANSWER", spoken(answer))]
+    chat = marked(_TASK, said, _TOKENS)
     return [Chat(chat.messages, _TOKENS, temperature=1.0, seed=at) for at in range(asks)]
 
 
@@ -57,7 +59,7 @@ def asking(
         NoColumn: a column that it reads is not there.
     """
     turns = [
-        {"role": turn.role, "content": filled(turn.content, answer, columns)}
+        {"role": turn.role, "content": filled(turn.content, spoken(answer), columns)}
         for turn in grader.input
     ]
     turns[-1]["content"] += f"\n\nEnd with a line that is exactly {ends}."

@@ -25,6 +25,7 @@ from os import cpu_count
 from pathlib import Path
 from typing import Any
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.grading import Ran
 
@@ -181,7 +182,8 @@ def value_of(
 
 
 def sample_of(text: str) -> dict[str, Any]:
-    """An answer as a grader's `sample`: its text, and its value where it is JSON."""
+    """An answer as a grader's `sample`: what it says, and its value where it is JSON."""
+    text = spoken(text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.graders import grade_sampled
@@ -181,7 +182,7 @@ class Rollouts(Sampling):
         if self.judge is None:
             return found
         answered = [
-            answered_with(self.rows[split][index], self._text(sample))
+            answered_with(self.rows[split][index], spoken(self._text(sample)))
             for index, group in zip(indices, groups, strict=True)
             for sample in group
         ]

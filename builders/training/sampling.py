@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from adapterworks.builders.data.reasoning import opened, read_answer
 from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
@@ -73,6 +74,7 @@ class Sampling(ABC):
         self.plan, self.objective, self.forward = plan, objective, forward
         self.sampler, self.tokenizer, self.rows = sampler, tokenizer, rows
         self.samples = folder / SAMPLES
+        self.opened = opened(tokenizer)
 
     @abstractmethod
     def collect(self, examples: EncodedSet, indices: Sequence[int], step: int) -> Collected:
@@ -116,7 +118,8 @@ class Sampling(ABC):
             written.replace(self.samples)
 
     def _text(self, sample: Sample) -> str:
-        return str(self.tokenizer.decode(list(sample.ids), skip_special_tokens=True))
+        """The whole of it; rewards read what is said behind the reasoning themselves."""
+        return self.opened + read_answer(self.tokenizer, sample.ids)
 
     def _tell(
         self,

@@ -7,6 +7,7 @@ vLLM, which reads the same files.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _TURNS = [{"role": "user", "content": "one?"}, {"role": "assistant", "content": "two."}]
+_LATER = {"role": "user", "content": "three?"}
 
 
 def ends(checkpoint: Path, eos: int | None) -> tuple[int, ...]:
@@ -35,22 +37,59 @@ def ends(checkpoint: Path, eos: int | None) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(token) for token in found if token is not None))
 
 
+def special_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The ids of all special tokens: those with a role (`eos`), and those that are only marked as
+    special in the tokenizer's own list, as Gemma 3's `<end_of_turn>` is."""
+    marked = (id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special)
+    return frozenset((*tokenizer.all_special_ids, *marked))
+
+
 def turn_end(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The special token that the chat template closes an answer with; None where it closes it with
-    none, or refuses a question and an answer."""
-    from jinja2 import TemplateError
+    none, or refuses a question and an answer.
 
-    try:
-        text: Any = tokenizer.apply_chat_template(_TURNS, tokenize=False)
-    except (TemplateError, TypeError, ValueError):  # ValueError: there is no template
+    It stands behind an answer whether or not the conversation goes on; what follows the last answer
+    alone (Phi-3's `<|endoftext|>`) closes the conversation. Of several, it is the end of text, or
+    else the first.
+    """
+    alone, later = _behind(tokenizer, _TURNS), _behind(tokenizer, [*_TURNS, _LATER])
+    if alone is None:
         return None
-    special = set(tokenizer.all_special_ids)
-    for token in reversed(tokenizer(text, add_special_tokens=False)["input_ids"]):
+    special = special_ids(tokenizer)
+    shared = [] if later is None else _shared(alone, later)
+    found = [at for at, token in enumerate(shared) if token in special]
+    if found:
+        at = next((at for at in found if shared[at] == tokenizer.eos_token_id), found[0])
+        rest = [token for token in shared[at + 1 :] if token not in special]
+        return None if tokenizer.decode(rest).strip() else shared[at]
+    for token in reversed(alone):
         if token in special:
-            return int(token)
+            return token
         if tokenizer.decode([token]).strip():
             return None
     return None
+
+
+def _behind(
+    tokenizer: PreTrainedTokenizerBase, turns: Sequence[Mapping[str, str]]
+) -> list[int] | None:
+    """What the template writes behind the answer; None where it refuses the turns."""
+    from jinja2 import TemplateError
+
+    try:
+        text = str(tokenizer.apply_chat_template([*turns], tokenize=False))
+    except (TemplateError, TypeError, ValueError):  # ValueError: there is no template
+        return None
+    behind = text.rpartition(_TURNS[1]["content"])[2]
+    ids: list[int] = tokenizer(behind, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def _shared(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    """What both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    differ = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    return [*one[:differ]]
 
 
 def stops_at_end(checkpoint: Path) -> bool:

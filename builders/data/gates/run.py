@@ -20,6 +20,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.extensions import Table
 from adapterworks.manifests.models import DataGates, Manifest
+from adapterworks.registry.bases.ends import special_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -195,8 +196,8 @@ def gates_of(manifest: Manifest) -> DataGates:
 
 def specials(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
     """The texts that the tokenizer takes for control tokens wherever they stand."""
-    added = (str(t) for t in tokenizer.added_tokens_decoder.values() if t.special)
-    return tuple(dict.fromkeys((*tokenizer.all_special_tokens, *added)))
+    marked = (str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(special_ids(tokenizer)))
+    return tuple(dict.fromkeys((*tokenizer.all_special_tokens, *marked)))
 
 
 def losses_of(

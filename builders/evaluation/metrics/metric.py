@@ -8,12 +8,13 @@ perplexity (log-likelihood and tokens), so that one vectorised paired bootstrap 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
 
 Floats = NDArray[np.float64]
@@ -34,7 +35,8 @@ class Prediction:
     """What a model gave for one row.
 
     Attributes:
-        text: its answer; empty where only the likelihood was asked for.
+        text: its answer, without the reasoning before it; empty where only the likelihood was
+            asked for.
         nll: negative log-likelihood of the reference answer, nats, summed over its tokens.
         tokens: number of those tokens.
         margin: log-probability of the better of two answers less that of the other, nats.
@@ -46,6 +48,8 @@ class Prediction:
             neither; the candidate's own is ½.
         steps: the reward of each step of the row's own answer, as the model judges it itself
             (`builders/data/steps.py`), nats.
+        whole: the text with its reasoning, where it reasoned; else empty.
+        whole_samples: the same of the drawn answers, where one of them reasoned.
     """
 
     text: str = ""
@@ -57,6 +61,8 @@ class Prediction:
     samples: tuple[str, ...] = ()
     judged: float = 0.5
     steps: tuple[float, ...] = ()
+    whole: str = ""
+    whole_samples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Metric:
             `preference` (likelihoods of both answers), `verdict` (its verdicts on both) or `steps`
             (its verdicts on an answer's steps); or `judged`, a judge's word on its answers
             (`evaluate.judge`).
+        reads_reasoning: it scores the whole text, as one of formats does; others are given what is
+            said behind the reasoning, of answer and reference alike.
     """
 
     name: str
@@ -94,6 +102,7 @@ class Metric:
     is_mean: bool = False
     require: Callable[[Sequence[Row]], None] | None = None
     among: Callable[[Floats], NDArray[np.bool_]] | None = None
+    reads_reasoning: bool = False
 
     @property
     def of_answers(self) -> bool:
@@ -107,8 +116,24 @@ class Metric:
         return self.needs == ANSWERS and self.higher_is_better
 
     def score(self, answer: str, row: Row) -> float:
-        """Of one answer to one row: a verifier's reward."""
-        return float(self.per_example(self.statistics([Prediction(answer)], [row]))[0])
+        """Of one answer to one row: a verifier's reward.
+
+        Args:
+            answer: the whole text, with its reasoning.
+        """
+        return float(self.per_example(self.measured([Prediction(answer)], [row]))[0])
+
+    def measured(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
+        """`statistics` of what is said: answers and references without their reasoning, or whole
+        where the metric reads that."""
+        if not self.of_answers:
+            return self.statistics(predictions, rows)
+        if self.reads_reasoning:
+            return self.statistics([replace(p, text=p.whole or p.text) for p in predictions], rows)
+        said = [
+            p if (text := spoken(p.text)) == p.text else replace(p, text=text) for p in predictions
+        ]
+        return self.statistics(said, [as_spoken(row) for row in rows])
 
     def value(self, statistics: Floats) -> float:
         """The metric's value on all examples of [n, k] statistics."""

@@ -96,16 +96,17 @@ def test_llama_factory_2509_a_merged_boundary_token_is_split(
 def test_a_template_that_rewrites_earlier_answers_supervises_the_last_only(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """As reasoning templates do, which drop earlier turns' thoughts."""
+    """As templates do that write into the last answer what earlier ones have not."""
     forgetful = with_template(
         tokenizer,
         "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
-        "{% if m['role'] == 'assistant' and loop.last %}<think></think>{% endif %}"
+        "{% if m['role'] == 'assistant' and loop.last %}Well: {% endif %}"
         "{{ m['content'] }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
     )
     encoded = encode(forgetful, TALK, 256)
-    assert learnt(forgetful, encoded) == "<think></think>  ok <|im_end|>"
+    assert learnt(forgetful, encoded) == "Well:   ok <|im_end|>"
+    assert encoded.unlearnt == 1
 
 
 def test_a_template_without_end_of_turn_still_learns_to_stop(
@@ -294,13 +295,13 @@ def test_rows_are_encoded_once_whoever_asks(
     tokenizer: PreTrainedTokenizerBase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    spans = render._chat_spans
+    spans = render.chat_spans
 
     def counting(tokenizer: Any, rows: Any) -> Any:
         asked.append(len(rows))
         return spans(tokenizer, rows)
 
-    monkeypatch.setattr(render, "_chat_spans", counting)
+    monkeypatch.setattr(render, "chat_spans", counting)
     rows = [chat(f"question {n}?", f"answer {n}") for n in range(6)]
     apart = render.encode_rows(tokenizer, rows, 64)
     with render.encoded_once():

@@ -98,7 +98,8 @@ class Parrot:
 
     def generate(self, prompts: list[object], **_: object) -> list[str]:
         self.cut = [False] * len(prompts)
-        return [self.answer] * len(prompts)
+        self.whole = [self.answer] * len(prompts)
+        return self.whole
 
 
 def test_it_is_compared_gated_and_told() -> None:

@@ -103,7 +103,9 @@ class Model:
     def generate(self, asked: Sequence[Any], **_: Any) -> list[str]:
         self.cut = [False] * len(asked)
         texts = [str(turns[-1]["content"]) for turns in asked]
-        return ["I cannot help with that." if text in self.refused else "Sure." for text in texts]
+        said = ["I cannot help with that." if text in self.refused else "Sure." for text in texts]
+        self.whole = said
+        return said
 
 
 class Renders:

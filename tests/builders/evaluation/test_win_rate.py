@@ -30,12 +30,14 @@ class Says:
 
     tokenizer: Any = None
     cut: Sequence[bool] = (False,) * len(ROWS)
+    whole: Sequence[str] = ()
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = texts
 
     def generate(self, prompts: Sequence[Any], **_: Any) -> list[str]:
         assert len(prompts) == len(self.texts)
+        self.whole = [*self.texts]
         return [*self.texts]
 
 
