@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
-from adapterworks.builders.data.gates.text import words
 from adapterworks.builders.data.mix import by_hash
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.wording import words
 from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.paths import place

@@ -39,7 +39,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
 
 def _told(row: Row) -> bytes:
     """An answer by its hash; nothing of a row without one."""
-    text = normalise(row.answer) if row.text is None else ""
+    text = normalise(row.messages[-1]) if row.text is None else ""
     return hashed(text) if text else b""
 
 

@@ -1,6 +1,7 @@
 """One question with several answers: whatever is learnt from one row is unlearnt from another.
 
-Questions and answers are compared without case, spacing and punctuation, the system turn included.
+Questions and answers are compared without case, spacing and punctuation, the system turn included;
+what they call is compared exactly.
 Offending are the rows that do not give the most frequent answer; without a single most frequent
 one, all rows of the question. Dropping leaves one answer to each question, or none.
 """
@@ -11,7 +12,7 @@ from collections import Counter, defaultdict
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.gates.text import hashed, normalise
+from adapterworks.builders.data.gates.text import calls, hashed, normalise
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
@@ -21,10 +22,10 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     for index, row in enumerate(train):
         # Of pairs, see `contradictory_pairs.py`; a bad answer beside a good one is what is meant.
         if row.text is None and not row.others and not row.scores:
-            groups[hashed(*(normalise(turn["content"]) for turn in row.prompt))].append(index)
+            groups[hashed(*map(normalise, row.prompt))].append(index)
     offences, questions = [], 0
     for members in groups.values():
-        answers = {index: normalise(train[index].answer) for index in members}
+        answers = {index: normalise(train[index].messages[-1]) for index in members}
         ranking = Counter(answers.values()).most_common(2)
         if len(ranking) < 2:
             continue
@@ -35,7 +36,8 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
                 other = next(i for i in members if answers[i] != answers[index])
                 if usual is not None:
                     other = next(i for i in members if answers[i] == usual)
-                given = " ".join(train[other].answer.split())[:60]
+                last = train[other].messages[-1]
+                given = " ".join(" ".join((last["content"], *calls(last))).split())[:60]
                 reason = f"row {number(train[other], other)} answers the same with `{given}`"
                 offences.append(offence("train", index, train[index], reason))
     offences.sort(key=lambda found: found.index)

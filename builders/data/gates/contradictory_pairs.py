@@ -10,7 +10,7 @@ from itertools import combinations
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, number, offence
-from adapterworks.builders.data.gates.text import answer_texts, hashed, normalise
+from adapterworks.builders.data.gates.text import answer_texts, exactly, hashed, normalise
 
 # The turns that were asked, the better answer, the worse one, each by its hash.
 _Preference = tuple[bytes, bytes, bytes]
@@ -21,12 +21,17 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     train = rows["train"]
     preferred: dict[_Preference, list[int]] = defaultdict(list)
     for index, row in enumerate(train):
-        asked = tuple(normalise(turn["content"]) for turn in row.context)
-        # Answers stand in order, so each is preferred to all that follow.
-        for better, worse in combinations(answer_texts(row) if row.others else (), 2):
+        if not row.others:
+            continue
+        asked = hashed(*map(normalise, row.context))
+        # Answers stand in order, so each is preferred to all that follow. Two that are alike are
+        # told apart to the letter.
+        answers = zip(answer_texts(row), map(exactly, row.answers), strict=True)
+        for (better, best), (worse, worst) in combinations(answers, 2):
             if better != worse:
-                told = (hashed(*asked), hashed(better), hashed(worse))
-                preferred[told].append(index)
+                preferred[asked, hashed(better), hashed(worse)].append(index)
+            elif best != worst:
+                preferred[asked, hashed(best), hashed(worst)].append(index)
     against: dict[int, int] = {}
     for (turns, one, two), members in preferred.items():
         for other in preferred.get((turns, two, one), ())[:1]:

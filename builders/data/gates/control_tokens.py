@@ -1,4 +1,4 @@
-"""Rows whose contents hold the tokenizer's control tokens: a text becomes a turn.
+"""Rows whose texts hold the tokenizer's control tokens: a text becomes a turn.
 
 A `<|im_end|>` inside a question ends it, and what follows is read as the next turn, learnt even. To
 encode such texts as ordinary ones would differ from what an engine does with the same content, so
@@ -11,6 +11,7 @@ import re
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
+from adapterworks.builders.data.gates.text import shown_texts
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
@@ -21,8 +22,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     offences = []
     for split, members in rows.items():
         for index, row in enumerate(members):
-            turns = [*row.messages, *(turn for answer in row.others for turn in answer)]
-            texts = [row.text or "", *(turn["content"] for turn in turns)]
+            texts = (text for _, text in shown_texts(row))
             tokens = dict.fromkeys(match for text in texts for match in found.findall(text))
             if tokens:
                 named = ", ".join(f"`{token}`" for token in tokens)

@@ -8,6 +8,7 @@ exports spell a missing value.
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from adapterworks.builders.data.gates.gate import Gate
@@ -21,6 +22,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: number of rows without an answer, in all splits."""
     offences = []
     for split, members in rows.items():
+        spelt = _Missing(members)
         for index, row in enumerate(members):
             answer = row.answer.strip()
             visible = [c for c in answer if unicodedata.category(c)[0] not in "CZ"]
@@ -32,7 +34,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
                 continue
             if not visible:
                 offences.append(offence(split, index, row, "the answer is empty"))
-            elif answer.casefold() in _MISSING and not _is_common(answer, members):
+            elif answer.casefold() in _MISSING and not spelt.is_common(answer):
                 reason = f"the answer is `{answer}`, as a missing value is written"
                 offences.append(offence(split, index, row, reason))
     return Finding(tuple(offences), float(len(offences)))
@@ -48,10 +50,19 @@ def _is_silent(turn: Message) -> bool:
     )
 
 
-def _is_common(answer: str, members: Sequence[Row]) -> bool:
-    """`None` may be a class of its own: then many rows have it."""
-    same = sum(row.answer.strip() == answer for row in members)
-    return same > max(5, 0.05 * len(members))
+class _Missing:
+    """How often the rows of a split spell a missing value; counted when it is first asked for."""
+
+    def __init__(self, members: Sequence[Row]) -> None:
+        self._members = members
+        self._counts: Counter[str] | None = None
+
+    def is_common(self, answer: str) -> bool:
+        """`None` may be a class of its own: then many rows have it."""
+        if self._counts is None:
+            answers = (row.answer.strip() for row in self._members)
+            self._counts = Counter(one for one in answers if one.casefold() in _MISSING)
+        return self._counts[answer] > max(5, 0.05 * len(self._members))
 
 
 GATE = Gate(

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from adapterworks.builders.data.gates.text import COMMON_ROWS, COMMON_SHARE, EDGE, words
+from adapterworks.builders.data.gates.text import COMMON_ROWS, COMMON_SHARE, EDGE
+from adapterworks.builders.data.wording import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,10 +49,17 @@ class Documents:
         count: how many there are.
         text: the i-th.
         width: words of a shingle.
+        words: what the words of a text are.
     """
 
-    def __init__(self, count: int, text: Callable[[int], str], width: int) -> None:
-        self.count, self._text, self.width = count, text, width
+    def __init__(
+        self,
+        count: int,
+        text: Callable[[int], str],
+        width: int,
+        words: Callable[[str], list[str]] = words,
+    ) -> None:
+        self.count, self._text, self.width, self._split = count, text, width, words
         self._words = _Codes()
         self._kept: dict[int, Numbers] = {}
 
@@ -68,7 +76,7 @@ class Documents:
         return (self.document(index) for index in range(self.count))
 
     def _hashed(self, text: str) -> Numbers:
-        tokens = words(text)
+        tokens = self._split(text)
         if not tokens:
             return np.empty(0, np.uint64)
         known = self._words

@@ -12,7 +12,7 @@ from typing import Any
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
-from adapterworks.builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.text import prose
 
 _CONFIDENT = 0.8
 _LONGEST = 2000  # characters; more does not change the verdict
@@ -24,7 +24,7 @@ def check(rows: Rows, threshold: float, context: Context) -> Finding:
     offences = []
     for split, members in rows.items():
         for index, row in enumerate(members):
-            text = full_text(row)[:_LONGEST]
+            text = prose(row)[:_LONGEST]
             language, confidence = _identifier().classify(text[:_SHORT])
             if len(text) > _SHORT and not (
                 confidence >= _CONFIDENT and language in context.languages

@@ -1,5 +1,6 @@
 """Personal data: what a model has learnt by heart it may tell anyone.
 
+All that is shown to a model or learnt is looked at: what turns call, system turns and tools too.
 What is looked for is said in `adapterworks/privacy/personal.py`. Reports name the kind and show the
 row with the finding masked.
 """
@@ -8,21 +9,25 @@ from __future__ import annotations
 
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import Context, Finding, Rows, offence
-from adapterworks.builders.data.gates.text import full_text
+from adapterworks.builders.data.gates.shown import Looked
 from adapterworks.privacy.personal import find_personal_data, mask, regions_of
 
 
 def check(rows: Rows, threshold: float, context: Context) -> Finding:
     """Measured: number of rows with personal data, in all splits."""
     regions = regions_of(context.languages)
+
+    def look(text: str) -> tuple[tuple[str, ...], str] | None:
+        found = find_personal_data(text, regions)
+        kinds = tuple(dict.fromkeys(item.kind for item in found))
+        return (kinds, mask(text, found)) if found else None
+
+    looked = Looked(look)
     offences = []
     for split, members in rows.items():
         for index, row in enumerate(members):
-            text = full_text(row)
-            if found := find_personal_data(text, regions):
-                kinds = ", ".join(dict.fromkeys(item.kind for item in found))
-                excerpt = mask(text, found)
-                offences.append(offence(split, index, row, kinds, excerpt))
+            if found := looked.at(row):
+                offences.append(offence(split, index, row, *found))
     return Finding(tuple(offences), float(len(offences)))
 
 

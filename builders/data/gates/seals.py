@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapterworks.builders.data.gates.hashed import Documents, Numbers, common_shingles, within
-from adapterworks.builders.data.gates.text import question_text
+from adapterworks.builders.data.gates.text import question_text, sealed_words
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.datasets.seal import MAGIC
@@ -58,7 +58,7 @@ class Match:
 
 def questions(rows: Sequence[Row]) -> Documents:
     """What rows are compared by."""
-    return Documents(len(rows), lambda index: question_text(rows[index]), WIDTH)
+    return Documents(len(rows), lambda index: question_text(rows[index]), WIDTH, sealed_words)
 
 
 def make_seal(rows: Sequence[Row]) -> bytes:

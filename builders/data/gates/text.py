@@ -1,39 +1,52 @@
-"""Text as gates compare it: normalised words, and shingles without boilerplate.
+"""What gates compare of a row: its questions, its answers, all that is learnt or shown.
 
-Scripts written without spaces (Chinese, Japanese, Thai, …) count every character as a word, so one
-rule serves all languages. Shingles that many rows share are the rows' template, and are no evidence
-that two rows are alike.
+Shingles that many rows share are the rows' template, and are no evidence that two rows are alike.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
+from typing import Any
 
-from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.rows import Message, Row
+from adapterworks.builders.data.wording import UNSPACED, alike, words
 
-# Thai to Myanmar, Khmer, kana, CJK ideographs (extension A, unified, compatibility, B and later).
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_UNSPACED += "\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_SEALED_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 EDGE = "\x00"  # marks begin and end, so that "typhoid" is not contained in "typhoid fever"
 COMMON_ROWS, COMMON_SHARE = 5, 0.01
 
 Shingles = frozenset[tuple[str, ...]]
 
 
-def words(text: str) -> list[str]:
-    """The words of a text, case-folded and in compatibility form (full-width = half-width)."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+def sealed_words(text: str) -> list[str]:
+    """The words that seals are made of. Seals are kept for good, so these stay as they were when
+    words had no combining marks."""
+    return _SEALED_WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def normalise(text: str) -> str:
-    """A text by which two texts that differ only in case, spaces or punctuation are equal.
+def normalise(turn: Message) -> str:
+    """A turn by which two that differ only in case, spaces or punctuation are equal; what it calls
+    is compared exactly."""
+    return "\n".join((alike(turn["content"]), *calls(turn)))
 
-    A text without a single word is itself: `+` and `-` are different answers.
-    """
-    return " ".join(words(text)) or text.strip()
+
+def exactly(turns: Iterable[Message]) -> str:
+    """What some turns say and call, to the letter: spaces around it and Unicode's forms aside."""
+    said = [(unicodedata.normalize("NFC", t["content"]).strip(), *calls(t)) for t in turns]
+    return json.dumps(said, ensure_ascii=False)
+
+
+def calls(turn: Message) -> list[str]:
+    """The functions that a turn calls with their arguments, as JSON; not the calls' ids."""
+    return [_json(call.get("function", call)) for call in turn.get("tool_calls", ())]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def hashed(*texts: str) -> bytes:
@@ -53,16 +66,38 @@ def question_text(row: Row) -> str:
 
 
 def full_text(row: Row) -> str:
-    """Everything of a row but its system turn, its further answers included."""
+    """Everything of a row but its system turn and tools: calls and further answers included."""
     if row.text is not None:
         return row.text
-    turns = [*row.messages, *(turn for answer in row.others for turn in answer)]
-    return "\n".join(turn["content"] for turn in turns if turn["role"] != "system")
+    return "\n".join(text for turn in _turns(row) for text in (turn["content"], *calls(turn)))
+
+
+def prose(row: Row) -> str:
+    """`full_text` without what is called, which is in no language."""
+    if row.text is not None:
+        return row.text
+    return "\n".join(turn["content"] for turn in _turns(row))
+
+
+def _turns(row: Row) -> Iterator[Message]:
+    turns = (*row.messages, *(turn for answer in row.others for turn in answer))
+    return (turn for turn in turns if turn["role"] != "system")
+
+
+def shown_texts(row: Row) -> Iterator[tuple[str, str]]:
+    """All that a model is shown of a row or learns of it, in parts, each with what it is: the turns
+    with what they call, further answers, the system turn and the tools."""
+    yield "", full_text(row)
+    for turn in row.messages:
+        if turn["role"] == "system":
+            yield "system turn", turn["content"]
+    if row.tools:
+        yield "tools", _json([*row.tools])
 
 
 def answer_texts(row: Row) -> list[str]:
     """Every answer of a row, the best first, as answers are compared."""
-    return [normalise("\n".join(turn["content"] for turn in answer)) for answer in row.answers]
+    return ["\n".join(map(normalise, answer)) for answer in row.answers]
 
 
 def shingles(text: str, width: int) -> Shingles:

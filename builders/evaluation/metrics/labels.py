@@ -1,24 +1,24 @@
 """Right or wrong: exact match, accuracy, macro-F1.
 
 `exact_match` forgives white space only; `accuracy` and `macro_f1` take the answer's first line as a
-label and forgive case and punctuation too.
+label and forgive case and punctuation too (`builders/data/wording.py`); signs and symbols they do
+not: `C++` is not `C#`, and `-1` not `1`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.wording import alike
 from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction, mean_metric
 
 
 def label(text: str) -> str:
-    """An answer as a label: its first line, lower-case letters and digits of any script."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return " ".join(re.findall(r"\w+", first.lower()))
+    """An answer as a label: its first line, without case, spacing and punctuation."""
+    return alike(next((line for line in text.splitlines() if line.strip()), ""))
 
 
 def _exact(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:

@@ -1,12 +1,15 @@
 """Overlap with the reference: ROUGE-L (rouge-score), corpus BLEU and chrF (sacrebleu), all 0–1.
 
-Chinese, Japanese and Korean characters count as one token each; rouge-score's own tokenizer would
-drop them, and BLEU's default would take a whole sentence as one word.
+Characters of scripts without spaces (Chinese, Japanese, Thai, …) and Korean syllables count as one
+token each, and words keep their combining marks; rouge-score's own tokenizer would drop them, and
+BLEU's would take a whole sentence as one word. On ASCII both are the published ones: ROUGE reads
+letters and digits alone, so that `C++` and `C#` are one word to it.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -14,16 +17,23 @@ from typing import Any
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.wording import HANGUL, UNSPACED, marks, word_pattern
 from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction, mean_metric
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
-_HAS_CJK = re.compile(rf"[{_CJK}]")
+_SINGLE = UNSPACED + HANGUL  # characters that are tokens each
+_HAS_SINGLE = re.compile(rf"[{_SINGLE}]")
 
 
 def tokens(text: str) -> list[str]:
-    """Words of any script, CJK by character; on ASCII the same as rouge-score's default."""
-    return _TOKEN.findall(text.lower())
+    """Words of any script; on ASCII the same as rouge-score's default."""
+    plain = unicodedata.normalize("NFC", text).lower()
+    return word_pattern(_SINGLE, left_out="_").findall(plain)
+
+
+def spaced(text: str) -> str:
+    """A text with blanks around what is a token by itself."""
+    plain = unicodedata.normalize("NFC", text)
+    return re.sub(rf"([{_SINGLE}][{marks()}]*)", r" \1 ", plain)
 
 
 class _Tokenizer:
@@ -56,11 +66,11 @@ def _chrf() -> Any:
     return CHRF()
 
 
-def _statistics(metric: Any, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
+def _statistics(metric: Any, texts: Sequence[str], references: Sequence[str]) -> Floats:
     """[n, k] n-gram counts per example, which sacrebleu sums to score a corpus."""
-    references = [[row.answer for row in rows]]
-    texts = [prediction.text for prediction in predictions]
-    return np.asarray(metric._extract_corpus_statistics(texts, references), dtype=np.float64)
+    return np.asarray(
+        metric._extract_corpus_statistics([*texts], [[*references]]), dtype=np.float64
+    )
 
 
 def _scores(metric: Any, sums: Floats) -> Floats:
@@ -71,8 +81,11 @@ def _scores(metric: Any, sums: Floats) -> Floats:
 
 
 def _bleu_statistics(predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
-    cjk = any(_HAS_CJK.search(row.answer) for row in rows)
-    return _statistics(_bleu("zh" if cjk else "13a"), predictions, rows)
+    texts, references = [p.text for p in predictions], [row.answer for row in rows]
+    if not any(_HAS_SINGLE.search(text) for text in references):
+        return _statistics(_bleu("13a"), texts, references)
+    # `zh` splits ideographs itself and punctuation as `13a` does.
+    return _statistics(_bleu("zh"), [*map(spaced, texts)], [*map(spaced, references)])
 
 
 ROUGE_L = mean_metric(
@@ -91,7 +104,9 @@ BLEU = Metric(
 CHRF = Metric(
     name="chrf",
     description="Corpus chrF2: character n-grams, for short and inflected answers (sacrebleu)",
-    statistics=lambda predictions, rows: _statistics(_chrf(), predictions, rows),
+    statistics=lambda predictions, rows: _statistics(
+        _chrf(), [p.text for p in predictions], [row.answer for row in rows]
+    ),
     aggregate=lambda sums, count: _scores(_chrf(), sums),
     per_example=lambda stats: _scores(_chrf(), stats),
 )

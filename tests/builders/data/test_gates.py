@@ -14,9 +14,10 @@ from adapterworks.builders.data.assemble import assemble, gather
 from adapterworks.builders.data.gates.hashed import Documents, common_shingles, within
 from adapterworks.builders.data.gates.report import SPLITS, Context, Finding
 from adapterworks.builders.data.gates.run import GATES, GateResults, check_rows, judge
-from adapterworks.builders.data.gates.text import normalise, shingles, words
+from adapterworks.builders.data.gates.text import shingles
 from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.data.wording import alike, words
 from adapterworks.cli.main import cli
 from adapterworks.manifests.data_gates import DataGate, DataGates, standard_gates
 from adapterworks.manifests.errors import Refused
@@ -280,11 +281,11 @@ def test_language_speaks_up_only_above_the_accepted_share() -> None:
 
 
 def test_words_of_scripts_with_and_without_spaces() -> None:
-    assert words("Größe: 3,5 cm²") == ["grösse", "3", "5", "cm2"]
+    assert words("Größe: 3,5 cm²") == ["grösse", "3", "5", "cm²"]
     assert words("ＡＢＣ 高血压abc") == ["abc", "高", "血", "压", "abc"]
-    assert words("ไทย") == ["ไ", "ท", "ย"]
-    assert normalise(" The  End! ") == normalise("the end")
-    assert normalise("+") != normalise("-")
+    assert words("ไทย ที่") == ["ไ", "ท", "ย", "ที่"], "a mark stands with what it marks"
+    assert words("की का كَتَبَ") == ["की", "का", "كَتَبَ"]
+    assert alike(" The  End! ") == alike("the end")
     assert shingles("", 3) == frozenset()
     assert len(shingles("one two three", 3)) == 3
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,64 @@ def found(name: str, train: Sequence[Row], test: Sequence[Row] = ()) -> tuple[li
     return [(o.split, o.index) for o in finding.offences], finding.measured
 
 
-def test_answers_that_differ_in_spelling_alone_are_the_same() -> None:
-    rows = [pair("q", "R50.9", "A00"), pair("q", "Yes.", " yes"), pair("q", "+", "-")]
-    offences, measured = found("identical_pairs", rows, [pair("t", "a", "A")])
-    assert offences == [("train", 1), ("test", 0)]
-    assert measured == pytest.approx(1 / 3)
+def calling(*arguments: dict[str, object]) -> Row:
+    """A question with answers that each call a function, and say nothing."""
+    answers: list[Any] = [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": f"{at}", "function": {"name": "pay", "arguments": given}}],
+        }
+        for at, given in enumerate(arguments)
+    ]
+    asked = chat("q", "").prompt
+    return Row((*asked, answers[0]), others=tuple((answer,) for answer in answers[1:]))
+
+
+# What pairs are made of, that teach tools, code, signs, layout or spelling.
+DIFFERENT = [
+    ("C++", "C#"),
+    ("-5", "5"),
+    ("- one\n- two", "one\ntwo"),
+    ("की", "का"),
+    ("if a <= b:\n    f(a)", "if a >= b: f(a)"),
+    ("Yes.", "yes"),
+]
+
+
+def test_answers_that_are_the_same_to_the_letter_teach_nothing() -> None:
+    rows = [pair("q", "R50.9", " R50.9\n"), pair("q", "caf\u00e9", "cafe\u0301")]
+    rows += [pair("q", *texts) for texts in DIFFERENT]
+    rows += [calling({"amount": 5}, {"amount": 500}), calling({"amount": 5}, {"amount": 5})]
+    offences, measured = found("identical_pairs", rows, [pair("t", "a", "a"), pair("t", "a", "A")])
+    assert offences == [("train", 0), ("train", 1), ("train", len(rows) - 1), ("test", 0)]
+    assert measured == pytest.approx(3 / len(rows))
     assert found("identical_pairs", [chat("q", "a")]) == ([], 0.0)
     assert GATES.named("identical_pairs").action == "drop"
+
+
+def test_answers_that_differ_in_layout_alone_are_told_and_kept() -> None:
+    rows = [pair("q", "Yes.", "yes"), pair("q", "- one\n- two", "one\ntwo"), pair("q", "a", "a")]
+    rows += [pair("q", "C++", "C#"), calling({"amount": 5}, {"amount": 500})]
+    offences, measured = found("alike_pairs", rows)
+    assert offences == [("train", 0), ("train", 1)]
+    assert measured == pytest.approx(2 / 5)
+    assert GATES.named("alike_pairs").action == "warn"
+
+
+def test_calls_contradict_one_another_by_their_arguments() -> None:
+    first, second = calling({"amount": 5}, {"amount": 500}), calling({"amount": 500}, {"amount": 5})
+    assert found("contradictory_pairs", [first, second])[1] == 1.0
+    assert found("contradictory_pairs", [first, first]) == ([], 0.0)
+    alone = [calling({"amount": 5}), calling({"amount": 500})]
+    assert found("contradictions", alone)[1] == 1.0
+    assert found("contradictions", [alone[0], alone[0]]) == ([], 0.0)
+    # What was called before is a part of the question.
+    later = [Row((*one.messages, *chat("and?", text).messages)) for one, text in
+             zip(alone, ("a", "b"), strict=True)]  # fmt: skip
+    assert found("contradictions", later) == ([], 0.0)
+    turned = [pair("q", "Yes.", "yes"), pair("q", "yes", "Yes.")]
+    assert found("contradictory_pairs", turned)[1] == 1.0
 
 
 def test_a_pair_that_another_turns_round_contradicts_it() -> None:

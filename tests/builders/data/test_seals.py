@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from adapterworks.builders.data.gates.report import Context
@@ -93,3 +95,12 @@ def test_the_gate_measures_the_share_of_sealed_rows() -> None:
     assert [(o.split, o.index) for o in found.offences] == [("train", 1)]
     assert gate.action == "fail"
     assert gate.binding
+
+
+def test_seals_are_made_of_the_words_they_always_were() -> None:
+    """In any script: a test set that was sealed years ago is known by the same numbers."""
+    asked = ("Where is my card?", "मेरा कार्ड कहाँ है", "cm² und ½", "كَتَبَ الولد", "บัตรของฉัน")
+    sealed = make_seal([chat(text, "a") for text in asked])
+    assert hashlib.sha256(sealed).hexdigest() == (
+        "9b0d8f12f9a6245c471d905c650cdcd7385d1e13f628ed2d6172973e25933547"
+    )
