@@ -19,13 +19,22 @@ from adapterworks.builders.data.recipes.stdlib_ruff import RULES
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 
-_FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
+# An opening fence and whatever stands behind it in its line: a language, a title, blanks.
+_OPENS = re.compile(r"^(?:[^\n`]*(`{3,})|[ \t]*(~{3,}))[^\n`]*\n", re.MULTILINE)
 
 
 def fenced(text: str) -> str:
-    """The first fenced block of an answer if there is one, else all of it."""
-    block = _FENCE.search(text)
-    return block.group(1) if block else text
+    """The first fenced block of an answer if there is one, else all of it.
+
+    A block ends at a fence in a line of its own, so that one in a string of the code does not end
+    it; without such a line, at the next fence or the end.
+    """
+    opens = _OPENS.search(text)
+    if opens is None:
+        return text
+    fence, rest = opens[1] or opens[2], text[opens.end() :]
+    line = re.search(rf"^[ \t]*{fence}{fence[0]}*[ \t\r]*$", rest, re.MULTILINE)
+    return rest[: line.start()] if line else rest.partition(fence)[0]
 
 
 def source_of(text: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from adapterworks.builders.evaluation.generator import Generator, Progress
+from adapterworks.builders.evaluation.metrics.numbers import last_number
 from adapterworks.builders.evaluation.suites.suite import BATCH, Cases, Suite, carried
 
 _TOKENS = 256
-_NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
 
 def _score(generator: Generator, cases: Cases, progress: Progress | None) -> list[float]:
@@ -21,14 +20,9 @@ def _score(generator: Generator, cases: Cases, progress: Progress | None) -> lis
     )
     hits = []
     for answer, case in zip(answers, cases, strict=True):
-        found = _NUMBER.findall(answer)
-        right = bool(found) and _value(found[-1]) == _value(case["expected"])
-        hits.append(float(right))
+        given = last_number(answer)
+        hits.append(float(given is not None and given == last_number(str(case["expected"]))))
     return hits
-
-
-def _value(text: str) -> float:
-    return float(text.replace(",", ""))
 
 
 SUITE = Suite(

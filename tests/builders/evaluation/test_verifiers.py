@@ -37,6 +37,68 @@ def test_json_is_held_against_the_rows_schema(answer: str, score: float) -> None
     assert metric("json_schema").score(answer, chat("q", "a", schema=SCHEMA)) == score
 
 
+@pytest.mark.parametrize(
+    ("schema", "why"),
+    [
+        ({"$ref": "#/$defs/x"}, "`#/\\$defs/x`, which is not in it"),
+        ({"$ref": "http://127.0.0.1:9/x.json"}, "x.json`, which is not in it; nothing is fetched"),
+        ({"properties": {"a": {"items": {"$ref": "#/nowhere"}}}}, "`#/nowhere`"),
+        ({"$dynamicRef": "#gone"}, "`#gone`"),
+        ({"pattern": "(["}, "is not a 'regex'"),
+        ({"patternProperties": {"([": {}}}, "is not a 'regex'"),
+        ({"$ref": "#"}, "refers to itself without end"),
+    ],
+)
+def test_a_schema_that_no_answer_can_be_held_against_is_refused_before(
+    schema: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the training it would be an error of somebody's library; and nothing asks a network."""
+    import urllib.request
+
+    def fetched(*_: Any, **__: Any) -> None:
+        raise AssertionError("a schema was fetched")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fetched)
+    table, rows = EvaluateTable(metrics=("json_schema",)), [chat("q", "a", row=7, schema=schema)]
+    with pytest.raises(InvalidInput, match=f"row 7 has no JSON Schema .*{why}"):
+        check_test_rows(None, rows, table, 64)  # type: ignore[arg-type]
+
+
+def test_references_within_a_schema_are_followed() -> None:
+    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}}}
+    lists = {"$defs": {"node": node}, "$ref": "#/$defs/node", "unevaluatedProperties": False}
+    row = chat("q", "a", schema=lists)
+    assert metric("json_schema").score('{"next": {"next": {}}}', row) == 1.0
+    assert metric("json_schema").score('{"next": 3}', row) == 0.0
+    draft = {"$ref": "https://json-schema.org/draft/2020-12/schema"}
+    assert metric("json_schema").score('{"type": "objekt"}', chat("q", "a", schema=draft)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"pattern": "^(a|aa)+$"}}},
+        {"patternProperties": {"^(a|aa)+$": {}}},
+        {"patternProperties": {"^(a|aa)+$": {}}, "additionalProperties": False},
+        {"additionalProperties": False, "patternProperties": {"^(a|aa)+$": {}}},
+    ],
+)
+def test_a_pattern_has_a_second_and_not_for_ever(schema: dict[str, Any]) -> None:
+    slow = "a" * 40 + "!"
+    began = time.monotonic()
+    answer = f'{{"a": "{slow}", "{slow}": 1}}'
+    assert metric("json_schema").score(answer, chat("q", "a", schema=schema)) == 0.0
+    assert time.monotonic() - began < 20
+    assert metric("json_schema").score('{"a": "aa"}', chat("q", "a", schema=schema)) == 1.0
+
+
+def test_names_are_held_against_patterns() -> None:
+    schema = {"patternProperties": {"^x": {"type": "integer"}}, "additionalProperties": False}
+    row = chat("q", "a", schema=schema)
+    for answer, score in (('{"x1": 1}', 1.0), ('{"x1": "1"}', 0.0), ('{"y": 1}', 0.0), ("3", 1.0)):
+        assert metric("json_schema").score(answer, row) == score
+
+
 def test_a_row_without_its_schema_or_tests_is_refused_before(tiny: Path) -> None:
     for name, column, odd in (
         ("json_schema", "schema", {"type": "objekt"}),
@@ -103,13 +165,66 @@ def test_time_and_memory_are_bounded() -> None:
     assert time.monotonic() - began < 100
 
 
+# Says to every channel what it reads on any, its own and its parent's.
+CHEATS = """
+import glob, os, sys
+found = [b"0"]
+places = [f"/proc/{process}/fd/{n}" for process in ("self", os.getppid()) for n in range(200)]
+for n in range(200):
+    try: found.append(os.read(n, 65536))
+    except OSError: pass
+for place in places:
+    try:
+        file = os.open(place, os.O_RDONLY | os.O_NONBLOCK)
+        found.append(os.read(file, 65536))
+    except OSError: pass
+for name, value in [*vars(sys.modules["__main__"]).items()]:
+    if isinstance(value, str): value = value.encode()
+    if isinstance(value, bytes): found.append(value)
+assert not any(b"assert" in said or b"secret" in said for said in found[1:]), found
+for said in found:
+    for part in [said, *said.split(b'"')]:
+        for n in range(200):
+            try: os.write(n, part)
+            except OSError: pass
+        for place in places:
+            try: os.write(os.open(place, os.O_WRONLY | os.O_NONBLOCK), part)
+            except OSError: pass
+os._exit(0)
+"""
+
+
 def test_the_word_is_not_there_while_the_code_runs() -> None:
     """What reads its input finds nothing, and what writes to every channel passes nothing."""
     codes = [
         "import sys\nassert sys.stdin.read() == ''",
-        "import os\nfor n in range(1, 20):\n try: os.write(n, b'0')\n except OSError: pass",
+        "import os\nfor n in range(1, 200):\n try: os.write(n, b'0')\n except OSError: pass",
+        CHEATS,
+        CHEATS.replace("os._exit(0)", ""),
+        "import os\nprint(os.read(0, 9))\nx = 1",
     ]
-    assert passes(codes, ["", "assert False"]) == [True, False]
+    tests = ["", "assert False", "assert False, 'secret'", "assert False, 'secret'", "assert x"]
+    began = time.monotonic()
+    assert passes(codes, tests) == [True, False, False, False, True]
+    assert time.monotonic() - began < 60, "what reads every descriptor waits for none"
+
+
+def test_code_that_leaves_a_process_behind_is_over_when_it_is() -> None:
+    """A grandchild holds the channel open for longer than anybody waits."""
+    forks = "import os, time\nif not os.fork():\n    time.sleep(100)\n    os._exit(0)\n"
+    began = time.monotonic()
+    codes = [forks + "x = 1", forks + "os._exit(0)", forks + "raise SystemExit"]
+    assert passes(codes, ["assert x"] * 3) == [True, False, False]
+    assert time.monotonic() - began < 60
+
+
+def test_long_tests_arrive_whole() -> None:
+    tests = "".join(f"assert double({n}) == {2 * n}\n" for n in range(20_000))
+    code = "def double(x):\n    return 2 * x"
+    assert passes([code, code], [tests, tests + "assert False"], Limits(seconds=20)) == [
+        True,
+        False,
+    ]
 
 
 def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
