@@ -73,6 +73,22 @@ AREAS = {
             _files("tests/gateway/console", "adapters", "doors", "pages"),
         ),
         Area(
+            "scoring",
+            (
+                "builders/data/reasoning.py", "builders/data/spans.py", "builders/data/wording.py",
+                "builders/data/gates/text.py", "builders/evaluation/metrics/*.py",
+                "builders/evaluation/suites/*.py",
+            ),
+            (*_files(
+                    "tests/builders/evaluation",
+                    *("fenced", "metrics", "numbers", "reasoning", "suites", "verifiers"),
+                ),
+             *_files(
+                    "tests/builders/data",
+                    *("pair_gates", "shown", "template_shapes", "wording"),
+                )),
+        ),
+        Area(
             "statistics",
             (
                 "builders/evaluation/statistics.py", "builders/evaluation/comparison.py",

@@ -4,9 +4,12 @@ By bubblewrap (`bwrap`): namespaces of its own, of the file system only Python a
 libraries, read-only, and an empty `/tmp` in memory. Where there is none, nothing is run: `require`
 says so before anything is trained or asked.
 
-Invariant: what ran passed only if it says a word that was given to it after the code had ended; so
-an `exit(0)` passes nothing. That keeps out what a policy stumbles upon; whoever reads the process's
-own memory to find the word is not kept out, and learns nothing else there.
+Invariant: what ran passed only if it says a word that is sent to it after the code has ended; so
+an `exit(0)` passes nothing. The code runs in a child, which is sent tests and word once it has
+said, by a mark of its own, that the code is done: until then no descriptor has them, and nothing
+that can be written to one says that it passed. That keeps out what a policy stumbles upon. An
+answer that takes the processes around it apart, or whose values claim to equal everything, is not
+kept out; it reaches nothing else there.
 """
 
 from __future__ import annotations
@@ -33,24 +36,75 @@ from adapterworks.manifests.grading import Ran
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _SAID = 1 << 16
 _INSIDE = """\
-import json, os, resource, sys
-line = b""
-while not line.endswith(b"\\n"):  # no further: what follows is for when the code has ended
-    line += os.read(0, 1)
-given = json.loads(line)
-for name, most in given["limits"].items():
-    resource.setrlimit(getattr(resource, name), (most, most))
-words = os.dup(0)
-null = os.open("/dev/null", os.O_RDWR)
-os.dup2(null, 0)
-os.dup2(null, 1)
-os.dup2(null, 2)
-names = {"__name__": "answer"}
-exec(compile(given["code"], "answer.py", "exec"), names)
-with os.fdopen(words, "rb") as later:
-    tests = json.loads(later.readline())
-exec(compile(tests["tests"], "tests.py", "exec"), names)
-os.write(given["out"], tests["word"].encode())
+import json, os, resource, select, sys
+
+def answer(code, mark, said, told):  # in the child
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    said, told = os.dup2(said, 64), os.dup2(told, 65)
+    os.closerange(3, 64)
+    os.closerange(66, 256)
+    run, make, parse, read, write, leave = exec, compile, json.loads, os.read, os.write, os._exit
+    read(told, 1)  # the parent has read what follows: it stands in no pipe that is open anywhere
+    os.set_blocking(told, False)  # what reads every descriptor reads nothing, and does not wait
+    names = {"__name__": "answer"}
+    run(make(code, "answer.py", "exec"), names)
+    os.set_blocking(told, True)
+    write(said, mark)
+    line = b""
+    while not line.endswith(b"\\n"):
+        line += read(told, 1 << 16) or leave(1)
+    later = parse(line)
+    run(make(later["tests"], "tests.py", "exec"), names)
+    write(said, later["word"].encode())
+    leave(0)
+
+def heard(said, child, length):  # so many bytes, or fewer where the child has ended
+    found = b""
+    while len(found) < length:
+        if select.select([said], [], [], 0.02)[0]:
+            more = os.read(said, length - len(found))
+            if not more:
+                break
+            found += more
+        elif os.waitpid(child, os.WNOHANG)[0]:
+            while select.select([said], [], [], 0)[0] and (more := os.read(said, length)):
+                found += more
+            break
+    return found
+
+def main():
+    line = b""
+    while not line.endswith(b"\\n"):  # no further: what follows is not for the child
+        line += os.read(0, 1)
+    given = json.loads(line)
+    for name, most in given["limits"].items():
+        resource.setrlimit(getattr(resource, name), (most, most))
+    mark = os.urandom(16)
+    said, says = os.pipe()
+    listens, tells = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            answer(given["code"], mark, says, listens)
+        finally:
+            os._exit(1)
+    os.close(says)
+    os.close(listens)
+    later = b""
+    while not later.endswith(b"\\n"):
+        later += os.read(0, 1 << 16)
+    os.write(tells, b".")
+    if heard(said, child, len(mark)) == mark:
+        left = later
+        while left:
+            left = left[os.write(tells, left):]
+        word = json.loads(later)["word"].encode()
+        if heard(said, child, len(word)) == word:
+            os.write(given["out"], word)
+
+main()
 """
 _GRADE = """\
 import json, math, os, resource
@@ -207,7 +261,7 @@ def _told(limits: Limits) -> dict[str, Any]:
             "RLIMIT_AS": limits.memory,
             "RLIMIT_FSIZE": 1 << 20,
             "RLIMIT_NPROC": 64,
-            "RLIMIT_NOFILE": 64,
+            "RLIMIT_NOFILE": 128,
             "RLIMIT_CORE": 0,
         },
     }

@@ -229,6 +229,16 @@ NAMED = (
         "tests and word would be in the code's hands, or lost",
     ),
     Named(
+        "tests-are-in-a-pipe-while-the-code-runs",
+        _SANDBOX,
+        '    later = b""\n    while not later.endswith',
+        "    later = b\"\"\n    os.write(tells, b'.'); import time; time.sleep(1)\n"
+        "    while not later.endswith",
+        (f"{_OF_VERIFIERS}::test_the_word_is_not_there_while_the_code_runs",),
+        "what reads its parent's input would have tests and word",
+        quick=False,
+    ),
+    Named(
         "a-sandbox-with-a-network",
         _SANDBOX,
         'options = ["--unshare-all",',

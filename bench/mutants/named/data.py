@@ -19,6 +19,7 @@ _OWNERS = f"{_TESTS}/test_owners.py"
 _DATA = "builders/data"
 _SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
+_SPANS = f"{_DATA}/spans.py"
 _READ = f"{_DATA}/formats/turns.py"
 
 _SYNTHESIS = "builders/synthesis"
@@ -383,17 +384,17 @@ NAMED = (
     ),
     Named(
         "the-end-of-a-turn-is-not-learnt",
-        _RENDER,
-        "            return position + 1\n",
-        "            return position\n",
+        _SPANS,
+        "return next((at + 1 for at in found), None)",
+        "return next((at for at in found), None)",
         (f"{_MASK}::test_ids_and_labels_of_one_answer",),
         "the adapter would never stop",
     ),
     Named(
         "a-template-without-an-end-teaches-none",
-        _RENDER,
-        "            whole.append(tokenizer.eos_token_id)\n            stop = len(whole)",
-        "            stop = len(whole)",
+        _SPANS,
+        "                whole.append(tokenizer.eos_token_id)\n",
+        "",
         (
             f"{_MASK}::test_what_follows_an_end_of_turn_may_be_no_end_of_it",
             f"{_TESTS}/test_render.py::test_a_template_without_end_of_turn_still_learns_to_stop",
@@ -402,18 +403,18 @@ NAMED = (
     ),
     Named(
         "only-the-last-answer-is-learnt",
-        _RENDER,
+        _SPANS,
         "        spans[turn.row].append(Span(",
-        "        spans[turn.row][:] = [] if final else spans[turn.row]\n"
+        "        spans[turn.row][:] = [] if turn.final else spans[turn.row]\n"
         "        spans[turn.row].append(Span(",
         (f"{_MASK}::test_every_answer_is_learnt_and_nothing_between",),
         "earlier turns of every conversation would be lost",
     ),
     Named(
         "a-turn-that-the-template-rewrites-is-learnt",
-        _RENDER,
-        "if whole[: len(prompt)] != prompt or whole[: len(turn_ids)] != turn_ids:",
-        "if False:",
+        _SPANS,
+        "    if alike < len(with_turn):\n",
+        "    if alike < start:\n",
         (
             f"{_TESTS}/test_render.py::"
             "test_a_template_that_rewrites_earlier_answers_supervises_the_last_only",
@@ -422,7 +423,7 @@ NAMED = (
     ),
     Named(
         "training-sees-another-prompt-than-inference",
-        _RENDER,
+        _SPANS,
         "            whole[:] = prompt + tokenize(tokenizer, [answer])[0]",
         "            pass",
         (f"{_TESTS}/test_render.py::test_llama_factory_2509_a_merged_boundary_token_is_split",),
@@ -797,8 +798,8 @@ NAMED = (
     Named(
         "control-tokens-of-answers-pass",
         f"{_DATA}/gates/control_tokens.py",
-        'texts = [row.text or "", *(turn["content"] for turn in turns)]',
-        'texts = [row.text or "", *(turn["content"] for turn in row.prompt)]',
+        "texts = (text for _, text in shown_texts(row))",
+        'texts = (turn["content"] for turn in row.prompt)',
         (f"{_BOUNDS}::test_control_tokens_in_texts_are_named_wherever_they_stand",),
         "a text that ends its own turn would be learnt as several turns",
         "cases 10",
