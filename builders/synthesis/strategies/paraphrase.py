@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from adapterworks.builders.data.gates.text import normalise
 from adapterworks.builders.data.rows import Message, Row
+from adapterworks.builders.data.wording import alike
 from adapterworks.builders.endpoints.asking import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
 from adapterworks.builders.failures.clusters import Space
@@ -128,7 +128,7 @@ class _Meaning:
         near = (self._vectors @ self._space.of([text]).T).toarray().ravel()
         own = near[self._at[seed.digest]]
         best = self._seeds[int(near.argmax())]
-        return bool(own >= self._least) and normalise(best.answer) == normalise(seed.answer)
+        return bool(own >= self._least) and alike(best.answer) == alike(seed.answer)
 
 
 def _numbers(text: str) -> Counter[str]:
