@@ -43,7 +43,7 @@ class Checks:
     @property
     def reads_columns(self) -> bool:
         """Whether the verifier reads columns of a row, and no reference."""
-        return self.verifier is not None and self.verifier.require is not None
+        return self.verifier is not None and self.verifier.reads_columns
 
     def allowed(self, row: Row, asking: Asking) -> bool:
         """Whether its question is none of a test set's."""

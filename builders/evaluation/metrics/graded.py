@@ -34,4 +34,4 @@ def of_grader(name: GraderMetric) -> Metric:
         score,
         binary=isinstance(grader, StringCheck),
     )
-    return replace(made, require=require)
+    return replace(made, require=require, reads_columns=True)

@@ -158,5 +158,6 @@ def _is_valid(text: str, schema: Mapping[str, Any]) -> bool:
 
 JSON_SCHEMA = replace(
     mean_metric("json_schema", "The answer is JSON that is valid under the row's `schema`", _valid),
+    reads_columns=True,
     require=_require,
 )

@@ -88,6 +88,7 @@ class Metric:
             (`evaluate.judge`).
         reads_reasoning: it scores the whole text, as one of formats does; others are given what is
             said behind the reasoning, of answer and reference alike.
+        reads_columns: it judges an answer by columns of its row, whatever the row's own answer is.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Metric:
     require: Callable[[Sequence[Row]], None] | None = None
     among: Callable[[Floats], NDArray[np.bool_]] | None = None
     reads_reasoning: bool = False
+    reads_columns: bool = False
 
     @property
     def of_answers(self) -> bool:

@@ -44,5 +44,6 @@ UNIT_TESTS = replace(
     mean_metric(
         "unit_tests", "The answer's Python passes the row's `tests`, in a sandbox", _passed
     ),
+    reads_columns=True,
     require=_require_tests,
 )
