@@ -72,7 +72,7 @@ def _rewards(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 ("objective", "rewards", index),
                 f"`{name}` needs `{metric.needs}`, and a sampled answer has its text alone"
-                if metric.higher_is_better
+                if metric.higher_is_better or not metric.of_answers
                 else f"`{name}` is better where it is smaller, and a reward is made larger",
                 "reward by a metric of answers: `adapters metrics`",
             )

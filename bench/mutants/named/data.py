@@ -187,7 +187,7 @@ NAMED = (
     Named(
         "a-paraphrase-is-another-seeds",
         _PARAPHRASE,
-        "return bool(own >= self._least) and normalise(best.answer) == normalise(seed.answer)",
+        "return bool(own >= self._least) and alike(best.answer) == alike(seed.answer)",
         "return bool(own >= self._least)",
         (f"{_OF_PARAPHRASE}::test_what_is_nearer_to_a_seed_with_another_answer_is_left_out",),
         "a question about transfers would be learnt as one about passwords",

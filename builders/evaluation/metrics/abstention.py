@@ -118,6 +118,7 @@ def _metric(name: str, description: str, *, of: bool) -> Metric:
         higher_is_better=False,
         among=lambda stats: stats[:, 1] > 0,
         require=_require(of, name),
+        reads_columns=True,
     )
 
 

@@ -264,4 +264,5 @@ API_VALID = replace(
         _valid,
     ),
     require=_require,
+    reads_columns=True,
 )

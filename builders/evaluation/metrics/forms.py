@@ -138,6 +138,7 @@ def _require_formats(rows: Sequence[Row]) -> None:
 REGEX = replace(
     mean_metric("regex", "The row's regular expression `regex` is found in the answer", _found),
     require=_require_patterns,
+    reads_columns=True,
 )
 FORMAT_VALID = replace(
     mean_metric(
@@ -147,4 +148,5 @@ FORMAT_VALID = replace(
         _readable,
     ),
     require=_require_formats,
+    reads_columns=True,
 )
