@@ -18,14 +18,6 @@ _REVIEWS = "tests/registry/exchanges/test_reviews.py"
 
 NAMED = (
     Named(
-        "a-shadow-of-what-is-not-kept",
-        "gateway/request/shadow.py",
-        "if answer.status == 200 and keeps and",
-        "if answer.status == 200 and",
-        (f"{_SHADOW}::test_what_may_not_be_kept_has_no_shadow_either",),
-        "questions that nobody may keep would be kept by way of their shadows",
-    ),
-    Named(
         "a-shadow-outlives-its-request",
         "registry/exchanges/removing.py",
         "        connection.execute(sa.delete(shadows).where(shadows.c.receipt.in_(receipts)))\n",

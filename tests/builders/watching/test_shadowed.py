@@ -96,14 +96,16 @@ def test_a_metric_needs_to_know_what_is_right_by_the_first_word_on_it(store: Exc
     say(store, 4, NOW + 10, thumb="up")
     say(store, 1, NOW + 11, thumb="down", correction="1")
     say(store, 1, NOW + 12, correction="something else")
-    say(store, 5, NOW + 13, thumb="down")  # nobody says what it should have been
+    say(store, 5, NOW + 13, correction="5")
+    say(store, 5, NOW + 15, correction="no")
+    say(store, 3, NOW + 13, thumb="down")  # nobody says what it should have been
     say(store, 0, NOW + 14, correction="zero")
     found = both_of(store, PAIR)
-    # In the order in which it was said: 4 is lost, 1 is not, 0 is wrong of both.
-    assert list(by_metric(metric("exact_match"))(list(found))) == [1.0, 0.0, 0.0]
+    # In the order in which it was said: 4 is lost, 1 is not, 5 is, 0 is wrong of both.
+    assert list(by_metric(metric("exact_match"))(list(found))) == [1.0, 0.0, 1.0, 0.0]
     told = compare(store, by_metric(metric("exact_match")))
-    assert (told.pairs, told.judged, told.same) == (6, 3, 3)
-    assert (told.decision.verdict, told.decision.drop) == ("undecided", pytest.approx(1 / 3))
+    assert (told.pairs, told.judged, told.same) == (6, 4, 3)
+    assert (told.decision.verdict, told.decision.drop) == ("undecided", pytest.approx(1 / 2))
 
 
 def test_a_schema_that_was_asked_for_needs_nobody(store: Exchanges) -> None:
@@ -166,15 +168,17 @@ def test_people_count_once_two_have_judged(store: Exchanges) -> None:
 def test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withheld(
     store: Exchanges, tmp_path: Path
 ) -> None:
-    pairs(store, 200, lambda n: "same" if n % 4 == 0 else f"worse {n}", lambda n: "same")
     for number, changed in ((900, {"share": "none"}), (901, {"tenant": "globex"})):
         item = exchange(number, "planted", **changed)
         store.put([item])
         shadow(store, item, "planted too")
+    pairs(store, 200, lambda n: "same" if n % 4 == 0 else f"worse {n}", lambda n: "same")
+
+    leaked: list[bool] = []
 
     def prefers(body: dict[str, Any]) -> Any:
         text = str(body["messages"][-1]["content"])
-        assert "planted" not in text
+        leaked.append("planted" in text)
         first = "A" if "### ANSWER A\nsame" in text else "B"
         return 200, completion(f"Verdict: {first}"), {}
 
@@ -182,6 +186,7 @@ def test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withh
         judge, budget = Endpoint(asked.url, "judge"), Budget(10**9)
         losses = by_judge(judge, kept, budget, parallel=4, withheld=["globex"])
         told = compare(store, losses)
+        assert not any(leaked)
         assert told.decision.verdict == "drop"
         assert told.judged < 60, "it is known early"
         assert len(asked.bodies) == 2 * 3 * told.judged // 4, "equal answers are asked of nobody"

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from adapterworks.registry.exchanges import erasing
 from adapterworks.registry.exchanges.exchange import Exchange, Subject
 from adapterworks.registry.exchanges.feedback import NewFeedback, add
+from adapterworks.registry.exchanges.schema import shadows
 from adapterworks.registry.exchanges.shadows import pairs, put_shadow
 from adapterworks.registry.exchanges.store import ORPHAN_SECONDS, Exchanges
 from adapterworks.registry.index.database import Database
@@ -80,6 +82,8 @@ def test_it_goes_with_its_exchange(store: Exchanges, tmp_path: Path) -> None:
     store.delete(TENANT, "req-0")
     store.sweep(time.time())
     assert [p.exchange.receipt for p in pairs(store, adapter="medical")] == ["req-1"]
+    with store.database.read() as connection:
+        assert list(connection.scalars(sa.select(shadows.c.receipt))) == ["req-1"]
     assert len(list(folder.iterdir())) == 2
     store.sweep(time.time() + 2 * ORPHAN_SECONDS)  # files that have rows are no orphans
     assert len(list(pairs(store, adapter="medical"))) == 1
