@@ -24,7 +24,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from adapterworks.manifests.values import Frozen
 
-_SLOT = re.compile(r"\{\{(.*?)\}\}")
+_SLOT = re.compile(r"\{\{([^{}\n]*)\}\}")
 _PLACE = re.compile(r"^\s*(?:sample\.output_text|item\.[A-Za-z_][A-Za-z0-9_]*)\s*$")
 FUNCTIONS = ("min", "max", "abs", "floor", "ceil", "exp", "sqrt", "log")
 _NODES = (
@@ -39,6 +39,11 @@ def _template(text: str) -> str:
             raise ValueError(
                 f"`{{{{{slot}}}}}` is neither `sample.output_text` nor `item.COLUMN` of the row"
             )
+    _, opened, rest = _SLOT.sub("", text).partition("{{")
+    if opened and "}}" in rest:
+        raise ValueError(
+            f"`{{{{{rest[:40]}` is neither `{{{{sample.output_text}}}}` nor `{{{{item.COLUMN}}}}`"
+        )
     return text
 
 

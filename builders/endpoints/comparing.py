@@ -13,6 +13,7 @@ from typing import Literal
 
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.manifests.endings import ending_of
 
 Verdict = Literal["A", "B", "tie"]
 # What a judge says of a pair that it was shown in both orders.
@@ -58,7 +59,7 @@ def conversation(turns: Sequence[Message]) -> str:
 
 def read_verdict(text: str) -> Verdict | None:
     """What the last line with a verdict says; None if there is none."""
-    found = _VERDICT.findall(text)
+    found = _VERDICT.findall(ending_of(text))
     if not found:
         return None
     last = found[-1].lower()

@@ -15,6 +15,7 @@ from adapterworks.builders.endpoints.asking import Chat, Said
 from adapterworks.builders.endpoints.comparing import MATERIAL, conversation, marked
 from adapterworks.builders.objectives.graders import filled
 from adapterworks.builders.rewards.abstaining import agreed
+from adapterworks.manifests.endings import ending_of
 from adapterworks.manifests.graders import ScoreModel
 
 LOW, HIGH = 1.0, 5.0
@@ -24,7 +25,10 @@ _TASK = (
     f"that is exactly `Score: N`, N from 1 to 5. {MATERIAL}"
 )
 _TOKENS = 512
-_SCORE = re.compile(r"^\W*score\W*?(-?[0-9]+(?:\.[0-9]+)?)\W*$", re.IGNORECASE | re.MULTILINE)
+_SCORE = re.compile(
+    r"^\W*score\W*?(-?[0-9]+(?:\.[0-9]+)?)(?:\s*(?:/|out of)\s*([0-9]+(?:\.[0-9]+)?))?\W*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 _NUMBER = re.compile(r"^\s*(-?[0-9]+(?:\.[0-9]+)?)\s*$")
 
 
@@ -79,9 +83,16 @@ def read_scores(said: Sequence[Said], low: float, high: float) -> float | None:
 
 
 def read_score(text: str, low: float, high: float) -> float | None:
-    """The last line with a score, or a text that is a number; None if it is none on the scale."""
-    found = _SCORE.findall(text) or _NUMBER.findall(text)
+    """The last line with a score, or a text that is a number; None if it is none on the scale.
+
+    `4/5` and `4 out of 5` are 4, where the scale's end is 5.
+    """
+    end = ending_of(text)
+    found = _SCORE.findall(end) or [(number, "") for number in _NUMBER.findall(end)]
     if not found:
         return None
-    score = float(found[-1])
+    said, of = found[-1]
+    if of and float(of) != high:
+        return None
+    score = float(said)
     return score if math.isfinite(score) and low <= score <= high else None

@@ -20,21 +20,25 @@ import secrets
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
 from os import cpu_count
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.data.reasoning import spoken
+from adapterworks.builders.rewards.watched import said_by
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.grading import Ran
 
 # Of the system's, what a Python needs that is linked to it.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _SAID = 1 << 16
+_ROOM = 16 << 20
+_AGAIN_S = 60.0
 _INSIDE = """\
 import json, os, resource, select, sys
 
@@ -137,8 +141,8 @@ class Limits:
     """What one run may use.
 
     Attributes:
-        seconds: of processor time, however slow the machine is otherwise.
-        memory: bytes of address space.
+        seconds: of processor time, however slow the machine is otherwise, of all its processes.
+        memory: bytes of address space of each, and resident of all.
         waits: seconds of the wall's clock, for what sleeps; generous, as machines are busy.
     """
 
@@ -274,29 +278,27 @@ def _inside(program: str, told: str, limits: Limits) -> bytes:
     # The word is said on a channel of its own: what the code prints is not looked at.
     command = ["/bin/sh", "-c", 'exec 3>&1 1>/dev/null 2>&1; exec "$@"', "sh"]
     command += [sandbox, *_walls(), "--", _python(), "-I", "-S", "-c", program]
-    try:
-        ended = subprocess.run(
-            command,
-            input=told.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=limits.waits,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return b""
-    return ended.stdout[:_SAID] if ended.returncode == 0 else b""
+    said = said_by(
+        command,
+        told.encode(),
+        most=_SAID,
+        seconds=limits.seconds,
+        memory=limits.memory,
+        waits=limits.waits,
+    )
+    return said or b""
 
 
 def _walls() -> list[str]:
     """The sandbox's options."""
     options = ["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop"]
-    options += ["ALL", "--proc", "/proc", "--dev", "/dev", "--size", str(16 << 20), "--tmpfs"]
-    options += ["/tmp", "--chdir", "/tmp"]  # noqa: S108 – the sandbox's own
+    options += ["ALL", "--hostname", "sandbox", "--proc", "/proc", "--dev", "/dev", "--size"]
+    options += [str(_ROOM), "--tmpfs", "/tmp", "--chdir", "/tmp"]  # noqa: S108 – the sandbox's own
     for path in dict.fromkeys((*_SYSTEM, sys.base_prefix)):
         if Path(path).exists():
             options += ["--ro-bind", path, path]
-    return options
+    # What is written there would be memory without a bound.
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 
 def _python() -> str:
@@ -317,9 +319,29 @@ def _program() -> str | None:
         return None
 
 
-@cache
-def _tried(program: str) -> str | None:
-    command = [program, *_walls(), "--", _python(), "-I", "-S", "-c", "pass"]
+@dataclass(slots=True)
+class _Try:
+    """What came of trying a sandbox; that there is one stays true, that there is none for a minute:
+    a machine that is busy may have had no process for it."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    of: tuple[str, ...] | None = None
+    why: str | None = None
+    at: float = 0.0
+
+    def __call__(self, program: str) -> str | None:
+        """Why it does not work; None if it does."""
+        command = (program, *_walls(), "--", _python(), "-I", "-S", "-c", "pass")
+        with self.lock:
+            late = self.why is not None and time.monotonic() - self.at > _AGAIN_S
+            if self.of != command or late:
+                self.why, self.at = _try(command), time.monotonic()
+                self.of = command
+            return self.why
+
+
+def _try(command: Sequence[str]) -> str | None:
+    program = command[0]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -328,3 +350,6 @@ def _tried(program: str) -> str | None:
         said = " ".join(ended.stderr.decode("utf-8", "replace").split())[:200]
         return f"`{program}` cannot make one here ({said})"
     return None
+
+
+_tried = _Try()

@@ -14,6 +14,7 @@ from typing import Any
 from adapterworks.builders.endpoints.asking import Chat
 from adapterworks.builders.endpoints.comparing import marked
 from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.endings import ending_of
 
 _TOKENS = 1024
 _JUDGE_TOKENS = 512
@@ -79,7 +80,7 @@ def read_texts(said: str) -> list[str]:
 
 def read_score(said: str) -> int | None:
     """1 to 5, as its last line says; None where it says none."""
-    found = _SCORE.findall(said)
+    found = _SCORE.findall(ending_of(said))
     return int(found[-1]) if found else None
 
 

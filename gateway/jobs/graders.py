@@ -15,6 +15,8 @@ from adapterworks.manifests.graders import Graded, Grader, PythonGrader, ScoreMo
 
 MOST_ANSWER = 100_000
 MOST_COLUMNS = 1_000
+# Of all its texts together: code that is read for longer would hold up others.
+MOST_GRADER = 128_000
 _SAID = 500
 _KNOWN = (
     "`string_check`, `text_similarity`, `python`, `score_model`, `label_model` and `multi` "
@@ -108,8 +110,14 @@ def read_grader(given: Mapping[str, Any]) -> Read:
     one. `image_tag` only says where OpenAI would run code.
 
     Raises:
-        InvalidField: it has a fault.
+        InvalidField: it has a fault, or is too long.
     """
+    if _letters(given) > MOST_GRADER:
+        raise InvalidField(
+            f"`grader` has more than {MOST_GRADER:,} characters of text",
+            param="grader",
+            hint="leave out what an answer is not judged by",
+        )
     values, labels = _leaf(given), dict[str, Labels]()
     if values.get("type") == "multi" and isinstance(values.get("graders"), dict):
         parts = values["graders"]
@@ -128,7 +136,8 @@ def read_grader(given: Mapping[str, Any]) -> Read:
         return Read(_READ.validate_python(values), labels)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        kinds = {values.get("type"), *(leaf.get("type") for _, leaf in leaves)}
+        said = (values.get("type"), *(leaf.get("type") for _, leaf in leaves))
+        kinds = {kind for kind in said if isinstance(kind, str)}
         place = ".".join(str(part)[:64] for part in fault["loc"] if part not in kinds)
         message = fault["msg"].removeprefix("Value error, ")
         raise InvalidField(
@@ -136,6 +145,15 @@ def read_grader(given: Mapping[str, Any]) -> Read:
             param="grader",
             hint=_KNOWN,
         ) from error
+
+
+def _letters(value: Any) -> int:
+    """Characters of all texts in a JSON value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(len(key) + _letters(one) for key, one in value.items())
+    return sum(map(_letters, value)) if isinstance(value, list | tuple) else 0
 
 
 def _labels(leaf: dict[str, Any]) -> Labels:

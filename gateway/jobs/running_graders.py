@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping
@@ -36,10 +37,12 @@ from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
+from adapterworks.manifests.endings import ending_of
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.graders import Graded, ScoreModel, columns_of
 from adapterworks.manifests.grading import Grading, Item, Question, Ran
 
+_log = logging.getLogger(__name__)
 # Of the wall's clock, for all code of a run together.
 _CODE_S = 10.0
 _CHAT = next(one for one in ENDPOINTS if one.path == "/v1/chat/completions")
@@ -83,7 +86,7 @@ class Graders:
             InvalidField: it has a fault, asks a model that the tenant may not use, or has code
                 where none is run.
         """
-        read = read_grader(given)
+        read = await asyncio.to_thread(read_grader, given)  # long code is read for a while
         if read.code:
             await self._require_sandbox()
         for leaf in read.models.values():
@@ -131,7 +134,8 @@ class Graders:
             refusal = await asyncio.to_thread(self._grading.refusal)
             if refusal is None:
                 return
-            why = refusal
+            _log.warning("there is no sandbox for code of graders: %s", refusal)
+            why = "there is no sandbox on its machine"
         raise InvalidField(
             f"a `python` grader is not run by this gateway: {why}",
             param="grader",
@@ -217,7 +221,7 @@ class Graders:
 
 def read_label(text: str, labels: Labels) -> str | None:
     """The label of the last line that names one, or that is the whole text; None if none is."""
-    said = [one.strip().strip("`\"'*.").strip() for one in (*_LABEL.findall(text), text)]
+    said = [one.strip().strip("`\"'*.").strip() for one in (*_LABEL.findall(ending_of(text)), text)]
     known = {label.casefold(): label for label in labels.labels}
     named = [known[one.casefold()] for one in said if one.casefold() in known]
     return named[-1] if named else None

@@ -14,6 +14,7 @@ _STAGES = "manifests/stages.py"
 _OF_STAGES = "tests/manifests/test_stages.py"
 _CHAIN = "tests/builders/building/test_stages.py"
 _SANDBOX = "builders/rewards/sandbox.py"
+_WATCHED = "builders/rewards/watched.py"
 _OF_VERIFIERS = "tests/builders/evaluation/test_verifiers.py"
 _PAIRWISE = "builders/rewards/pairwise.py"
 _ABSTAINING = "builders/rewards/abstaining.py"
@@ -261,6 +262,46 @@ NAMED = (
         "    pass",
         (f"{_OF_VERIFIERS}::test_time_and_memory_are_bounded",),
         "an endless loop or a large list would stop the training",
+    ),
+    Named(
+        "a-sandbox-where-memory-is-written",
+        _SANDBOX,
+        'return [*options, "--remount-ro", "/dev", "--remount-ro", "/"]',
+        "return options",
+        (f"{_OF_VERIFIERS}::test_bounds_hold_for_all_processes_together",),
+        "files beside `/tmp` are memory that no limit counts",
+    ),
+    Named(
+        "bounds-are-the-first-processs",
+        _WATCHED,
+        "for process in (first, *first.children(recursive=True)):",
+        "for process in (first,):",
+        (f"{_OF_VERIFIERS}::test_bounds_hold_for_all_processes_together",),
+        "what forks would have as much time and memory again",
+    ),
+    Named(
+        "all-that-code-says-is-kept",
+        _WATCHED,
+        "        if len(said) > most:",
+        "        if len(said) > 1000 * most << 10:",
+        (f"{_OF_VERIFIERS}::test_what_says_too_much_is_not_kept",),
+        "a tenant's grader could fill the gateway's memory",
+    ),
+    Named(
+        "a-model-without-a-sandbox-for-ever",
+        _SANDBOX,
+        "            if self.of != command or late:",
+        "            if self.of != command:",
+        (f"{_OF_VERIFIERS}::test_one_that_did_not_work_is_tried_again",),
+        "a busy moment at the first try would refuse all graders until a restart",
+    ),
+    Named(
+        "a-long-answer-is-searched-whole",
+        "manifests/endings.py",
+        "    if len(end) <= _MOST:",
+        "    if end:",
+        ("tests/builders/rewards/test_judged.py::test_a_long_answer_is_read_at_its_end",),
+        "an answer of line feeds or stars would hold everybody up",
     ),
     Named(
         "without-a-sandbox-it-is-run",

@@ -31,6 +31,7 @@ from adapterworks.builders.synthesis.making import Asking, Turn
 from adapterworks.builders.synthesis.novelty import Questions
 from adapterworks.builders.synthesis.seeds import columns, generator, written
 from adapterworks.manifests.digests import digest_json
+from adapterworks.manifests.endings import ending_of
 
 _TOKENS = 768
 _VERDICT_TOKENS = 256
@@ -151,7 +152,7 @@ class EvolInstruct:
         found = []
         said = asking.judged(chats)
         for (_, row), one in zip(evolved.values(), said, strict=False):
-            verdicts = _VERDICT.findall(one.text)
+            verdicts = _VERDICT.findall(ending_of(one.text))
             if not verdicts or verdicts[-1].lower() == "equal":
                 asking.leave_out("equal")
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.rewards import sandbox
-from adapterworks.builders.rewards.sandbox import Limits, passes
+from adapterworks.builders.rewards.sandbox import Limits, passes, value_of
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.load import check_manifest
@@ -218,6 +219,32 @@ def test_code_that_leaves_a_process_behind_is_over_when_it_is() -> None:
     assert time.monotonic() - began < 60
 
 
+def test_bounds_hold_for_all_processes_together() -> None:
+    """And what is written is memory: nowhere is room for much."""
+    forks = "import os\nfor _ in range(3): os.fork()\n"
+    fills = (
+        "import os\nfor n in range(40):\n with open('{place}/x%d' % n, 'wb') as file:"
+        " file.write(bytes(1 << 20))"
+    )
+    codes = [
+        forks + "import time\nend = time.monotonic() + 30\nwhile time.monotonic() < end: pass",
+        forks + "x = bytearray(60 << 20)\nx[:] = b'1' * len(x)\nimport time\ntime.sleep(8)",
+        *(fills.format(place=place) for place in ("", "/dev/shm", "/dev", "/tmp")),
+        "import os\nassert os.uname().nodename == 'sandbox'",
+    ]
+    limits = Limits(seconds=2, memory=200 << 20, waits=60.0)
+    began = time.monotonic()
+    assert passes(codes, [""] * 7, limits) == [False, False, False, False, False, False, True]
+    assert time.monotonic() - began < 60
+
+
+def test_what_says_too_much_is_not_kept() -> None:
+    floods = "def grade(sample, item):\n import os\n while 1: os.write(3, b'x' * (1 << 20))"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert value_of(floods, {}, {}).value is None
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10, "KiB"
+
+
 def test_long_tests_arrive_whole() -> None:
     tests = "".join(f"assert double({n}) == {2 * n}\n" for n in range(20_000))
     code = "def double(x):\n    return 2 * x"
@@ -231,6 +258,7 @@ def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sandbox, "_program", lambda: None)
     ran: list[Any] = []
     monkeypatch.setattr(sandbox.subprocess, "run", lambda *a, **k: ran.append(a))
+    monkeypatch.setattr(sandbox, "said_by", lambda *a, **k: ran.append(a))
     with pytest.raises(Refused, match="`bwrap` \\(bubblewrap\\) is not installed"):
         passes(["x = 1"], [""])
     table = EvaluateTable(metrics=("unit_tests",))
@@ -245,6 +273,23 @@ def test_one_that_does_not_work_is_none(tmp_path: Path, monkeypatch: pytest.Monk
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert "cannot make one here (no namespaces here)" in str(sandbox.refusal())
+
+
+def test_one_that_did_not_work_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a minute: the machine may have had no process for it."""
+    at = [1000.0]
+    monkeypatch.setattr(sandbox.time, "monotonic", lambda: at[0])
+    program = tmp_path / "bwrap"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert sandbox.refusal() is not None
+    program.write_text("#!/bin/sh\nexit 0\n")
+    assert sandbox.refusal() is not None
+    at[0] += 61
+    assert sandbox.refusal() is None
 
 
 REWARDED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -147,6 +148,20 @@ def test_asks_of_a_score_differ_in_their_seed_alone() -> None:
 )
 def test_a_score_is_on_the_scale_or_none(text: str, score: float | None) -> None:
     assert read_score(text, 0, 1) == score
+
+
+def test_a_score_out_of_the_scales_end_is_that_score() -> None:
+    assert read_score("Score: 4/5", 1, 5) == 4.0
+    assert read_score("**Score:** 4 out of 5.", 1, 5) == 4.0
+    assert read_score("Score: 8/10", 1, 5) is None
+    assert read_score("**Score:**\n\n3\n", 1, 5) == 3.0
+
+
+def test_a_long_answer_is_read_at_its_end() -> None:
+    began = time.monotonic()
+    assert read_score("Score: 4\n" + "\n" * 100_000, 1, 5) == 4.0
+    assert read_score("\n" * 100_000 + "score" + "*" * 50_000, 1, 5) is None
+    assert time.monotonic() - began < 20
 
 
 def test_a_score_below_nought_is_read_as_one() -> None:

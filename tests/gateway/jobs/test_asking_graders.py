@@ -14,12 +14,13 @@ from openai.types.fine_tuning.alpha import GraderRunResponse
 
 from adapterworks.builders.rewards.sandbox import refusal
 from adapterworks.gateway.jobs import running_graders
-from adapterworks.gateway.jobs.graders import Labels
+from adapterworks.gateway.jobs.graders import Labels, read_grader
 from adapterworks.gateway.jobs.grading_line import GradingLine
 from adapterworks.gateway.jobs.room import open_room
 from adapterworks.gateway.jobs.running_graders import read_label
 from adapterworks.gateway.jobs.without_code import end_code
 from adapterworks.gateway.metering.usage import usage
+from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.grading import BuildersGrading
@@ -159,12 +160,14 @@ def test_code_is_not_run_where_there_is_no_sandbox_or_it_is_turned_off(
 def test_no_sandbox_is_a_refusal_and_nothing_is_run(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BuildersGrading, "refusal", lambda self: "there is no sandbox here")
+    monkeypatch.setattr(BuildersGrading, "refusal", lambda self: "`/opt/bwrap` says no")
     monkeypatch.setattr(BuildersGrading, "run", lambda *_: pytest.fail("it was run"))
     graders = house.client().fine_tuning.alpha.graders
     both = {"type": "multi", "name": "m", "graders": {"p": PYTHON}, "calculate_output": "p"}
     for grader in (PYTHON, both):
-        with pytest.raises(openai.BadRequestError, match="there is no sandbox here") as caught:
+        with pytest.raises(
+            openai.BadRequestError, match="there is no sandbox on its machine"
+        ) as caught:
             graders.run(grader=grader, model_sample="", item={})  # type: ignore[arg-type]
         assert caught.value.param == "grader"
 
@@ -467,3 +470,24 @@ def test_jobs_that_learn_by_code_end_when_it_is_turned_off(
     assert state(running) == ("running", "", "cancel")
     assert state(queued) == state(paused) == ("failed", "python_graders_off", "")
     assert state(other) == ("queued", "", "")
+
+
+def test_what_is_long_is_read_at_once() -> None:
+    """Neither a template nor an answer can keep the loop for longer than it is long."""
+    began = time.monotonic()
+    labels = Labels(labels=("A",), passing_labels=("A",))
+    assert read_label("Label: A\n" + "\n" * 100_000, labels) == "A"
+    assert read_label("Label" + " *" * 50_000, labels) is None
+    assert read_grader({**CHECK, "input": "{{" * 10_000}).labels == {}
+    with pytest.raises(InvalidField, match="more than 128,000 characters"):
+        read_grader({**PYTHON, "source": PYTHON["source"] + "#" * 128_000})
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("kind", [["multi"], {}, None, 1])
+def test_a_type_that_is_no_text_is_a_fault(kind: Any) -> None:
+    with pytest.raises(InvalidField):
+        read_grader({"type": kind, "name": "x"})
+    part = {"type": "multi", "name": "x", "graders": {"a": {"type": kind}}, "calculate_output": "a"}
+    with pytest.raises(InvalidField):
+        read_grader(part)
