@@ -54,7 +54,7 @@ NAMED = (
     Named(
         "code-is-run-without-a-sandbox",
         _RUNNING,
-        "            why = refusal\n",
+        '            why = "there is no sandbox on its machine"\n',
         "            return\n",
         (f"{_OF_ASKING}::test_no_sandbox_is_a_refusal_and_nothing_is_run",),
         "a caller's code would be run beside the gateway's keys",
