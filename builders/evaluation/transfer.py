@@ -27,6 +27,7 @@ from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable, SamplesTable
+from adapterworks.manifests.json_lines import read_json_lines
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.registry import Registry
 
@@ -86,13 +87,18 @@ def _test(registry: Registry, ancestor: Ancestor, cache: Path) -> AncestorTest |
             "of it cannot be measured",
             hint="bring its test rows back, or set `evaluate.retention.ancestors = false`",
         )
-    lines = [json.loads(line) for line in answered.decode().splitlines()]
-    then = np.array([line["scores"][CANDIDATE][name] for line in lines], dtype=np.float64)
+    then = scored_then(answered, name)
     table = ancestor.manifest.evaluate.model_copy(
         update={"metrics": (name,), "samples": SamplesTable()}
     )
     earlier = {entry["ref"]: entry["now"] for entry in report.get("ancestors") or []}
     return AncestorTest(ancestor.ref, release.digest, tuple(rows), table, then, earlier)
+
+
+def scored_then(predictions: bytes, metric: str) -> Floats:
+    """[rows] what the candidate of a `predictions.jsonl` scored."""
+    lines = read_json_lines(predictions)
+    return np.array([line["scores"][CANDIDATE][metric] for line in lines], dtype=np.float64)
 
 
 def _is_score(name: str) -> bool:

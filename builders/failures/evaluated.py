@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.failures.failure import Failure
 from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.json_lines import read_json_lines
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 
@@ -33,7 +32,7 @@ def evaluated_failures(
             f"`{release}` has no `{PREDICTIONS}` here",
             hint="name a release that was built here with test rows",
         )
-    lines = [json.loads(line) for line in told.decode().splitlines()]
+    lines = read_json_lines(told)
     known = list(lines[0]["scores"][CANDIDATE]) if lines else []
     wanted = name or next(iter(known), "")
     if wanted not in known:

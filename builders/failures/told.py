@@ -75,7 +75,10 @@ def read_told(path: Path, adapter: str, *, tenant: str | None = None) -> Told:
     Raises:
         InvalidInput: a line is none of an export; the message names it.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    # Not `splitlines`: what users write has lines of its own within a text.
+    lines = path.read_text(encoding="utf-8").split("\n")
+    if not lines[-1]:
+        lines.pop()
     return told((_parsed(line, n, path.name) for n, line in enumerate(lines, 1)), adapter, tenant)
 
 

@@ -18,6 +18,7 @@ from adapterworks.builders.data.rows import Message
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.json_lines import read_json_lines
 from adapterworks.manifests.refs import check_name
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
@@ -193,7 +194,7 @@ def _answered(
             f"`{release}` has no `{PREDICTIONS}` here",
             hint="name a release that was built here with test rows",
         )
-    lines = [json.loads(line) for line in told.decode().splitlines()]
+    lines = read_json_lines(told)
     return {
         digest_json(line["prompt"]): (
             tuple(line["prompt"]),

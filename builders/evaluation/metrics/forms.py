@@ -55,7 +55,7 @@ def _found(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float
 
 
 def _json_lines(text: str) -> bool:
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.split("\n") if line.strip()]
     return bool(lines) and all(json.loads(line) is not Ellipsis for line in lines)
 
 

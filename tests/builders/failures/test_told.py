@@ -81,3 +81,17 @@ def test_a_turn_that_is_no_text_is_named(tmp_path: Path) -> None:
     image = {"role": "user", "content": [{"type": "image_url"}]}
     with pytest.raises(InvalidInput, match="a turn of `r1` is no text"):
         read_told(write(tmp_path, line(messages=[image])), "medical")
+
+
+def test_what_a_user_wrote_may_have_lines_of_its_own(tmp_path: Path) -> None:
+    """Texts copied from pages hold U+2028, at which a line of JSON is not cut."""
+    path = tmp_path / "reviewed.jsonl"
+    texts = [line("one", answer="a\u2028b\u2029c\u0085d"), line("two")]
+    path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in texts))
+    found = read_told(path, "medical").failures
+    assert [(f.place, f.answer) for f in found] == [
+        ("one", "a\u2028b\u2029c\u0085d"),
+        ("two", "said"),
+    ]
+    path.write_text("")
+    assert read_told(path, "medical").failures == ()
