@@ -297,6 +297,18 @@ def _binding_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Prob
                 f"gate `{name}` cannot only warn",
                 'use "fail", or "drop" to leave the rows out',
             )
+        elif _is_looser(name, gate.threshold):
+            yield Problem(
+                ("data", "gates", name, "threshold"),
+                f"gate `{name}` finds less above {load('data_gates', name).threshold:g}, its own "
+                "threshold",
+                "remove it, or set a lower one",
+            )
+
+
+def _is_looser(name: str, threshold: float | None) -> bool:
+    own = load("data_gates", name).threshold
+    return threshold is not None and own is not None and threshold > own
 
 
 @check("evaluate", "start")

@@ -17,6 +17,7 @@ from adapterworks.builders.building.origins import Begun, find_origins
 from adapterworks.builders.building.shelf import Shelf, shelf_of
 from adapterworks.builders.building.teachers import require_room, with_teacher
 from adapterworks.builders.data.assemble import assemble, earlier_rows
+from adapterworks.builders.data.gates.as_of import NOW, AsOf
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.gates.run import Progress as GateProgress
 from adapterworks.builders.data.identity import asked_digest, encoded_digest
@@ -134,6 +135,7 @@ def prepare(
     cache: Path | None = None,
     machine: Machine | None = None,
     progress: Callable[[str], None] | None = None,
+    as_of: AsOf = NOW,
 ) -> Prepared:
     """Prepare the base, load and encode the rows, make the plan.
 
@@ -144,6 +146,7 @@ def prepare(
         cache: folder for derived rows.
         machine: this one, if not given.
         progress: told what takes long.
+        as_of: by the seals of another time, for a release that is there.
 
     Raises:
         InvalidInput, NotFound, Refused, Unavailable: as the stages before training say.
@@ -183,6 +186,7 @@ def prepare(
             cache,
             machine,
             progress,
+            as_of,
         )
 
 
@@ -199,6 +203,7 @@ def _prepared(
     cache: Path | None,
     machine: Machine | None,
     progress: Callable[[str], None] | None,
+    as_of: AsOf,
 ) -> Prepared:
     """Rows, gates, plan; the base is there."""
     assembled = assemble(
@@ -207,8 +212,12 @@ def _prepared(
         tokenizer=tokenizer,
         progress=_each_gate(progress),
         registry=registry,
+        as_of=as_of,
     )
     splits = assembled.splits
+    if progress:
+        for note in assembled.notes:
+            progress(f"note: {note}")
     for report in assembled.gates.reports:
         if report.rows and progress:
             progress(f"data gate `{report.name}`: {report.count} ({report.action})")

@@ -1,20 +1,23 @@
 """All rows of a manifest, ready to be encoded: load → gates → mix → augment → replay.
 
-Invariant: gates see each row that may be trained on once, as its source has it, before sampling
-makes copies; copies made here are in the training split only. Replayed rows are general text of
-another kind and are not judged.
+Invariants:
+- gates see each row that may be trained on once, as its source has it, before sampling makes
+  copies; copies made here are in the training split only;
+- replayed rows are general text of another kind and are judged by one gate alone, which judges
+  whatever is trained on: what was ever a test row, or is one of the build itself, is not replayed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.data.ancestry import learnt_by_lineage
+from adapterworks.builders.data.ancestry import Known, learnt_by_lineage
 from adapterworks.builders.data.augment import augment
+from adapterworks.builders.data.gates.as_of import NOW, AsOf
 from adapterworks.builders.data.gates.run import (
     GATES,
     GateResults,
@@ -22,6 +25,13 @@ from adapterworks.builders.data.gates.run import (
     gates_of,
     judge,
     run_gates,
+)
+from adapterworks.builders.data.gates.seals import (
+    THRESHOLD,
+    Match,
+    seal_of,
+    sealed_here,
+    sealed_rows,
 )
 from adapterworks.builders.data.load import (
     Loaded,
@@ -36,7 +46,7 @@ from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.steps import SEPARATOR, with_separator
 from adapterworks.manifests.data_tables import MixTable, ReplayTable
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import LINEAGE
 
@@ -45,15 +55,21 @@ if TYPE_CHECKING:
 
     from adapterworks.registry.registry import Registry
 
+_SHOWN = 5
 _PART = "mix"  # meta key while gates run: position of the row's source in `data.mix`
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """The rows to train and evaluate on, and what the gates said."""
+    """The rows to train and evaluate on, and what the gates said.
+
+    Attributes:
+        notes: what could not be looked at, for people.
+    """
 
     splits: Splits
     gates: GateResults
+    notes: tuple[str, ...] = ()
 
 
 def gather(
@@ -131,6 +147,8 @@ def rows_of_build(
     cache: Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
     registry: Registry | None = None,
+    as_of: AsOf = NOW,
+    known: Known | None = None,
 ) -> Splits:
     """The rows that a build trains and evaluates on, without asking whether it would be refused.
 
@@ -140,13 +158,17 @@ def rows_of_build(
     Args:
         tokenizer: the base's; asked for by `needs_tokenizer` only.
         registry: where datasets and sealed test sets are.
+        as_of: by the seals of another time.
+        known: of ancestors, what was derived already.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
     gathered = gather(manifest, cache=cache, registry=registry)
-    results = judge(gathered, _only_dropping(manifest), tokenizer, registry=registry)
-    return _complete(results, manifest, cache, registry, tokenizer)
+    dropping = _only_dropping(manifest)
+    results = judge(gathered, dropping, tokenizer, registry=registry, as_of=as_of)
+    earlier = _Earlier(registry, cache, tokenizer, as_of, known or Known())
+    return _complete(results, dropping, earlier)
 
 
 def needs_tokenizer(manifest: Manifest) -> bool:
@@ -171,6 +193,7 @@ def assemble(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
     registry: Registry | None = None,
+    as_of: AsOf = NOW,
 ) -> Assembled:
     """Load, judge, mix, augment and add replay.
 
@@ -180,30 +203,116 @@ def assemble(
         tokenizer: the base's; without it truncated answers are not looked for.
         progress: told which gate looks at the rows.
         registry: where datasets and sealed test sets are.
+        as_of: by the seals of another time, for a release that is there.
 
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
     gathered = gather(manifest, cache=cache, registry=registry)
-    results = run_gates(gathered, manifest, tokenizer, progress, registry)
-    return Assembled(_complete(results, manifest, cache, registry, tokenizer), results)
+    earlier = _Earlier(registry, cache, tokenizer, as_of)
+    learnt, notes = _learnt_before(gathered, manifest, earlier) if as_of == NOW else ((), ())
+    results = run_gates(
+        gathered, manifest, tokenizer, progress, registry, as_of=as_of, earlier=learnt
+    )
+    return Assembled(_complete(results, manifest, earlier), results, notes)
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """What ancestors' rows are derived with, and when what is replayed is judged."""
+
+    registry: Registry | None
+    cache: Path | None
+    tokenizer: PreTrainedTokenizerBase | None
+    as_of: AsOf = NOW
+    known: Known = field(default_factory=Known)
+
+    def derive(self, manifest: Manifest, as_of: AsOf, known: Known) -> Splits:
+        """The rows of another build."""
+        return rows_of_build(
+            manifest,
+            cache=self.cache,
+            tokenizer=self.tokenizer,
+            registry=self.registry,
+            as_of=as_of,
+            known=known,
+        )
+
+    def learnt(self, registry: Registry, start: str, tests: Sequence[Row]) -> Loaded:
+        """What a release and its ancestors learnt, but for what was sealed and these test rows."""
+        return learnt_by_lineage(
+            registry,
+            start,
+            self.derive,
+            cache=self.cache,
+            as_of=self.as_of,
+            tests=tests,
+            known=self.known,
+        )
+
+
+def _learnt_before(
+    splits: Splits, manifest: Manifest, earlier: _Earlier
+) -> tuple[Sequence[Row], tuple[str, ...]]:
+    """What the ancestors learnt, as far as it can be derived here: a test of it proves nothing."""
+    if earlier.registry is None or manifest.start is None or not splits.test:
+        return (), ()
+    everything = replace(earlier, as_of=AsOf("", own=False))
+    try:
+        return everything.learnt(earlier.registry, manifest.start.ref, ()).rows, ()
+    except AdapterworksError as error:
+        why = error.message.splitlines()[0]
+        return (), (f"the test rows are not held against what was learnt before: {why}",)
 
 
 def _replayed(
-    table: ReplayTable,
-    manifest: Manifest,
-    cache: Path | None,
-    registry: Registry | None,
-    tokenizer: PreTrainedTokenizerBase | None,
+    table: ReplayTable, manifest: Manifest, tests: Sequence[Row], earlier: _Earlier
 ) -> Loaded:
-    """What is replayed: general rows, or what the ancestors learnt, but for what was sealed."""
-    if table.source != LINEAGE:
-        return _load_part(table, manifest, cache, registry)
-    if registry is None or manifest.start is None:
-        raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
-    again = partial(rows_of_build, cache=cache, tokenizer=tokenizer, registry=registry)
-    return learnt_by_lineage(registry, manifest.start.ref, again, cache=cache)
+    """What is replayed: general rows, or what the ancestors learnt, but for what was sealed.
+
+    Raises:
+        Refused: general rows were ever test rows, and the manifest does not leave them out.
+    """
+    registry = earlier.registry
+    if table.source == LINEAGE:
+        if registry is None or manifest.start is None:
+            raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
+        return earlier.learnt(registry, manifest.start.ref, tests)
+    loaded = _load_part(table, manifest, earlier.cache, registry)
+    rows, gate = loaded.rows, gates_of(manifest)["sealed"]
+    found: list[Match] = []
+    own: list[Match] = []
+    if registry is not None and gate.on:
+        threshold = THRESHOLD if gate.threshold is None else gate.threshold
+        seals = sealed_here(registry, beside=tests, as_of=earlier.as_of)
+        found = sealed_rows(rows, seals, threshold)
+        if found and gate.action == "fail":
+            raise refused_replay(rows, found)
+    if earlier.as_of.own and tests:
+        own = sealed_rows(rows, [seal_of(tests, "its own test rows")], THRESHOLD)
+    gone = {match.index for match in (*found, *own)}
+    if not gone:
+        return loaded
+    free = at(rows, (index for index in range(len(rows)) if index not in gone))
+    sheet = replace(
+        loaded.datasheet, counts={**loaded.datasheet.counts, "were ever test rows": len(gone)}
+    )
+    return Loaded(free, sheet)
+
+
+def refused_replay(rows: Sequence[Row], found: Sequence[Match]) -> Refused:
+    """What is said of rows to be replayed that were ever test rows."""
+    lines = [f"{len(found)} rows of `data.replay` were ever test rows, which may never be learnt"]
+    for match in found[:_SHOWN]:
+        row = rows[match.index]
+        lines.append(f"  row {row.number or match.index + 1}: {match}: {row.excerpt()}")
+    if len(found) > _SHOWN:
+        lines.append(f"  and {len(found) - _SHOWN} more")
+    return Refused(
+        "\n".join(lines),
+        hint='replay other rows, or leave these out: `data.gates.sealed.action = "drop"`',
+    )
 
 
 def earlier_rows(
@@ -225,18 +334,11 @@ def earlier_rows(
         return ()
     if registry is None or manifest.start is None:
         raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
-    again = partial(rows_of_build, cache=cache, tokenizer=tokenizer, registry=registry)
-    learnt = learnt_by_lineage(registry, manifest.start.ref, again, cache=cache).rows
+    learnt = _Earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows
     return choose(learnt, min(anchor.rows, len(learnt)), manifest.train.seed)
 
 
-def _complete(
-    results: GateResults,
-    manifest: Manifest,
-    cache: Path | None,
-    registry: Registry | None,
-    tokenizer: PreTrainedTokenizerBase | None,
-) -> Splits:
+def _complete(results: GateResults, manifest: Manifest, earlier: _Earlier) -> Splits:
     """The kept rows, sampled, augmented and with replay."""
     data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
@@ -256,7 +358,7 @@ def _complete(
         train = joined(train, augment(train, data.augment, seed, folder=manifest.folder))
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        earlier = _replayed(data.replay, manifest, cache, registry, tokenizer)
-        train = joined(train, replay(train, earlier.rows, data.replay.share, seed))
-        datasheets = (*datasheets, earlier.datasheet)
+        again = _replayed(data.replay, manifest, results.splits.test, earlier)
+        train = joined(train, replay(train, again.rows, data.replay.share, seed))
+        datasheets = (*datasheets, again.datasheet)
     return replace(results.splits, train=train, datasheets=datasheets)

@@ -18,6 +18,7 @@ from typing import Any
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.prepare import Prepared, prepare
 from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
+from adapterworks.builders.data.ancestry import judged_then
 from adapterworks.builders.data.places import located
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
@@ -25,7 +26,7 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subje
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.manifests.evaluate_tables import RetentionTable, SafetyTable
 from adapterworks.manifests.models import Manifest, StartTable
 from adapterworks.manifests.naming import manifest_of_release
@@ -142,12 +143,10 @@ def rebuild(
         cache=home / "cache",
         folder=data_dir,
     )
-    if not _lost_sealed_rows(registry, resolved):
-        # What was sealed since then was learnt then: the rows are to be those of the lock.
-        gates = manifest.data.gates.without("sealed")
-        data = manifest.data.model_copy(update={"gates": gates})
-        manifest = manifest.model_copy(update={"data": data})
-    prepared = prepare(manifest, bases, registry=registry, cache=home / "cache", progress=progress)
+    again = partial(
+        prepare, manifest, bases, registry=registry, cache=home / "cache", progress=progress
+    )
+    prepared = _prepared_then(release, lock, manifest, again)
     here = make_lock(prepared.plan, prepared.sources, environment().python)
     _require_same_base(resolved, lock, here)
     _require_same_rows(resolved, lock, here)
@@ -248,11 +247,31 @@ def _surroundings(lock: Mapping[str, Any]) -> dict[str, Any]:
     return flatten({name: lock[name] for name in _SURROUNDINGS if name in lock})
 
 
-def _lost_sealed_rows(registry: Registry, resolved: Resolved) -> bool:
-    """Whether rows were left out of the training then because they had been test rows."""
-    told = registry.read_if_here(resolved.digest, "report.json")
-    gates = [] if told is None else json.loads(told).get("data_gates") or []
-    return any(gate["name"] == "sealed" and gate["rows"] for gate in gates)
+def _prepared_then(
+    release: Release,
+    lock: Mapping[str, Any],
+    manifest: Manifest,
+    prepared_as: Callable[..., Prepared],
+) -> Prepared:
+    """Prepared by what was sealed when it was built: what was sealed since then was learnt then.
+
+    Raises:
+        Refused: its rows are refused, whenever they are judged.
+    """
+    last: Prepared | None = None
+    refused: Refused | None = None
+    for as_of in judged_then(manifest, release):
+        try:
+            last = prepared_as(as_of=as_of)
+        except Refused as error:
+            refused = error
+            continue
+        if last.plan.data_digests == lock["data"]["splits"]:
+            return last
+    if last is None and refused is not None:
+        raise refused
+    assert last is not None
+    return last  # other rows: the caller says which
 
 
 def _require_same_base(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:

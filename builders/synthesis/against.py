@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from adapterworks.builders.data.gates.seals import (
     THRESHOLD,
     Index,
@@ -34,7 +32,7 @@ class Against:
         self._threshold = threshold
         self._names = [*sets]
         seals = [read_seal(make_seal(rows), name) for name, rows in sets.items()]
-        self._index = Index(seals, np.empty(0, np.uint64))
+        self._index = Index(seals)
 
     def found(self, row: Row) -> str | None:
         """The name of the test set that has the row's question; None if none has it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -56,10 +56,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class SealedSet:
-    """A test set whose rows may not be trained on: its blob, and what it was the test set of."""
+    """A test set whose rows may not be trained on: its blob, what it was the test set of, and since
+    when it is sealed (RFC 3339; empty where a server of before does not say)."""
 
     blob: str
     owner: str
+    at: str = field(default="", compare=False)
 
 
 class Datasets:
@@ -252,7 +254,7 @@ def _seal(connection: Connection, blob: str, owner: str) -> None:
 
 def _sealed(connection: Connection) -> list[SealedSet]:
     query = sa.select(_seals).order_by(_seals.c.at, _seals.c.blob, _seals.c.owner)
-    return [SealedSet(row.blob, row.owner) for row in connection.execute(query)]
+    return [SealedSet(row.blob, row.owner, row.at) for row in connection.execute(query)]
 
 
 def _dataset(row: AnyRow) -> Dataset:

@@ -16,6 +16,7 @@ _PLACES = f"{_TESTS}/test_places.py"
 _SEALS = f"{_TESTS}/test_seals.py"
 _DATASETS = f"{_TESTS}/test_datasets.py"
 _OWNERS = f"{_TESTS}/test_owners.py"
+_REPLAY = f"{_TESTS}/test_replay.py"
 _DATA = "builders/data"
 _SOURCES = f"{_DATA}/sources"
 _RENDER = f"{_DATA}/render.py"
@@ -807,8 +808,8 @@ NAMED = (
     Named(
         "a-seal-holds-within-one-dataset-only",
         f"{_DATA}/gates/seals.py",
-        "    seals = [read_seal(datasets.read(blob), owner) for blob, owner in owners.items()]\n",
-        "    seals: list[Seal] = []\n",
+        "        found.append(seal)\n",
+        "        pass\n",
         (f"{_DATASETS}::test_training_rows_that_were_test_rows_are_refused_by_number",),
         "a row that one release was tested on would be learnt by the next",
     ),
@@ -824,8 +825,8 @@ NAMED = (
     Named(
         "a-template-is-evidence",
         f"{_DATA}/gates/seals.py",
-        "template = np.union1d(common, common_shingles(seal.questions))",
-        "template = common",
+        "both = template.joined(template_of(seal.questions))",
+        "both = template",
         (f"{_SEALS}::test_a_template_is_no_evidence_however_few_rows_are_looked_at",),
         "no row of a task with a long prompt could be added once one was tested on",
     ),
@@ -844,6 +845,62 @@ NAMED = (
         'tested = {row.digest for split, _, row in keyed if split == "test"}',
         (f"{_DATASETS}::test_a_group_with_a_test_row_goes_to_the_test_rows",),
         "a patient would be on both sides, and the score of patients that were learnt",
+    ),
+    Named(
+        "near-copies-hide-each-other",
+        f"{_DATA}/gates/seals.py",
+        "for copy in near_copies(asked, near, template, threshold):",
+        "for copy in ():",
+        (f"{_SEALS}::test_near_copies_do_not_hide_each_other",),
+        "a test question that somebody had written anew six times would be learnt",
+    ),
+    Named(
+        "own-test-rows-open-every-seal",
+        f"{_DATA}/gates/seals.py",
+        "        if own and of_dataset is None:",
+        "        if own:",
+        (f"{_DATASETS}::test_what_is_like_its_own_test_rows_is_another_gates",),
+        "who names a sealed test set as its own could learn what is almost in it",
+    ),
+    Named(
+        "replayed-rows-are-judged-by-nothing",
+        f"{_DATA}/assemble.py",
+        "        found = sealed_rows(rows, seals, threshold)\n",
+        "",
+        (f"{_REPLAY}::test_general_rows_that_were_ever_test_rows_are_not_replayed",),
+        "`data.replay` would let a sealed test set be learnt",
+    ),
+    Named(
+        "a-lineage-replays-its-own-test-rows",
+        f"{_DATA}/ancestry.py",
+        "    tested = {m.index for m in sealed_rows(kept, own, THRESHOLD)} - sealed\n",
+        "    tested: set[int] = set()\n",
+        (f"{_REPLAY}::test_a_lineage_goes_on_whatever_was_tested_and_sealed",),
+        "an alias would move on a score of rows that were replayed into the training",
+    ),
+    Named(
+        "an-ancestor-is-derived-by-the-seals-of-now",
+        f"{_DATA}/gates/seals.py",
+        "if as_of.until is None or sealed.at <= as_of.until:",
+        'if as_of.until != "":',
+        (f"{_REPLAY}::test_a_lineage_goes_on_whatever_was_tested_and_sealed",),
+        "no release could be continued once a row that it replayed was sealed",
+    ),
+    Named(
+        "every-ancestor-is-derived-again-for-each-after-it",
+        f"{_DATA}/ancestry.py",
+        "        if ancestor.release.digest not in known.splits:\n",
+        "        if True:\n",
+        (f"{_REPLAY}::test_each_ancestor_is_derived_once",),
+        "the twelfth weekly release would never begin",
+    ),
+    Named(
+        "what-an-ancestor-learnt-is-a-fair-test",
+        f"{_DATA}/gates/contamination.py",
+        '        found.setdefault(tested[place], why)\n',
+        "        pass\n",
+        (f"{_REPLAY}::test_a_test_of_what_an_ancestor_learnt_is_told",),
+        "a test set carved out of what the continued release had learnt would look like an exam",
     ),
     Named(
         "rows-lose-their-owner-on-the-way",

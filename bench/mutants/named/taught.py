@@ -301,8 +301,8 @@ NAMED = (
     Named(
         "an-anchor-is-of-the-new-rows",
         "builders/data/assemble.py",
-        "learnt = learnt_by_lineage(registry, manifest.start.ref, again, cache=cache).rows",
-        "learnt = again(manifest).train",
+        "_Earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows",
+        "rows_of_build(manifest, cache=cache, registry=registry).train",
         (f"{_ANCHORED}::test_from_manifest_to_release",),
         "what is new would be kept from being learnt, and what is old would be lost",
     ),

@@ -10,13 +10,19 @@ Invariant: `document(i)` is the set of the shingles of `text.shingles` of row i,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adapterworks.builders.data.gates.text import COMMON_ROWS, COMMON_SHARE, EDGE
+from adapterworks.builders.data.gates.text import (
+    COMMON_ROWS,
+    COMMON_SHARE,
+    EDGE,
+    RULING_SHARE,
+)
 from adapterworks.builders.data.wording import words
 
 if TYPE_CHECKING:
@@ -93,8 +99,35 @@ class Documents:
         return np.unique(mixed ^ (mixed >> _HALF))
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """What is no evidence that two documents are alike.
+
+    Attributes:
+        common: shingles of more than 5 different documents and more than 1 % of them, sorted.
+        ruling: those of more than 20 % of them.
+    """
+
+    common: Numbers
+    ruling: Numbers
+
+    def joined(self, other: Template) -> Template:
+        """What is so in one of two collections."""
+        return Template(
+            np.union1d(self.common, other.common), np.union1d(self.ruling, other.ruling)
+        )
+
+
+NO_TEMPLATE = Template(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+
 def common_shingles(documents: Documents | Sequence[Numbers]) -> Numbers:
-    """Shingles of more than 5 different documents and more than 1 % of them, sorted.
+    """Shingles of more than 5 different documents and more than 1 % of them, sorted."""
+    return template_of(documents).common
+
+
+def template_of(documents: Documents | Sequence[Numbers]) -> Template:
+    """The template of a collection.
 
     Counted in buckets first, so that only what may be so frequent is counted one by one.
     """
@@ -111,9 +144,10 @@ def common_shingles(documents: Documents | Sequence[Numbers]) -> Numbers:
         frequent = buckets[(whole % np.uint64(_BUCKETS)).astype(np.int64)] > bound
         found.append(whole[frequent])
     if not found:
-        return np.empty(0, np.uint64)
+        return NO_TEMPLATE
     shingles, counts = np.unique(np.concatenate(found), return_counts=True)
-    return shingles[counts > bound]
+    ruling = max(COMMON_ROWS, RULING_SHARE * distinct)
+    return Template(shingles[counts > bound], shingles[counts > ruling])
 
 
 def _distinct(documents: Documents | Sequence[Numbers]) -> Iterator[list[Numbers]]:

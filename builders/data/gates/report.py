@@ -85,6 +85,7 @@ class Context:
         unlearnt: split → answers of each row that the template keeps from being learnt.
         special: the tokenizer's control tokens as text.
         seals: the test sets of the registry; None where none was asked.
+        earlier: what the releases learnt that the training goes on from, as far as it is known.
     """
 
     languages: tuple[str, ...] = ("en",)
@@ -93,6 +94,7 @@ class Context:
     unlearnt: Mapping[str, Sequence[int]] | None = None
     special: Sequence[str] | None = None
     seals: Sequence[Seal] | None = None
+    earlier: Sequence[Row] = ()
 
 
 def offence(split: str, index: int, row: Row, reason: str, excerpt: str | None = None) -> Offence:

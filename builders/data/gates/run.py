@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.data.gates.as_of import NOW, AsOf
 from adapterworks.builders.data.gates.gate import Gate
 from adapterworks.builders.data.gates.report import SPLITS, Context, GateReport
 from adapterworks.builders.data.load import Splits
@@ -134,13 +135,15 @@ def run_gates(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
     registry: Registry | None = None,
+    as_of: AsOf = NOW,
+    earlier: Sequence[Row] = (),
 ) -> GateResults:
     """`judge`, and refuse.
 
     Raises:
         Refused: a gate whose action is `fail` found rows.
     """
-    return judge(splits, manifest, tokenizer, progress, registry).require()
+    return judge(splits, manifest, tokenizer, progress, registry, as_of, earlier).require()
 
 
 def judge(
@@ -149,6 +152,8 @@ def judge(
     tokenizer: PreTrainedTokenizerBase | None = None,
     progress: Progress | None = None,
     registry: Registry | None = None,
+    as_of: AsOf = NOW,
+    earlier: Sequence[Row] = (),
 ) -> GateResults:
     """Run a manifest's gates on its rows.
 
@@ -158,13 +163,16 @@ def judge(
         tokenizer: the base's; without it, truncation is not measured.
         progress: told which gate looks at the rows.
         registry: whose sealed test sets are kept out; without one, they are not looked for.
+        as_of: the seals of another time.
+        earlier: what the releases learnt that the training goes on from.
     """
     gates = gates_of(manifest)
-    context = Context(manifest.adapter.language)
+    context = Context(manifest.adapter.language, earlier=earlier)
     if registry is not None and gates["sealed"].on:
         from adapterworks.builders.data.gates.seals import sealed_here
 
-        context = replace(context, seals=sealed_here(registry, beside=splits.test))
+        seals = sealed_here(registry, beside=splits.test, as_of=as_of)
+        context = replace(context, seals=seals)
     reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
     if tokenizer is not None and reads_tokens:
         if progress is not None:

@@ -3,7 +3,8 @@
 A seal has the shingles of each test question as numbers (`gates/hashed.py`): a row that is the same
 or almost the same is found however long ago the test set was made, and what the questions said
 cannot be read from it. Shingles that are common among the test rows, or among the rows that are
-looked at, are their template and no evidence where both have them, but count where one lacks them.
+looked at, are their template and no evidence where both have them, but count where one lacks them
+(near-copies of one test question are no template: `copies.py`).
 
 Invariant: a seal is a function of the questions, so equal test sets are one seal.
 """
@@ -12,14 +13,24 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adapterworks.builders.data.gates.hashed import Documents, Numbers, common_shingles, within
+from adapterworks.builders.data.gates.as_of import NOW, AsOf
+from adapterworks.builders.data.gates.copies import near_copies
+from adapterworks.builders.data.gates.hashed import (
+    NO_TEMPLATE,
+    Documents,
+    Numbers,
+    Template,
+    template_of,
+    within,
+)
 from adapterworks.builders.data.gates.text import question_text, sealed_words
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import IntegrityError
+from adapterworks.manifests.sources import DATASET
 from adapterworks.registry.datasets.seal import MAGIC
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.http.datasets import open_datasets
@@ -30,10 +41,15 @@ THRESHOLD = 0.8
 
 @dataclass(frozen=True)
 class Seal:
-    """The test rows of one owner, in order; a question without a word has no shingles."""
+    """The test rows of one owner, in order; a question without a word has no shingles.
+
+    Attributes:
+        same: the 0-based numbers of those that only the very same question is a match of.
+    """
 
     owner: str
     questions: tuple[Numbers, ...]
+    same: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,24 +102,37 @@ def read_seal(data: bytes, owner: str) -> Seal:
     return Seal(owner, tuple(np.split(shingles, np.cumsum(counts)[:-1])))
 
 
-def sealed_here(registry: Registry, *, beside: Sequence[Row] = ()) -> tuple[Seal, ...]:
+def sealed_here(
+    registry: Registry, *, beside: Sequence[Row] = (), as_of: AsOf = NOW
+) -> tuple[Seal, ...]:
     """The seals of a registry.
 
     Args:
-        beside: test rows that are left out, because they are judged by a gate of their own
-            (`contamination`): those of the manifest whose rows are looked at.
+        beside: the test rows of the manifest whose rows are looked at. Almost the same question as
+            one of these is judged by a gate of its own (`contamination`), unless a dataset has
+            sealed it; the very same one never is.
+        as_of: the seals of another time.
     """
     datasets = open_datasets(registry)
     own = {document.tobytes() for document in questions(beside)}
-    owners: dict[str, str] = {}
+    owners: dict[str, list[str]] = {}
     for sealed in datasets.seals():
-        owners.setdefault(sealed.blob, sealed.owner)
-    seals = [read_seal(datasets.read(blob), owner) for blob, owner in owners.items()]
-    empty = np.empty(0, np.uint64)
-    return tuple(
-        Seal(seal.owner, tuple(empty if q.tobytes() in own else q for q in seal.questions))
-        for seal in seals
-    )
+        if as_of.until is None or sealed.at <= as_of.until:
+            owners.setdefault(sealed.blob, []).append(sealed.owner)
+    found = []
+    for blob, names in owners.items():
+        of_dataset = next((name for name in names if name.startswith(DATASET)), None)
+        seal = read_seal(datasets.read(blob), of_dataset or names[0])
+        if own and of_dataset is None:
+            asked = (at for at, q in enumerate(seal.questions) if q.tobytes() in own)
+            seal = replace(seal, same=frozenset(asked))
+        found.append(seal)
+    return tuple(found)
+
+
+def seal_of(rows: Sequence[Row], owner: str) -> Seal:
+    """The seal that rows would have."""
+    return Seal(owner, tuple(questions(rows)))
 
 
 def sealed_rows(rows: Sequence[Row], seals: Sequence[Seal], threshold: float) -> list[Match]:
@@ -113,33 +142,47 @@ def sealed_rows(rows: Sequence[Row], seals: Sequence[Seal], threshold: float) ->
         threshold: share of a test question's shingles (0–1).
     """
     asked = questions(rows)
-    index = Index(seals, common_shingles(asked))
-    found = []
+    template = template_of(asked)
+    index = Index(seals, template)
+    best: dict[int, tuple[float, int, int]] = {}
     for position, document in enumerate(asked):
-        best = index.best(document)
-        if best is not None and best[0] >= threshold:
-            share, seal, row = best
-            found.append(Match(position, share, seals[seal].owner, row + 1))
-    return found
+        likest = index.best(document)
+        if likest is not None and likest[0] >= threshold:
+            best[position] = likest
+    for number, seal in enumerate(seals):
+        near = [*seal.questions]
+        for row in seal.same:
+            near[row] = near[row][:0]
+        for copy in near_copies(asked, near, template, threshold):
+            likest = (copy.share, number, copy.question)
+            if (known := best.get(copy.document)) is None or known[0] < copy.share:
+                best[copy.document] = likest
+    return [
+        Match(position, share, seals[seal].owner, row + 1)
+        for position, (share, seal, row) in sorted(best.items())
+    ]
 
 
 class Index:
     """Telling shingle → the test rows that have it; and whole questions.
 
     Args:
-        common: shingles that are a template's wherever they are.
+        template: of the rows that are looked at; none, where what is said of a row must not depend
+            on the rows beside it.
     """
 
-    def __init__(self, seals: Sequence[Seal], common: Numbers) -> None:
+    def __init__(self, seals: Sequence[Seal], template: Template = NO_TEMPLATE) -> None:
         self._seals = seals
         self._places: dict[int, list[tuple[int, int]]] = defaultdict(list)
         self._whole: dict[bytes, tuple[int, int]] = {}
         for number, seal in enumerate(seals):
-            template = np.union1d(common, common_shingles(seal.questions))
+            both = template.joined(template_of(seal.questions))
             for row, shingles in enumerate(seal.questions):
                 if len(shingles):
                     self._whole.setdefault(shingles.tobytes(), (number, row))
-                for shingle in shingles[~within(shingles, template)].tolist():
+                if row in seal.same:
+                    continue
+                for shingle in shingles[~within(shingles, both.common)].tolist():
                     self._places[shingle].append((number, row))
         self._telling = np.array(sorted(self._places), dtype=np.uint64)
 

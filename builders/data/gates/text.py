@@ -18,6 +18,8 @@ from adapterworks.builders.data.wording import UNSPACED, alike, words
 _SEALED_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")
 EDGE = "\x00"  # marks begin and end, so that "typhoid" is not contained in "typhoid fever"
 COMMON_ROWS, COMMON_SHARE = 5, 0.01
+# Of the rows: what is in so many is their template, however little else they say.
+RULING_SHARE = 0.2
 
 Shingles = frozenset[tuple[str, ...]]
 

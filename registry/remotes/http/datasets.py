@@ -41,7 +41,9 @@ class RemoteDatasets(Datasets):
     def seals(self) -> builtins.list[SealedSet]:
         """Every sealed test set."""
         told = self._remote.link.get("/seals", dict[str, Any])
-        found = [SealedSet(value["blob"], value["owner"]) for value in told["data"]]
+        found = [
+            SealedSet(value["blob"], value["owner"], value.get("at", "")) for value in told["data"]
+        ]
         self._seals = frozenset(one.blob for one in found)
         return found
 

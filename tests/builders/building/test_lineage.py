@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.builders.data.ancestry import ancestors, learnt_by_lineage
+from adapterworks.builders.data.ancestry import Known, ancestors, learnt_by_lineage
 from adapterworks.builders.data.assemble import rows_of_build
+from adapterworks.builders.data.gates.as_of import AsOf
+from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import rows_digest
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.manifests.load import check_manifest
+from adapterworks.manifests.models import Manifest
 from tests.builders.workshop import Workshop
 
 CONTINUED = """
@@ -67,10 +70,10 @@ def test_three_releases_in_sequence(workshop: Workshop) -> None:
     ]
 
     # The rows: all new ones and half as many of the ancestors', which are those of their records.
-    def derive(manifest: object) -> object:
-        return rows_of_build(manifest, cache=cache, registry=registry)  # type: ignore[arg-type]
+    def derive(manifest: Manifest, as_of: AsOf, known: Known) -> Splits:
+        return rows_of_build(manifest, cache=cache, registry=registry, as_of=as_of, known=known)
 
-    learnt = learnt_by_lineage(registry, "tiny@2", derive, cache=cache)  # type: ignore[arg-type]
+    learnt = learnt_by_lineage(registry, "tiny@2", derive, cache=cache)
     assert learnt.datasheet.counts["learnt"] == 8 + 24
     own = ancestors(registry, "tiny@3", cache=cache)[0]
     trained = rows_of_build(own.manifest, cache=cache, registry=registry).train
@@ -101,7 +104,7 @@ def test_three_releases_in_sequence(workshop: Workshop) -> None:
     assert judged["reused"]
     rows(folder, "train2.jsonl", 7000)
     with pytest.raises(IntegrityError, match="is not the file that `tiny@2` was built from"):
-        learnt_by_lineage(registry, "tiny@2", derive, cache=cache)  # type: ignore[arg-type]
+        learnt_by_lineage(registry, "tiny@2", derive, cache=cache)
 
 
 def test_what_a_lineage_needs_is_said_with_its_line(workshop: Workshop) -> None:

@@ -16,9 +16,16 @@ from adapterworks.builders.data.datasets import decode, encode, rows_of
 from adapterworks.builders.data.dividing import along, divide, row_diff
 from adapterworks.builders.data.erasing import erase_rows, look_for_rows
 from adapterworks.builders.data.exporting import lines_of
+from adapterworks.builders.data.gates.seals import make_seal
 from adapterworks.builders.data.load import load_rows, load_source
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from adapterworks.manifests.load import check_manifest
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.datasets.store import Datasets
@@ -132,9 +139,36 @@ def test_a_build_is_refused_what_was_sealed_and_may_leave_it_out(registry: Regis
     gates = {"sealed": {"action": "drop"}}
     kept = assemble(manifest(validation_share=1e-9, gates=gates), registry=registry)
     assert len(kept.splits.train) == 28
-    # Its own test rows are another gate's, which only warns.
+    # Nor is it let in by who names them as test rows of its own.
     own = manifest(validation_share=1e-9, test="dataset:exam@1")
-    assert len(assemble(own, registry=registry).splits.train) == 30
+    with pytest.raises(Refused, match="data gate `sealed` refuses 2 rows"):
+        assemble(own, registry=registry)
+
+
+def test_what_is_like_its_own_test_rows_is_another_gates(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """`contamination` warns of it; what is a test question itself, or a dataset's, is refused."""
+    long = "where do i find the payment number {} of last year in the list"
+    row, near = chat(long.format(1), "1"), chat("please " + long.format(1), "1")
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text(lines_of([row]))
+    add(registry, train=[near, *questions("a", *range(30))])
+    add(registry, "same", train=[row, *questions("a", *range(30))])
+    Datasets(registry).seal(make_seal([row]), "tiny, plan 1")
+    wanted = {"validation_share": 1e-9, "test": str(exam)}
+    built = assemble(manifest(**wanted), registry=registry)
+    assert len(built.splits.train) == 31
+    counts = {report.name: report.count for report in built.gates.reports}
+    assert (counts["contamination"], counts["sealed"]) == ("1 row", "0 rows")
+    other = manifest(validation_share=1e-9)  # not its own
+    with pytest.raises(Refused, match="row 1: 92% of test row 1 of `tiny, plan 1`"):
+        assemble(other, registry=registry)
+    with pytest.raises(Refused, match="row 1: 100% of test row 1 of `tiny, plan 1`"):
+        assemble(manifest("dataset:same@1", **wanted), registry=registry)
+    add(registry, "exam", test=[row])
+    with pytest.raises(Refused, match="92% of test row 1 of `dataset:exam@1`"):
+        assemble(manifest(**wanted), registry=registry)
 
 
 def test_a_manifest_cannot_turn_the_gate_off(tmp_path: Path) -> None:
@@ -142,6 +176,7 @@ def test_a_manifest_cannot_turn_the_gate_off(tmp_path: Path) -> None:
     for setting, words in (
         ("on = false", "cannot be turned off"),
         ('action = "warn"', "cannot only warn"),
+        ("threshold = 1.0", "finds less above 0.8"),
     ):
         path.write_text(
             '[adapter]\nname = "tiny"\n[base]\nmodel = "smollm2-135m-instruct"\n'
@@ -304,7 +339,7 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
         add(registry, "UPPER", train=questions("a", 1))
 
 
-def test_a_server_has_no_datasets_to_read(tmp_path: Path) -> None:
+def test_datasets_behind_a_server_are_asked_of_it(tmp_path: Path) -> None:
     server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
-    with pytest.raises(InvalidInput, match="the registry's own database"):
+    with pytest.raises(Unavailable, match="does not answer"):
         shelf_of(manifest(), server)

@@ -55,6 +55,26 @@ def test_a_template_is_no_evidence_however_few_rows_are_looked_at() -> None:
     assert matches([head + "case 7 of ward"], known) == [(0, "exam", 8)]
 
 
+@pytest.mark.parametrize("count", [1, 5, 6, 10, 40])
+@pytest.mark.parametrize("way", ["before", "anywhere"])
+def test_near_copies_do_not_hide_each_other(count: int, way: str) -> None:
+    """As a test question comes that somebody had written anew, or that many asked."""
+    question = LONG.format(7)
+    words = question.split()
+
+    def near(number: int) -> str:
+        at = {"before": 0, "anywhere": number % len(words)}[way]
+        return " ".join((*words[:at], f"w{number}", *words[at:]))
+
+    others = [f"who has room {n} of house {n % 7} in the year {n} of the king" for n in range(300)]
+    near_ones = [near(number) for number in range(count)]
+    known = seal(question, "and what else is there to be asked of it")
+    alone = [number for number in range(count) if matches([near_ones[number]], known)]
+    found = [index for index, *_ in matches([*others, *near_ones], known)]
+    assert found == [300 + number for number in alone]
+    assert alone
+
+
 def test_the_likest_of_several_test_sets_is_named() -> None:
     one, other = seal("please " + LONG.format(5), owner="one"), seal(LONG.format(5), owner="other")
     assert matches([LONG.format(5)], one, other) == [(0, "other", 1)]
