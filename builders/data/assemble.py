@@ -44,7 +44,7 @@ from adapterworks.builders.data.load import (
 from adapterworks.builders.data.many import at, joined, mapped
 from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.data.steps import SEPARATOR, with_separator
+from adapterworks.builders.data.steps import with_separator
 from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.manifests.models import Manifest
@@ -81,7 +81,7 @@ def gather(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
     splits = load_rows(manifest, cache=cache, registry=registry)
-    separator = getattr(manifest.objective, SEPARATOR, None)
+    separator = getattr(manifest.objective, "separator", None)
     if separator is not None:  # whoever looks at the rows' steps has to know how they end
         ended = partial(with_separator, separator)
         splits = replace(

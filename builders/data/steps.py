@@ -13,8 +13,8 @@ from __future__ import annotations
 from adapterworks.builders.data.rows import Row
 
 GOOD, BAD = "+", "-"
-SEPARATOR = "separator"
-"""The key of `[objective]`, and of a row's `meta`, that says how steps end."""
+SEPARATOR = "step_separator"
+"""The key of a row's `meta` that says how steps end."""
 USUAL = "\n"
 
 

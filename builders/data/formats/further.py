@@ -63,7 +63,8 @@ def _matters(name: str, value: Any) -> bool:
     folded = name.strip().lower()
     if folded in _WEIGHTS:
         return not (isinstance(value, bool | int | float) and value == (folded != "masked"))
-    return folded in _SHOWN or (folded in VERDICTS and truth(value) is not None)
+    # `Context` with a capital is a column of somebody's table; `context` is what trainers read.
+    return name in _SHOWN or (folded in VERDICTS and truth(value) is not None)
 
 
 def truth(value: Any) -> bool | None:

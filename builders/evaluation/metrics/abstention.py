@@ -5,7 +5,8 @@ A row whose column `answerable` is false has no answer; answering it all the sam
 hallucination, whatever is said (SQuAD 2.0: Rajpurkar et al. 2018, arXiv:1806.03822). Both metrics
 are read together: who never answers never hallucinates, and abstains from everything.
 
-An answer abstains if it is empty, is the row's own way of saying so, or begins as such answers do;
+An answer abstains if it is empty, is the row's own way of saying so, or begins as such answers do
+and does not say what is right;
 that sees words and not what is meant, alike for every model that is compared.
 """
 
@@ -41,15 +42,20 @@ _ABSTAINS = re.compile(
 )
 
 
-def abstains(answer: str, own: str = "") -> bool:
+def abstains(answer: str, own: str = "", right: str = "") -> bool:
     """Whether an answer says that it has none.
 
     Args:
         own: how the row says so itself, if it does.
+        right: the row's answer, if it has one: "The key is not found" may be it.
     """
     beginning = answer.strip()[:_BEGINNING].replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     if not beginning or (own and label(answer) == label(own)):
         return True
+    if right and label(answer) == label(right):
+        return False
+    if right and _ABSTAINS.search(right) and label(right) in label(answer):
+        return False
     return _ABSTAINS.search(beginning) is not None
 
 
@@ -59,7 +65,9 @@ def answerable(row: Row, number: int) -> bool:
     Raises:
         InvalidInput: it says something else.
     """
-    given = row.meta.get("answerable", True)
+    given = row.meta.get("answerable")
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return True
     if isinstance(given, str) and given.strip().lower() in ("true", "false"):
         given = given.strip().lower() == "true"
     if not isinstance(given, bool):
@@ -106,7 +114,7 @@ def _require(of: bool, name: str) -> Callable[[Sequence[Row]], None]:
 
 def _metric(name: str, description: str, *, of: bool) -> Metric:
     def wrong(prediction: Prediction, row: Row) -> bool:
-        said = abstains(prediction.text, "" if of else row.answer)
+        said = abstains(prediction.text, *(("", row.answer) if of else (row.answer,)))
         return said if of else not said
 
     return Metric(

@@ -503,3 +503,16 @@ def test_a_row_of_reinforcement_keeps_what_graders_read() -> None:
 def test_a_pair_that_is_none_is_a_fault(format: str, record: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         to_rows([Record(1, record)], format, source="x")
+
+
+def test_a_column_of_ones_own_is_kept_whatever_a_trainer_calls_another() -> None:
+    """`Context` beside the row is read by slices; `separator` is no name of ours."""
+    given = {"prompt": "q", "completion": "a", "Context": "p. 3", "separator": ";"}
+    (row,) = to_rows([Record(1, given)], "prompt-completion", source="a.csv")
+    assert (row.meta["Context"], row.meta["separator"]) == ("p. 3", ";")
+    with pytest.raises(InvalidInput, match="`Weight` would be ignored"):
+        to_rows(
+            [Record(1, {"prompt": "q", "completion": "a", "Weight": 0})],
+            "prompt-completion",
+            source="a.csv",
+        )

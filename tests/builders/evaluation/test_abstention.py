@@ -41,6 +41,15 @@ def test_an_answer_that_names_something_does_not(answer: str) -> None:
     assert not abstains(answer, OWN)
 
 
+def test_what_is_right_is_no_abstention_whatever_its_words() -> None:
+    for right in ("The key is not found.", "An unknown host error is raised.", "No information"):
+        given = [chat("q", right), chat("u", OWN, answerable=False)]
+        for said in (right, f"{right} It is logged."):
+            assert compared("over_abstention", given, [said, OWN]).value("candidate") == 0.0
+        assert compared("over_abstention", given, ["I don't know.", OWN]).value("candidate") == 1.0
+    assert abstains("I don't know, no information", right="no"), "a word of it is not the answer"
+
+
 def rows(answerable: int, without: int) -> list[Row]:
     return [chat(f"q{n}", f"a{n}") for n in range(answerable)] + [
         chat(f"u{n}", OWN, answerable=False) for n in range(without)
@@ -67,6 +76,10 @@ def test_a_column_says_true_or_false() -> None:
     require = metric("hallucination").require
     assert require is not None
     require([chat("q", "a", answerable="False")])
+    for nothing in (None, "", " "):
+        other_rows = [chat("q", "a", answerable=nothing), chat("u", OWN, answerable=False)]
+        require(other_rows)
+        assert compared("hallucination", other_rows, ["x", "y"]).value("candidate") == 1.0
     with pytest.raises(InvalidInput, match="row 4 says neither true nor false"):
         require([chat("q", "a", row=4, answerable=0)])
     with pytest.raises(InvalidInput, match="no test row says `answerable = false`"):
