@@ -45,6 +45,7 @@ from adapterworks.builders.data.many import at, joined, mapped
 from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.steps import with_separator
+from adapterworks.builders.data.wording import alike
 from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.manifests.models import Manifest
@@ -355,7 +356,11 @@ def _complete(results: GateResults, manifest: Manifest, earlier: _Earlier) -> Sp
         )
         train = joined(parts[0], *mixed)
     if data.augment.share:
-        train = joined(train, augment(train, data.augment, seed, folder=manifest.folder))
+        # Copies come after the gates: one that a test row asks would be a leak that none sees.
+        apart = (results.splits.validation, results.splits.test)
+        held = {alike(row.question) for rows in apart for row in rows if row.question}
+        copies = augment(train, data.augment, seed, folder=manifest.folder, held=held)
+        train = joined(train, copies)
     datasheets = results.splits.datasheets
     if data.replay is not None:
         again = _replayed(data.replay, manifest, results.splits.test, earlier)

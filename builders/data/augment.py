@@ -10,14 +10,14 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 from adapterworks.builders.data.mix import by_hash
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.data.wording import words
+from adapterworks.builders.data.wording import alike, words
 from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.paths import place
@@ -31,9 +31,19 @@ class Lexicon:
 
     def substitute(self, text: str, key: str) -> str:
         """The text with every word of a group replaced by another one of it, chosen by `key`."""
+        known: dict[str, tuple[str, ...]] = {}
         for group in self.groups:
-            text = _substitute_group(text, group, key)
-        return text
+            for word in group:
+                known.setdefault(word.casefold(), group)
+        # In one pass: what a group has put there is no word of another group.
+        longest_first = sorted({w for g in self.groups for w in g}, key=lambda w: (-len(w), w))
+        pattern = "|".join(map(_whole_word, longest_first)) or r"(?!)"
+
+        def other(found: re.Match[str]) -> str:
+            group = known.get(found[0].casefold())
+            return found[0] if group is None else _other(group, found[0], key)
+
+        return re.sub(pattern, other, text, flags=re.IGNORECASE)
 
 
 def read_lexicon(path: Path) -> Lexicon:
@@ -41,7 +51,7 @@ def read_lexicon(path: Path) -> Lexicon:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is neither, or a group has fewer than two words.
+        InvalidInput: it is neither, or a group has fewer than two words, whatever their case.
     """
     hint = 'write [["heart attack", "myocardial infarction"], …] or one group a row'
     try:
@@ -68,15 +78,23 @@ def read_lexicon(path: Path) -> Lexicon:
         isinstance(group, list) and all(isinstance(word, str) and word for word in group)
         for group in groups
     )
-    if not well_formed or any(len(set(group)) < 2 for group in groups):
+    if not well_formed or any(len({word.casefold() for word in group}) < 2 for group in groups):
         raise InvalidInput(f"`{path}` is not a lexicon of groups of synonyms", hint=hint)
     return Lexicon(tuple(tuple(dict.fromkeys(group)) for group in groups))
 
 
 def augment(
-    rows: Sequence[Row], table: AugmentTable, seed: int, *, folder: Path = Path()
+    rows: Sequence[Row],
+    table: AugmentTable,
+    seed: int,
+    *,
+    folder: Path = Path(),
+    held: Collection[str] = (),
 ) -> list[Row]:
     """The augmented copies, at most `table.share` of the rows; a relative lexicon is in `folder`.
+
+    Args:
+        held: questions that no copy may ask (`alike`): those of validation and test rows.
 
     Raises:
         NotFound, InvalidInput: as `read_lexicon`.
@@ -93,7 +111,7 @@ def augment(
         question = lexicon.substitute(row.question, row.digest) if lexicon else row.question
         question = next(templates).replace("{prompt}", question)
         copy = _with_question(row, question)
-        if copy.digest not in seen:
+        if copy.digest not in seen and (not held or alike(question) not in held):
             seen.add(copy.digest)
             copies.append(copy.with_meta(augmented=True))
     return copies
@@ -105,12 +123,6 @@ def _with_question(row: Row, question: str) -> Row:
     turns[last] = turns[last].copy()
     turns[last]["content"] = question
     return replace(row, messages=tuple(turns))
-
-
-def _substitute_group(text: str, group: tuple[str, ...], key: str) -> str:
-    longest_first = sorted(group, key=lambda word: (-len(word), word))
-    pattern = "|".join(_whole_word(word) for word in longest_first)
-    return re.sub(pattern, lambda found: _other(group, found[0], key), text, flags=re.IGNORECASE)
 
 
 def _whole_word(word: str) -> str:

@@ -41,6 +41,8 @@ class Message(TypedDict):
 
 
 Answer = tuple[Message, ...]
+# The key of `meta` with a record's own columns whose names `meta` uses itself (`row`, `source`).
+OWN = "columns"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,13 @@ class Row:
     def answer(self) -> str:
         """The final assistant turn; a text row's whole text."""
         return self.text if self.text is not None else self.messages[-1]["content"]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """What graders are given of it: `meta`, and the record's own columns of names that `meta`
+        uses itself."""
+        others = {key: value for key, value in self.meta.items() if key != OWN}
+        return {**others, **self.meta.get(OWN, {})}
 
     @property
     def number(self) -> int | None:

@@ -145,7 +145,7 @@ def _of_row(row: Row, error: NoColumn | TooLong) -> InvalidInput:
 
 def columns_of(row: Row) -> dict[str, str]:
     """What `item` has of a row."""
-    return texts_of({"answer": as_spoken(row).answer, "question": row.question, **row.meta})
+    return texts_of({"answer": as_spoken(row).answer, "question": row.question, **row.columns})
 
 
 def worth(

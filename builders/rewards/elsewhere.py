@@ -170,4 +170,4 @@ def _first(values: Iterator[float], count: int) -> Iterator[float]:
 
 
 def _item(row: Row) -> Mapping[str, Any]:
-    return {"answer": as_spoken(row).answer, "question": row.question, **row.meta}
+    return {"answer": as_spoken(row).answer, "question": row.question, **row.columns}

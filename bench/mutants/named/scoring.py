@@ -248,4 +248,20 @@ NAMED = (
         ),
         "the gates of a million rows would never end",
     ),
+    Named(
+        "a-graders-source-is-the-files-name",
+        "builders/data/rows.py",
+        "return {**others, **self.meta.get(OWN, {})}",
+        "return {**self.meta.get(OWN, {}), **others}",
+        ("tests/builders/data/test_own_columns.py::test_graders_read_the_records_own_columns",),
+        "rewards would compare with the name of the file that rows are in",
+    ),
+    Named(
+        "an-augmented-copy-asks-a-test-rows-question",
+        "builders/data/augment.py",
+        "if copy.digest not in seen and (not held or alike(question) not in held):",
+        "if copy.digest not in seen:",
+        ("tests/builders/data/test_mix.py::test_no_copy_asks_what_a_held_out_row_asks",),
+        "a score would be of questions that were learnt, and no gate would see it",
+    ),
 )

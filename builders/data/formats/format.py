@@ -17,7 +17,7 @@ from typing import Any
 from adapterworks.builders.data.formats.columns import Columns, FormatFault
 from adapterworks.builders.data.formats.further import further
 from adapterworks.builders.data.many import gathered
-from adapterworks.builders.data.rows import Row, RowKind
+from adapterworks.builders.data.rows import OWN, Row, RowKind
 from adapterworks.builders.data.sources import Record
 from adapterworks.builders.data.steps import SEPARATOR
 from adapterworks.manifests.digests import canonical_json
@@ -25,8 +25,9 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import Table
 
 SHOWN_FAULTS = 20
-# Keys of `meta` that say what we know of a row; columns of these names are not taken over.
-RESERVED = ("row", "source", "mix", "augmented", "replay", SEPARATOR)
+# Keys of `meta` that say what we know of a row. A record's columns of these names are in
+# `meta["columns"]`, where graders and rewards find them under their own names (`Row.columns`).
+RESERVED = ("row", "source", "mix", "augmented", "replay", SEPARATOR, OWN)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ def to_rows(
                 hint="a format says what is wrong with a record by `FormatFault`",
             ) from error
         meta = {name: value for name, value in others.items() if name not in RESERVED}
+        if own := {name: value for name, value in others.items() if name in RESERVED}:
+            meta[OWN] = own
         return row.with_meta(**meta | {"row": record.number})
 
     def read_all() -> Iterator[Row]:

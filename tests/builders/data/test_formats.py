@@ -169,7 +169,7 @@ def test_other_columns_are_the_rows_meta() -> None:
         {"prompt": "q", "answer": "a", "rule": "E501", "tags": ["x"], "row": 7},
         renamed={"completion": "answer"},
     )
-    assert row.meta == {"rule": "E501", "tags": ["x"], "row": 1}
+    assert row.meta == {"rule": "E501", "tags": ["x"], "row": 1, "columns": {"row": 7}}
 
 
 def test_weights_and_flags_of_turns() -> None:

@@ -14,6 +14,7 @@ from adapterworks.builders.data.assemble import assemble, rows_to_evaluate
 from adapterworks.builders.data.augment import Lexicon, augment, read_lexicon
 from adapterworks.builders.data.mix import choose, replay, sample
 from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.data.wording import alike
 from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.load import load_manifest
@@ -248,3 +249,27 @@ share = 0.1
         load_manifest(
             tmp_path / "m.toml", overrides=['data.mix=[{source="a.csv",columns={answer="x"}}]']
         )
+
+
+def test_groups_of_a_lexicon_do_not_chain() -> None:
+    """`MI` became `heart attack` and that `panic`: another question with the old answer."""
+    lexicon = Lexicon((("MI", "heart attack"), ("heart attack", "panic")))
+    assert lexicon.substitute("MI?", "key") == "Heart attack?"
+    assert lexicon.substitute("a heart attack", "key") == "a MI"
+    assert lexicon.substitute("a panic", "key") == "a heart attack"
+    assert Lexicon(()).substitute("as it is", "key") == "as it is"
+
+
+def test_words_that_differ_in_case_alone_are_no_group(tmp_path: Path) -> None:
+    path = tmp_path / "words.csv"
+    path.write_text("HTN,htn\n")
+    with pytest.raises(InvalidInput, match="is not a lexicon of groups of synonyms"):
+        read_lexicon(path)
+
+
+def test_no_copy_asks_what_a_held_out_row_asks() -> None:
+    rows = [chat("Is it big?", "yes"), chat("Is it red?", "no")]
+    table = AugmentTable(paraphrase_templates=("Please: {prompt}",), share=1.0)
+    held = {alike("please is it BIG")}
+    assert [c.question for c in augment(rows, table, 1, held=held)] == ["Please: Is it red?"]
+    assert len(augment(rows, table, 1)) == 2
