@@ -28,6 +28,11 @@ class ObjectiveTable(Frozen):
     kind: str
     """The objective."""
 
+    @property
+    def learns_answers(self) -> bool:
+        """Whether rows' own answers are learnt; else what they ask is all that is encoded."""
+        return True
+
 
 class ReferenceTable(ObjectiveTable):
     """`[objective]` of what is held near a reference policy."""

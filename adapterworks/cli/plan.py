@@ -142,7 +142,19 @@ def _needs(plan: Plan) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _sampled(plan: Plan) -> list[tuple[str, str]]:
+    from adapterworks.builders.plan.generation import answers_of
+
+    answers = answers_of(plan.manifest)
+    if not answers:
+        return []
+    prompts = plan.manifest.train.batch_size
+    how = f"{plan.generation_batch} at a time" if plan.generation_batch else "by an engine"
+    return [("samples", f"{answers} answers a step to {prompts} prompts, {how}")]
+
+
 def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
+    from adapterworks.builders.plan.generation import learnt_together
     from adapterworks.cli.printing import echo_table, short, size
     from adapterworks.progress import seconds
 
@@ -161,8 +173,9 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
         (
             "steps",
             f"{plan.steps} ({plan.steps_per_epoch} an epoch), batch "
-            f"{plan.manifest.train.batch_size} = {plan.accumulation} × {plan.micro_batch}",
+            f"{learnt_together(plan.manifest)} = {plan.accumulation} × {plan.micro_batch}",
         ),
+        *_sampled(plan),
         ("tokens", f"{plan.tokens:,}, {plan.supervised_tokens:,} with a label{_shared(plan)}"),
         ("learning rate", f"{plan.learning_rate:g} ({plan.learning_rate_source})"),
         (

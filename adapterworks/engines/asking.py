@@ -65,7 +65,6 @@ async def ask_completions(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "n": sampling.n,
-        "seed": sampling.seed,
         # Only what was asked for ends an answer.
         "ignore_eos": True,
         "stop_token_ids": list(sampling.stop),
@@ -76,11 +75,14 @@ async def ask_completions(
     }
     # One request at a time has answers of like length in it: they are longest where prompts are.
     size = max(1, min(_PROMPTS, at_once // sampling.n, parallel // sampling.n))
+    if not sampling.greedy:
+        size = 1  # a request has one seed, and each of its prompts would be drawn from it
     chunks = [range(at, min(at + size, len(prompts))) for at in range(0, len(prompts), size)]
     answers: list[tuple[Completion, ...]] = [()] * len(prompts)
 
     async def ask(chunk: range) -> int:
-        body = {**common, "prompt": [list(prompts[index]) for index in chunk]}
+        seed = sampling.seed_to(chunk[0], prompts[chunk[0]])
+        body = {**common, "seed": seed, "prompt": [list(prompts[index]) for index in chunk]}
         choices = await _choices(post, body, len(chunk) * sampling.n)
         for line, index in enumerate(chunk):
             own = choices[line * sampling.n : (line + 1) * sampling.n]

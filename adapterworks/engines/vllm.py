@@ -28,6 +28,7 @@ from adapterworks.builders.engines.engine import (
     Sampling,
 )
 from adapterworks.builders.engines.sources import code_digest, versions
+from adapterworks.builders.plan.generation import ENGINE_CACHE_GIB, ENGINE_SHARE
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
@@ -51,8 +52,6 @@ _CODE = (
 _LEAST_LONGEST = 2048
 # Prompts in flight; an engine on a GPU works on more of them at once.
 _SEQUENCES = {"cpu": 64, "cuda": 256}
-# On a GPU, beside whatever else of the build is in its memory.
-_GPU_SHARE = 0.6
 _SALT = "build"
 T = TypeVar("T")
 
@@ -300,8 +299,8 @@ def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) 
         max_lora_rank=allowed_rank(ranks),
         max_loras=loras,
         max_cpu_loras=loras,
-        kv_cache_gib=1,
-        gpu_memory_utilization=_GPU_SHARE,
+        kv_cache_gib=ENGINE_CACHE_GIB,
+        gpu_memory_utilization=ENGINE_SHARE,
         forms=(LORA, *sorted({one.form for one in servables} - {LORA})),
         servables=forms,
     )

@@ -198,13 +198,21 @@ def _require_same_method(manifest: Manifest, release: Release, name: str) -> Non
             hint="begin with a release that `adapters build` made",
         )
     before = of_record(release.manifest).method
-    adopted = technique.adopt(before)
+    held = METHODS[before.kind].held(before)
+    adopted = technique.adopt(held)
     wanted = technique.begun_with(manifest.method)
     # What ranks that stay were scaled by goes into them, so they may be scaled by something else.
     free = _FREE if wanted is manifest.method else _FREE | {"alpha", "rslora"}
     now = wanted.model_dump(exclude=free)
     if adopted is None or adopted.model_dump(exclude=free) != now:
-        was = {key: value for key, value in before.model_dump().items() if value != now.get(key)}
+        was = {key: value for key, value in held.model_dump().items() if value != now.get(key)}
+        lora = as_lora(held)
+        if lora is not None and held != before:
+            raise Refused(
+                f"`{name}` holds another `[method]` than it was trained with, and than this one: "
+                f"{was}; what `init` took out of the base is in its ranks",
+                hint=f"declare `rank = {lora.rank}`, `alpha = {lora.alpha}` and no `init`",
+            )
         raise Refused(
             f"`{name}` was trained with another `[method]`: {was}",
             hint="declare its method with the same keys; `adapters show REF` prints them",

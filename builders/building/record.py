@@ -23,7 +23,9 @@ from adapterworks.builders.training.events import EventLog
 _RECORD = "build.json"
 # What a later plan with the same training takes over from the one that began it: the memory that
 # was free then decided the micro batch, and the lock tells of the training, wherever that was.
-_OF_TRAINING = ("micro_batch", "accumulation", "memory", "seconds", "code", "packages")
+_OF_TRAINING = (
+    "micro_batch", "accumulation", "generation_batch", "memory", "seconds", "code", "packages",
+)  # fmt: skip
 
 
 class Stages:
@@ -42,7 +44,8 @@ class Stages:
         begun = _read(folder)
         self._record: dict[str, Any] = begun or {"done": {}, "python": environment().python}
         if begun and begun["digests"]["train"] == plan.digests.train and _is_training(folder):
-            plan = plan.model_copy(update={key: begun["plan"][key] for key in _OF_TRAINING})
+            kept = {key: begun["plan"][key] for key in _OF_TRAINING if key in begun["plan"]}
+            plan = plan.model_copy(update=kept)
         if not begun or begun["digests"]["publish"] != plan.digest:
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             self._record["created"] = now

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def require_sampling(prepared: Prepared, engines: Engines) -> None:
         raise InvalidInput(
             f"`objective.engine` is `{VLLM}`, which samples with an adapter that it loads exactly "
             f"as LoRA; `{prepared.plan.manifest.method.kind}` is not one",
-            hint='use `objective.engine = "huggingface"`, or `lora`, `qlora` or `dora`',
+            hint='use `objective.engine = "huggingface"`, or `lora`, `qlora` or `adalora`',
         )
     if VLLM not in engines.openers:
         raise InvalidInput(
@@ -113,13 +114,13 @@ class _Asked:
         """
         told = self._load(question["digest"], Path(question["adapter"]), question)
         assert self.engine is not None
-        seed = question["seed"]
+        seeds = question["seeds"]
         drawn = Sampling(
             question["most"],
             stop=tuple(question["stop"]),
-            temperature=0.0 if seed is None else 1.0,
+            temperature=0.0 if seeds is None else 1.0,
             n=question["count"],
-            seed=seed or 0,
+            seeds=tuple(seeds or ()),
         )
         began = time.perf_counter()
         answers = self.engine.complete(
@@ -143,7 +144,7 @@ class _Asked:
             manifest = self.prepared.plan.manifest
             longest = manifest.train.max_length + question["most"]
             model = base_model(self.prepared.base)
-            self.engine = self.opener.open(model, [adapter], longest=longest)
+            self.engine = self.opener.open(model, [self._largest(adapter)], longest=longest)
             self.current = digest
             return {}  # it has come up, which is no measure of a load
         if self.current is not None:
@@ -154,11 +155,18 @@ class _Asked:
         self.current = digest
         return {"sync_seconds": time.perf_counter() - began}
 
+    def _largest(self, adapter: Adapter) -> Adapter:
+        """The adapter as one of the highest rank that the training will have: an engine has the
+        room that it was started with, and AdaLoRA's adapters do not stay as they are."""
+        assert adapter.servable is not None
+        rank = max(adapter.servable.rank or 1, self.prepared.plan.servable.rank or 1)
+        return replace(adapter, servable=adapter.servable.model_copy(update={"rank": rank}))
+
     def _converted(self, digest: str, trained: Path) -> Adapter:
         """The form that the engine loads, as a release of it would have."""
         prepared = self.prepared
         manifest = prepared.plan.manifest
-        source = Source(trained, prepared.base.served, prepared.shape, manifest)
+        source = Source(trained, prepared.base.served, prepared.shape, manifest, goes_on=True)
         folder = self.folder / f"served-{digest[7:39]}"
         for old in self.folder.glob("served-*"):
             shutil.rmtree(old)

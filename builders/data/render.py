@@ -81,15 +81,23 @@ def encode_rows(
     rows: Sequence[Row],
     max_length: int,
     loss_on: LossOn = "completion",
+    *,
+    lengths: Sequence[int] = (),
+    asked: bool = False,
 ) -> list[Encoded]:
     """All rows, in order, tokenized in batches; a long text row gives several sequences.
+
+    Args:
+        lengths: for each row the tokens of the longest that it is compared with: it loses as much
+            of its prompt as that one.
+        asked: what is asked alone, with the first token of the answer.
 
     Raises:
         InvalidInput: a row has no supervised token, or the tokenizer has no chat template.
     """
     sequences: list[Encoded] = []
-    known = _KNOWN.get()
-    under = (id(tokenizer), max_length, loss_on)
+    known = None if lengths else _KNOWN.get()
+    under = (id(tokenizer), max_length, "asked" if asked else loss_on)
     for start in range(0, len(rows), _BATCH):
         batch = tuple(rows[start : start + _BATCH])
         new = batch
@@ -107,7 +115,11 @@ def encode_rows(
                 made = _text_sequences(tokenizer, next(texts), max_length, index)
             else:
                 ids, spans = next(chats)
-                made = [_fit(tokenizer, ids, spans, max_length, loss_on, row, index)]
+                if asked:
+                    spans = _asked(ids, spans)
+                long = lengths[index] if lengths else 0
+                one = _fit(tokenizer, ids, spans, max_length, loss_on, row, index, long)
+                made = [replace(one, unlearnt=0) if asked else one]
             # The first token has nothing before it to be predicted by.
             if all(label == IGNORED for label in made[-1].labels[1:]):
                 raise _unsupervised(row, index)
@@ -212,6 +224,15 @@ def _not_shown(row: Row, what: str) -> InvalidInput:
     )
 
 
+def _asked(ids: list[int], spans: list[Span]) -> list[Span]:
+    """The spans up to the first that is learnt, of which one token is left; `ids` end with it."""
+    for number, span in enumerate(spans):
+        if span.weight:
+            del ids[span.start + 1 :]
+            return [*spans[:number], span._replace(stop=span.start + 1)]
+    return spans
+
+
 def _fit(
     tokenizer: PreTrainedTokenizerBase,
     ids: list[int],
@@ -220,8 +241,13 @@ def _fit(
     loss_on: LossOn,
     row: Row,
     index: int,
+    longest: int = 0,
 ) -> Encoded:
-    """Shorten to `max_length`: the prompt first (`shorten.py`); then the answer, from its right."""
+    """Shorten to `max_length`: the prompt first (`shorten.py`); then the answer, from its right.
+
+    Args:
+        longest: tokens of the longest that it is compared with, for which its prompt is shortened.
+    """
     if not spans:
         raise _unsupervised(row, index)
     answers = [turn for turn in row.messages[1:] if turn["role"] == "assistant"]
@@ -232,9 +258,9 @@ def _fit(
         spans = [*(span._replace(weight=0.0) for span in spans[:-1]), spans[-1]]
     supervised = sum(span.stop - span.start for span in spans if span.weight)
     head, first, last = 0, 0, len(ids)  # ids[:head] and ids[first:last] are what stays
-    if len(ids) > max_length:
+    if (length := max(len(ids), longest)) > max_length:
         answer = spans[-1].start
-        room = max(max_length - (len(ids) - answer), min(answer, int(max_length * PROMPT_SHARE)))
+        room = max(max_length - (length - answer), min(answer, int(max_length * PROMPT_SHARE)))
         last = min(len(ids), answer + max_length - room)
         head, first = shortened(tokenizer, row, ids, spans, room)
     labels = [IGNORED] * len(ids)

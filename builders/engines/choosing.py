@@ -23,14 +23,18 @@ class Choosing:
     leaves only the token that it drew.
 
     Args:
+        sampling: its `seeds`, where there are any, are one a row.
         rows: (prompt, number of the sample) of each row of the batch.
     """
 
     def __init__(self, sampling: Sampling, rows: Sequence[tuple[Ids, int]]) -> None:
         self._sampling = sampling
         self._noted: list[torch.Tensor] = []
+        seeds = sampling.seeds or (sampling.seed,) * len(rows)
         self._generators = (
-            [] if sampling.greedy else [_generator(sampling.seed, *row) for row in rows]
+            []
+            if sampling.greedy
+            else [_generator(seed, *row) for seed, row in zip(seeds, rows, strict=False)]
         )
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

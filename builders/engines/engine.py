@@ -11,6 +11,7 @@ name that could come to mean something else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Sampling:
         top_p: tokens are drawn from the likeliest ones that together reach this share.
         n: answers to each prompt; more than one only where they are drawn.
         seed: of the draws; equal seeds on one engine give equal answers.
+        seeds: one a prompt, in place of `seed`; equal prompts need not have equal answers then.
 
     Raises:
         InvalidInput: a value out of its bounds.
@@ -56,13 +58,15 @@ class Sampling:
     top_p: float = 1.0
     n: int = 1
     seed: int = 0
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _bounded("max_tokens", self.max_tokens, 1, MAX_TOKENS)
         if self.temperature != 0.0:
             _bounded("temperature", self.temperature, MIN_TEMPERATURE, MAX_TEMPERATURE)
         _bounded("n", self.n, 1, MAX_SAMPLES)
-        _bounded("seed", self.seed, 0, MAX_SEED)
+        for seed in (self.seed, *self.seeds):
+            _bounded("seed", seed, 0, MAX_SEED)
         if not 0.0 < self.top_p <= 1.0:
             raise InvalidInput(f"`top_p` is {self.top_p}", hint="give a share above 0, at most 1")
         if any(token < 0 for token in self.stop):
@@ -73,14 +77,25 @@ class Sampling:
                 hint="set a `temperature` above 0, or ask for one",
             )
 
+    def seed_to(self, index: int, prompt: Ids) -> int:
+        """The seed of what is drawn to one of several prompts, for engines that draw sample i with
+        this + i: prompts have no draw in common, and each has the same whatever is asked with it.
+        """
+        if self.seeds:
+            return self.seeds[index]
+        text = f"{self.seed}:{','.join(map(str, prompt))}"
+        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
+        return number // MAX_SAMPLES * MAX_SAMPLES
+
     @property
     def greedy(self) -> bool:
         """Whether nothing is drawn."""
         return self.temperature == 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {**asdict(self), "stop": list(self.stop)}
+        """As JSON values; `seeds` where there are any."""
+        found = {**asdict(self), "stop": list(self.stop), "seeds": list(self.seeds)}
+        return {name: value for name, value in found.items() if name != "seeds" or self.seeds}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,8 +112,10 @@ class HuggingFaceEngine:
         done = 0
         with evaluating(model):
             for batch in batches([len(prompt) for prompt, _ in rows], batch_size):
+                seeds = tuple(sampling.seeds[i // sampling.n] for i in batch if sampling.seeds)
+                own = replace(sampling, seeds=seeds)
                 for index, answer in zip(
-                    batch, answers(model, [rows[i] for i in batch], sampling), strict=True
+                    batch, answers(model, [rows[i] for i in batch], own), strict=True
                 ):
                     by_row[index] = answer
                 done += len(batch)

@@ -263,7 +263,7 @@ class Adalora(Technique[AdaloraTable]):
         """Fold the diagonal and drop pruned ranks.
 
         Raises:
-            Refused: every rank was pruned.
+            Refused: every rank was pruned, and the training has ended: it begins with zeros.
         """
         tensors, configuration = read_adapter(source.adapter)
         initial = float(str(configuration["init_r"]))
@@ -275,7 +275,7 @@ class Adalora(Technique[AdaloraTable]):
             a = tensors[f"{module}.lora_A"].float()[kept] * diagonal[kept]
             b = tensors[f"{module}.lora_B"].float()[:, kept] * scale
             factors[module] = Factors(a, b)  # of rank 0 where all was pruned: written as zeros
-        if not any(entry.rank for entry in factors.values()):
+        if not source.goes_on and not any(entry.rank for entry in factors.values()):
             raise Refused(
                 "AdaLoRA pruned every rank: the adapter changes nothing",
                 hint="train longer, or raise `train.learning_rate` or `method.rank`",

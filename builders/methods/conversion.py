@@ -23,12 +23,14 @@ class Source:
         served: `Base.served`, the dense values that training saw.
         shape: of the base.
         manifest: resolved.
+        goes_on: it is of a training that has not ended, and may change nothing yet.
     """
 
     adapter: Path
     served: Path
     shape: BaseShape
     manifest: Manifest
+    goes_on: bool = False
 
 
 @dataclass(frozen=True, slots=True)

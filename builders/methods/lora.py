@@ -210,6 +210,14 @@ class Lora(Technique[LoraKeys]):
         INITS[table.init].begin(model, batches)
         _forget_init(model)
 
+    def held(self, table: LoraKeys) -> LoraKeys:
+        """What was taken out of the base is in it, at twice the rank, with the scale folded in."""
+        if not INITS[table.init].changes_base:
+            return table
+        rank = engine_rank(2 * highest_rank(table))
+        plain = {"rank": rank, "alpha": rank, "rslora": False, "init": "kaiming"}
+        return table.model_copy(update={**plain, "rank_pattern": {}, "alpha_pattern": {}})
+
     def begun_with(self, table: LoraKeys) -> LoraKeys:
         return begun_with(table)
 

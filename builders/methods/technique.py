@@ -268,6 +268,11 @@ class Technique(ABC, Generic[Table]):
         """The table that a release must have been trained with to be continued with this one."""
         return table
 
+    def held(self, table: Table) -> Table:
+        """The table that what a release keeps is an adapter of, where its training wrote another
+        than it had."""
+        return table
+
     def grown(
         self,
         given: Mapping[str, torch.Tensor],

@@ -25,7 +25,7 @@ from pydantic import Field
 from adapterworks.builders.data.render import IGNORED, Encoded, LossOn
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.technique import Default
-from adapterworks.builders.objectives.examples import Example, encode_answers
+from adapterworks.builders.objectives.examples import Example, encode_answers, encode_prompts
 from adapterworks.builders.objectives.objective import Loss
 from adapterworks.builders.objectives.sampled import Sampled, SampleTable
 from adapterworks.builders.objectives.scores import Scores
@@ -51,6 +51,11 @@ class DistillationTable(SampleTable):
     Jensen–Shannon divergence (Agarwal et al. 2023, eq. 1)."""
     generations: Annotated[int, Field(ge=1, le=256)] = 1
     """Answers sampled to each prompt."""
+
+    @property
+    def learns_answers(self) -> bool:
+        """Those of rows whose answers are not sampled."""
+        return float(getattr(self, "lmbda", 1.0)) < 1
 
 
 @check("objective")
@@ -104,11 +109,15 @@ class Distillation(Sampled):
             InvalidInput: a row cannot be shown to the teacher.
         """
         taught = [self.shown(row) for row in rows]
-        own = encode_answers(tokenizer, rows, max_length, 1)
-        theirs = encode_answers(tokenizer, taught, _UNCUT, 1)
+        if self.on_policy == 1:  # no row's own answer is learnt, and none takes room
+            own = encode_prompts(tokenizer, rows, max_length)
+            theirs = encode_prompts(tokenizer, taught, _UNCUT)
+        else:
+            own = [one for (one,) in encode_answers(tokenizer, rows, max_length, 1)]
+            theirs = [one for (one,) in encode_answers(tokenizer, taught, _UNCUT, 1)]
         return [
             Example((student, _as_long(student, teacher, row)), 1.0)
-            for (student,), (teacher,), row in zip(own, theirs, rows, strict=True)
+            for student, teacher, row in zip(own, theirs, rows, strict=True)
         ]
 
     def planned_supervised(self, example: Example) -> int:

@@ -20,6 +20,7 @@ from adapterworks.builders.objectives.policy_gradient import (
     RolloutTable,
     clipped,
     divergence,
+    importance,
     per_token,
     told,
 )
@@ -51,7 +52,8 @@ class GrpoTable(RolloutTable):
 
 
 class Grpo(PolicyGradient):
-    """Σ −min(ρA, clip(ρ)A) + β·KL over tokens, ρ = π/π_old, A of the answer."""
+    """Σ −w·min(ρA, clip(ρ)A) + β·KL over tokens, ρ = π/π_old, A of the answer, w = π_old/μ of what
+    was sampled from μ."""
 
     name = "grpo"
     title = "group relative policy optimization"
@@ -81,7 +83,11 @@ class Grpo(PolicyGradient):
         apart = scores.logprobs - scores.columns[OLD]
         if table.loss == "gspo":
             apart = per_token(scores, scores.by_sequence(apart) / lengths)
-        advantages = per_token(scores, scores.values[ADVANTAGE])
+        if table.loss == "gspo":
+            weights = per_token(scores, importance(scores, table.importance_cap, "means"))
+        else:
+            weights = importance(scores, table.importance_cap)
+        advantages = per_token(scores, scores.values[ADVANTAGE]) * weights
         high = table.epsilon if table.epsilon_high is None else table.epsilon_high
         losses, outside = clipped(apart.exp(), advantages, table.epsilon, high)
         kl = divergence(scores) if table.beta else None

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from adapterworks.builders.data.render import IGNORED, Encoded, LossOn, encode_rows
+from adapterworks.builders.data.render import IGNORED, Encoded, LossOn
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.objectives.batch import Batch, TokenSequence
-from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.objectives.examples import Example, encode_alike
 from adapterworks.builders.objectives.objective import Layout, Loss, Objective
 from adapterworks.builders.objectives.pairs import LEARNING_RATE
 from adapterworks.builders.objectives.scores import Scores
@@ -90,7 +90,8 @@ class Kto(Objective):
                 own.append(row.answered(answer))
                 others.append(_answered_by(row, following))
                 judged.append((number, good))
-        encoded = (encode_rows(tokenizer, part, max_length) for part in (own, others))
+        groups = [number for number, _ in judged]
+        encoded = encode_alike(tokenizer, (own, others), groups, max_length)
         return [
             Example(tuple(_of(sequence, number, good) for sequence in both), 1.0)
             for both, (number, good) in zip(zip(*encoded, strict=True), judged, strict=True)

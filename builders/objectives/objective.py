@@ -196,6 +196,10 @@ class Objective(ABC):
         """How many of them have a label, at most."""
         return example.supervised
 
+    def updates(self, examples: int, seed: int) -> list[list[int]]:
+        """Which of a step's examples each update of the weights learns from. Pure."""
+        return [[*range(examples)]]
+
     def diverged_above(self, start: float) -> float:
         """The smoothed loss from which a training that began at `start` has diverged.
 

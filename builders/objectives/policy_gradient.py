@@ -2,9 +2,9 @@
 
 Invariant: an answer's advantage is known before its loss; the loss of a token depends on its own
 answer alone. Nothing here samples: `builders/training/rollouts.py` does, and gives each supervised
-token its log-probability at that time (`old`), with a value head what was expected then
-(`expected`), and each sequence its `reward` and `advantage`. What is true of all that samples is in
-`sampled.py`.
+token its log-probability at that time (`old`) and what the sampler said of it (`drawn`), with a
+value head what was expected then (`expected`), and each sequence its `reward` and `advantage`. What
+is true of all that samples is in `sampled.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from adapterworks.builders.data.render import LossOn
+from adapterworks.builders.data.rows import Row
 from adapterworks.builders.methods.technique import Default
 from adapterworks.builders.objectives.batch import TokenSequence
+from adapterworks.builders.objectives.examples import Example, encode_prompts
+from adapterworks.builders.objectives.sampled import DRAWN, Sampled, SampleTable
 from adapterworks.builders.objectives.sampled import OLD as OLD
-from adapterworks.builders.objectives.sampled import Sampled, SampleTable
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.manifests.checking import Check, Problem, check, is_written
 from adapterworks.manifests.errors import InvalidInput
@@ -32,6 +35,7 @@ from adapterworks.manifests.refs import parse_ref
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
 
 ADVANTAGE, REWARD, EXPECTED = "advantage", "reward", "expected"
 
@@ -59,6 +63,13 @@ class RolloutTable(SampleTable, ReferenceTable):
     """Answers sampled to each prompt: a group, within which rewards are compared."""
     beta: Annotated[float, Field(ge=0.0)] = 0.0
     """Weight of the divergence from the reference; without it there is no reference."""
+    importance_cap: Annotated[float, Field(ge=1.0)] = 2.0
+    """What is learnt from a token is weighted by trainer's over sampler's share of it, which
+    compute a little differently, up to this (truncated importance sampling, Ionides 2008)."""
+
+    @property
+    def learns_answers(self) -> bool:
+        return False
 
 
 @check("objective")
@@ -183,6 +194,16 @@ class PolicyGradient(Sampled):
         one.reference = getattr(settings, "beta", 0.0) > 0
         return one
 
+    def encode(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        rows: Sequence[Row],
+        max_length: int,
+        loss_on: LossOn,
+    ) -> list[Example]:
+        """What a row asks; its own answer is read by rewards alone, and takes no room."""
+        return [Example((one,), 1.0) for one in encode_prompts(tokenizer, rows, max_length)]
+
     def diverged_above(self, start: float) -> float:
         """A policy gradient's loss says nothing of how good the policy is; NaN is refused."""
         return float("inf")
@@ -206,6 +227,28 @@ def clipped(
     held = ratios.clamp(1 - low, 1 + high)
     outside = ((ratios < 1 - low) & (advantages < 0)) | ((ratios > 1 + high) & (advantages > 0))
     return -torch.min(ratios * advantages, held * advantages), outside.float()
+
+
+def importance(
+    scores: Scores, cap: float, of: Literal["tokens", "answers", "means"] = "tokens"
+) -> torch.Tensor:
+    """π_old ÷ μ of what was drawn from μ, at most `cap`: what a part of the loss is weighted by,
+    since trainer and sampler do not compute quite alike. 1 where μ is not known.
+
+    Args:
+        of: as the objective's own ratios are: [tokens], or [sequences] of whole answers, or of the
+            geometric mean of their tokens'.
+    """
+    import torch
+
+    drawn = scores.columns.get(DRAWN)
+    apart = torch.zeros_like(scores.logprobs) if drawn is None else scores.columns[OLD] - drawn
+    apart = apart.detach()
+    if of != "tokens":
+        apart = scores.by_sequence(apart)
+    if of == "means":
+        apart = apart / scores.lengths()
+    return apart.exp().clamp(max=cap)
 
 
 def divergence(scores: Scores) -> torch.Tensor:

@@ -32,6 +32,7 @@ from adapterworks.builders.objectives.policy_gradient import (
     RolloutTable,
     clipped,
     divergence,
+    importance,
     told,
 )
 from adapterworks.builders.objectives.scores import Scores
@@ -91,7 +92,8 @@ def _parts(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
 
 
 class Ppo(PolicyGradient):
-    """Σ −min(ρA, clip(ρ)A) + c·½max((V − R)², (clip(V) − R)²) over tokens, A by GAE, whitened."""
+    """Σ −w·min(ρA, clip(ρ)A) + c·½max((V − R)², (clip(V) − R)²) over tokens, A by GAE, whitened,
+    w = π_old/μ of what was sampled from μ."""
 
     name = "ppo"
     title = "proximal policy optimization"
@@ -154,7 +156,8 @@ class Ppo(PolicyGradient):
         table: PpoTable = self.settings
         assert scores.expected is not None
         ratios = (scores.logprobs - scores.columns[OLD]).exp()
-        policy, outside = clipped(ratios, scores.columns[ADVANTAGE], table.epsilon, table.epsilon)
+        credit = scores.columns[ADVANTAGE] * importance(scores, table.importance_cap)
+        policy, outside = clipped(ratios, credit, table.epsilon, table.epsilon)
         before, aim = scores.columns[EXPECTED], scores.columns[_RETURN]
         moved = (scores.expected - before).clamp(-table.epsilon_value, table.epsilon_value)
         free, held = (scores.expected - aim) ** 2, (before + moved - aim) ** 2

@@ -17,6 +17,7 @@ from adapterworks.builders.objectives.policy_gradient import (
     RolloutTable,
     clipped,
     divergence,
+    importance,
     per_token,
     told,
 )
@@ -37,7 +38,8 @@ class RlooTable(RolloutTable):
 
 
 class Rloo(PolicyGradient):
-    """Σ over answers −min(ρA, clip(ρ)A), ρ of the whole answer, A its reward less the others'."""
+    """Σ over answers −w·min(ρA, clip(ρ)A), ρ of the whole answer, A its reward less the others', w
+    its π_old/μ."""
 
     name = "rloo"
     title = "REINFORCE leave one out"
@@ -56,7 +58,8 @@ class Rloo(PolicyGradient):
         """Sum: over answers. Metrics: as `grpo`."""
         table: RlooTable = self.settings
         ratios = scores.by_sequence(scores.logprobs - scores.columns[OLD]).exp()
-        advantages = scores.values[ADVANTAGE]
+        weights = importance(scores, table.importance_cap, "answers")
+        advantages = scores.values[ADVANTAGE] * weights
         losses, outside = clipped(ratios, advantages, table.epsilon, table.epsilon)
         kl = divergence(scores) if table.beta else None
         if kl is not None:

@@ -1,7 +1,7 @@
 """What the objectives that learn from sampled answers share: rows, lengths, who samples, alarms.
 
 Invariant: nothing here samples: `builders/training/` does, and gives each supervised token its
-log-probability at that time (`old`).
+log-probability at that time (`old`) and what the sampler said of it (`drawn`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from adapterworks.registry.releases.forms import LORA
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-OLD = "old"
+OLD, DRAWN = "old", "drawn"
 
 
 class SampleTable(ObjectiveTable):
@@ -36,9 +36,12 @@ class SampleTable(ObjectiveTable):
     engine: Literal["huggingface", "vllm"] = "huggingface"
     """Who samples: the model that is trained, in Hugging Face's `generate`, or a vLLM that is
     started for the training and loads each step's adapter under its digest."""
-    max_mismatch: PositiveFloat = 1e-3
+    generation_batch_size: PositiveInt | None = None
+    """Answers that the model that is trained generates together; as many as fit if not given."""
+    max_mismatch: PositiveFloat | None = None
     """The most that the log-probabilities of sampler and trainer may differ by, in nats a token, at
-    the 99th percentile of a batch; more stops the build."""
+    the 99th percentile of a batch; more stops the build. If not given, 1e-3, and 0.5 where one of
+    the two computes in half precision."""
     alarms: AlarmTable = AlarmTable()
     """When a training that goes wrong is stopped."""
 
@@ -54,7 +57,7 @@ def _engine(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
             ("objective", "engine"),
             f"`{table.engine}` samples with adapters that it loads exactly as LoRA, and "
             f"`{manifest.method.kind}` trains none",
-            'remove it, or set `method.kind = "lora"`',
+            "remove it, or set `method.kind` to `lora`, `qlora` or `adalora`",
         )
 
 
@@ -90,10 +93,6 @@ class Sampled(Objective):
     def planned_supervised(self, example: Example) -> int:
         """All of the longest answer: the row's own is never learnt."""
         return int(self.settings.max_completion)
-
-    def updates(self, examples: int, seed: int) -> list[list[int]]:
-        """Which of a step's examples each update of the weights learns from. Pure."""
-        return [[*range(examples)]]
 
     @abstractmethod
     def count(self, tokens: int) -> float:

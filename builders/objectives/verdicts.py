@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows, render_prompt
+from adapterworks.builders.data.render import IGNORED, Encoded, render_prompt
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.data.verdict import BAD, GOOD, QUESTION, with_verdict
 from adapterworks.builders.objectives.batch import CONTRAST
+from adapterworks.builders.objectives.examples import encode_alike
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -25,35 +26,35 @@ _VERDICT = 16
 
 
 def encode_verdicts(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int, answers: int
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    max_length: int,
+    answers: int,
+    groups: Sequence[int] | None = None,
 ) -> list[tuple[Encoded, ...]]:
     """Per row, the sequences of its first `answers` answers up to the verdict, the best first.
 
     Args:
         max_length: tokens of a row; the verdict's question comes on top of it, so that no answer is
             cut for it.
+        groups: of each row, which others its answers are compared with; none if not given.
 
     Raises:
         InvalidInput: this tokenizer does not tell the two verdicts apart by their first token.
     """
     asked: Message = {"role": "user", "content": QUESTION}
     longest = max_length + len(render_prompt(tokenizer, [asked])) + _VERDICT
-    encoded = [
-        [
-            _up_to_verdict(*both)
-            for both in zip(
-                *(
-                    encode_rows(
-                        tokenizer, [with_verdict(row, number, said) for row in rows], longest
-                    )
-                    for said in (GOOD, BAD)
-                ),
-                strict=True,
-            )
-        ]
+    parts = [
+        [with_verdict(row, number, said) for row in rows]
         for number in range(answers)
+        for said in (GOOD, BAD)
     ]
-    return list(zip(*encoded, strict=True))
+    encoded = encode_alike(tokenizer, parts, groups or range(len(rows)), longest)
+    verdicts = [
+        [_up_to_verdict(*both) for both in zip(good, bad, strict=True)]
+        for good, bad in zip(encoded[::2], encoded[1::2], strict=True)
+    ]
+    return list(zip(*verdicts, strict=True))
 
 
 def _up_to_verdict(good: Encoded, bad: Encoded) -> Encoded:

@@ -38,8 +38,9 @@ from adapterworks.registry.releases.release import BaseIdentity
 # only moves, renames, speeds up or documents code leaves it. `test_semantics.py` trains under
 # several settings and fails when what came of it has changed and the number has not.
 TRAINING_SEMANTICS = 1
+SAMPLING_SEMANTICS = 2  # what a training that samples does more, so that others are not done again
 CONVERSION_SEMANTICS = 1
-ASKING_SEMANTICS = 2  # how subjects are asked: prompts, decoding, likelihoods, retention suites
+ASKING_SEMANTICS = 3  # how subjects are asked: prompts, decoding, likelihoods, retention suites
 EVALUATION_SEMANTICS = 5  # statistics, intervals, gates; each metric's own file is digested
 
 # Whose version can move a trained weight. Those that make rows are not among them: rows are
@@ -91,6 +92,8 @@ DECISIONS: dict[str, Part] = {
     "objective.judge.max_tokens": "nothing",
     "objective.judge.parallel": "nothing",
     "objective.max_start_distance": "publish",  # refuses or not; what is trained is the same
+    "objective.max_mismatch": "publish",  # the same
+    "objective.generation_batch_size": "nothing",  # as the micro batch
     "objective.alarms": "publish",  # stops or not; what is trained until then is the same
     "start": "publish",  # its name; its digest is the training's
     "train.epochs": "resolved",

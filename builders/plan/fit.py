@@ -12,6 +12,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.generation import learnt_together, with_sampling
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.memory import Load, Memory, anchored, predict_memory
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
@@ -20,7 +21,8 @@ from adapterworks.builders.plan.sharding import in_parts
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
 
-_BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Of a weight or an activation."""
 # Larger micro batches gain nothing on a CPU and cost memory; a GPU wants them.
 _MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
 
@@ -63,20 +65,22 @@ def fit(
         Refused: not even one row fits this machine.
         Occupied: one would, if others held less of its memory.
     """
-    width, batch = _BYTES[precision], manifest.train.batch_size
+    width, batch = BYTES[precision], manifest.train.batch_size
     objective = objective_of(manifest)
     processes = manifest.train.processes
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         packed, ahead = candidate.train.packing, packs_ahead(candidate)
         load = largest(data, rows, shared=shared, packed=packed, ahead=ahead)
-        load = replace(load, accumulates=rows * processes < batch, taught=objective.taught)
+        accumulates = rows * processes < learnt_together(candidate)
+        load = replace(load, accumulates=accumulates, taught=objective.taught)
         memory = predict_memory(
             candidate, shape, load, machine.device, trainable=trainable, width=bytes_
         )
         held = bytes_ * taught + objective.held(trainable) + anchored(manifest, trainable)
         memory = replace(memory, held=held)
-        return in_parts(memory, shape, candidate, trainable=trainable, width=bytes_)
+        memory = in_parts(memory, shape, candidate, trainable=trainable, width=bytes_)
+        return with_sampling(memory, candidate, shape, machine, data, bytes_)
 
     fixed = manifest.train.micro_batch_size
     limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))

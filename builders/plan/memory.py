@@ -22,10 +22,10 @@ RUNTIME = 64 << 20
 # On a CPU, what the C library's heap occupies for each byte of activations: their sizes change with
 # the rows' lengths, and what is freed is seldom what is asked for next. Fitted to glibc over full,
 # LoRA and QLoRA trainings (docs/log.md). CUDA's caching allocator: not measured.
-_HEAP = {"cpu": 1.6, "cuda": 1.0}
+HEAP = {"cpu": 1.6, "cuda": 1.0}
 
 
-_SOMETIMES = ("accumulated", "casts", "stepping", "held")
+_SOMETIMES = ("accumulated", "casts", "stepping", "held", "sampling", "engine")
 # A teacher's logits of a token, its and the model's float32 log-probabilities, what is compared of
 # them and its gradient: bytes of a word of the vocabulary, beside what the model's own take.
 _COMPARED = 24
@@ -40,6 +40,8 @@ class Memory:
         casts: copies of trained weights in the precision that they are multiplied in.
         stepping: temporaries of the optimizer's step.
         held: what else is held all the time: a teacher, or where a training is anchored.
+        sampling: what answers take that are generated together, before they are learnt from.
+        engine: of one beside the training, all the time.
     """
 
     weights: int
@@ -51,20 +53,24 @@ class Memory:
     casts: int = 0
     stepping: int = 0
     held: int = 0
+    sampling: int = 0
+    engine: int = 0
 
     @property
     def total(self) -> int:
-        """The larger of both peaks: the end of a forward pass, or the optimizer's step.
+        """The largest of the peaks: the end of a forward pass, the optimizer's step, or sampling.
 
         At the first micro batch of a step, gradients take the place of the activations that they
         are made from; from the second on, those of before are there beside them.
         """
         forward = self.activations + self.casts + self.accumulated
-        varying = max(self.gradients + self.stepping, forward)
-        return self.weights + self.held + self.optimizer + varying + self.runtime
+        sampling = self.sampling + self.casts if self.sampling else 0
+        varying = max(self.gradients + self.stepping, forward, sampling)
+        standing = self.weights + self.held + self.optimizer + self.engine
+        return standing + varying + self.runtime
 
     def to_json(self) -> dict[str, int]:
-        """The terms and their sum; of the last four those that there are."""
+        """The terms and their sum; of the last six those that there are."""
         found = {k: v for k, v in asdict(self).items() if v or k not in _SOMETIMES}
         return {**found, "total": self.total}
 
@@ -114,7 +120,7 @@ def predict_memory(
         weights=technique.weight_bytes(shape, manifest.base, width=width, trainable=trainable),
         gradients=4 * trainable,
         optimizer=int(stepped.state * trainable),
-        activations=int(_HEAP[device] * _activations(manifest, shape, load, width, device)),
+        activations=int(HEAP[device] * _activations(manifest, shape, load, width, device)),
         accumulated=4 * trainable if load.accumulates else 0,
         # Autocast casts what is trained in float32 once a forward pass, and the backward needs it.
         casts=width * trainable if gpu and width < 4 else 0,

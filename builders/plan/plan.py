@@ -18,11 +18,23 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
 from adapterworks.builders.objectives.objective import objective_of
-from adapterworks.builders.plan.digests import Inputs, StageDigests, stage_digests
+from adapterworks.builders.plan.digests import (
+    SAMPLING_SEMANTICS,
+    Inputs,
+    StageDigests,
+    stage_digests,
+)
 from adapterworks.builders.plan.facts import DataFacts
-from adapterworks.builders.plan.fit import fit
+from adapterworks.builders.plan.fit import BYTES, fit
+from adapterworks.builders.plan.generation import (
+    answers_of,
+    generated_together,
+    learnt_together,
+    with_sampling,
+)
 from adapterworks.builders.plan.lints import training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
+from adapterworks.builders.plan.occupied import USABLE
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.packing import in_packs, packs_ahead
 from adapterworks.builders.plan.pins import Pin
@@ -51,7 +63,8 @@ class Plan(BaseModel):
     `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
     has dropout of its own, which is off since the objective compares policies. `tenants`: whose
     rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
-    the sequences that rows are put into before the training, where they are.
+    the sequences that rows are put into before the training, where they are. `generation_batch`:
+    answers that the model that is trained generates together; 0 where it generates none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +91,7 @@ class Plan(BaseModel):
     evaluate_every: int
     micro_batch: int
     accumulation: int
+    generation_batch: int = 0
     learning_rate: float
     learning_rate_source: str
     tokens: int
@@ -118,7 +132,8 @@ class Plan(BaseModel):
                 resolved={name: getattr(self, name) for name in (*resolved, "precision")}
                 # Only where it is so: every other training keeps the digest it has had.
                 | ({"undropped": True} if self.undropped else {})
-                | ({"packed_to": self.packed_to} if self.packed_to else {}),
+                | ({"packed_to": self.packed_to} if self.packed_to else {})
+                | ({"sampling": SAMPLING_SEMANTICS} if answers_of(self.manifest) else {}),
                 device=self.device,
                 packages=self.packages,
                 encoded=self.encoded,
@@ -189,6 +204,9 @@ def make_plan(
     if shared and not sharing_pays(shape, data, micro):
         shared = 0
         micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision, taught)
+    width, room = BYTES[precision], int(machine.memory * USABLE)
+    generated = generated_together(memory, manifest, shape, machine, data, width, room)
+    memory = with_sampling(memory, manifest, shape, machine, data, width, generated)
     check_resources(manifest, machine.device, memory.total)
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
@@ -222,7 +240,8 @@ def make_plan(
         warmup_steps=round(train.warmup_ratio * steps),
         evaluate_every=-(-steps // train.evaluations),
         micro_batch=micro,
-        accumulation=-(-train.batch_size // (micro * train.processes)),
+        accumulation=-(-learnt_together(manifest) // (micro * train.processes)),
+        generation_batch=generated,
         learning_rate=default.value if rate is None else rate,
         learning_rate_source=default.source if rate is None else "manifest",
         tokens=round(sum(data.lengths) * share),

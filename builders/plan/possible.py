@@ -12,6 +12,7 @@ from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.optimizers import OPTIMIZERS
+from adapterworks.builders.plan.agreement import check_agreement
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.sharding import check_sharding
 from adapterworks.manifests.errors import InvalidInput
@@ -73,6 +74,7 @@ def check_possible(
             hint="leave one of them out",
         )
     check_sharding(manifest, technique, precision)
+    check_agreement(manifest, precision, machine.device)
     technique.require(shape, method)
     _check_architecture(manifest, shape, technique)
     if train.packing and technique.soft_prompt:

@@ -94,7 +94,7 @@ def make_lock(
     reused: Mapping[str, Mapping[str, str]] | None = None,
     prod: str | None = None,
 ) -> dict[str, Any]:
-    """The lock's JSON; `code`, `packages`, `python` and `micro_batch` are those of the training.
+    """The lock's JSON; `code`, `packages`, `python` and both batches are those of the training.
 
     Args:
         plan: of the build.
@@ -125,5 +125,6 @@ def make_lock(
         "device": plan.device,
         "precision": plan.precision,
         "micro_batch": plan.micro_batch,
+        **({"generation_batch": plan.generation_batch} if plan.generation_batch else {}),
         "seed": plan.manifest.train.seed,
     }

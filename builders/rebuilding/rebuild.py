@@ -191,13 +191,17 @@ def _title(resolved: Resolved) -> str:
 def _manifest(
     release: Release, lock: Mapping[str, Any], title: str, own: Manifest | None
 ) -> Manifest:
-    """The release's manifest with the micro batch it was trained with: it orders the sums."""
+    """The release's manifest with the micro batch it was trained with, which orders the sums, and
+    with as many answers generated together."""
     digests = {pin["name"]: pin["digest"] for pin in lock.get("extensions", ())}
     manifest = manifest_of_release(release.manifest or {}, title, own=own, digests=digests)
     train = {"trackers": (), "tracking": (), "micro_batch_size": lock.get("micro_batch")}
     if train["micro_batch_size"] is None:
         train["micro_batch_size"] = manifest.train.micro_batch_size
     changed: dict[str, Any] = {"train": manifest.train.model_copy(update=train)}
+    if generated := lock.get("generation_batch"):
+        kept = {"generation_batch_size": generated}
+        changed["objective"] = manifest.objective.model_copy(update=kept)
     return _with_origins(manifest.model_copy(update=changed), release)
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.objectives.distillation import Distillation
@@ -62,6 +64,7 @@ def make_sampling(
     given: Given,
     engine: str | None,
     save: Callable[[Path], None],
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Sampling:
     """What a training samples with.
 
@@ -70,6 +73,7 @@ def make_sampling(
         folder: of the training; `rows.json` is beside it.
         engine: where an engine samples, if one does (`engine_sampler.py`).
         save: writes the adapter as it is now into a folder.
+        autocast: what the trainer's forward passes run under.
 
     Raises:
         Refused: who is to teach cannot.
@@ -80,7 +84,8 @@ def make_sampling(
     stop = ends(checkpoint, tokenizer.eos_token_id)
     sampler: Sampler
     if engine is None:
-        sampler = HuggingFaceSampler(forward.bare, forward.pad, stop)
+        together = plan.generation_batch
+        sampler = HuggingFaceSampler(forward.bare, forward.pad, stop, together, autocast)
     else:
         sampler = EngineSampler(engine, save, folder / "sampling", stop)
     records = json.loads((folder.parent / "rows.json").read_text(encoding="utf-8"))

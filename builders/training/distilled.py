@@ -67,7 +67,8 @@ class Distilled(Sampling):
         metrics = {"sampled": len(asked) / len(indices)}
         if asked:
             table = self.objective.settings
-            groups = self._sampled(examples, asked, table.generations, seed)
+            seeds = self.seeds(asked, step)
+            groups = self._sampled(examples, asked, table.generations, seeds)
             self._tell(step, asked, groups, [{} for _ in asked])
             answered = _pairs(examples, asked, groups)
             _, mismatch = self._agreed([student for student, _ in answered])
@@ -95,15 +96,20 @@ class Distilled(Sampling):
         return self.teacher if isinstance(self.teacher, Average) and self.teacher.weights else None
 
     def _sampled(
-        self, examples: EncodedSet, indices: Sequence[int], count: int, seed: int | None
+        self,
+        examples: EncodedSet,
+        indices: Sequence[int],
+        count: int,
+        seeds: Sequence[int] | None,
     ) -> list[list[Sample]]:
         most, size = self.objective.settings.max_completion, self.plan.manifest.train.batch_size
         prompts = [prompt_of(example[0]) for example in examples.chosen(indices)]
-        return [
-            group
-            for start in range(0, len(prompts), size)
-            for group in self.sampler.sample(prompts[start : start + size], count, most, seed)
-        ]
+        found: list[list[Sample]] = []
+        for start in range(0, len(prompts), size):
+            some = slice(start, start + size)
+            own = None if seeds is None else seeds[some]
+            found += self.sampler.sample(prompts[some], count, most, own)
+        return found
 
     def _taught(self, pairs: Sequence[Pair]) -> EncodedSet:
         """The students' sequences with the teacher's state before each labelled token."""

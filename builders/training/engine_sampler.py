@@ -41,14 +41,18 @@ class EngineSampler:
         self._loaded: dict[str, float] = {}  # by an evaluation, before the step that is told of it
 
     def sample(
-        self, prompts: Sequence[Sequence[int]], count: int, most: int, seed: int | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        count: int,
+        most: int,
+        seeds: Sequence[int] | None,
     ) -> list[list[Sample]]:
         adapter, digest = self._adapter()
         question = {
             "prompts": [[*prompt] for prompt in prompts],
             "count": count,
             "most": most,
-            "seed": seed,
+            "seeds": None if seeds is None else [*seeds],
             "stop": self.ends,
             "digest": digest,
         }
@@ -57,12 +61,12 @@ class EngineSampler:
             answer = json.loads(kept.read_text(encoding="utf-8"))
         else:
             answer = self._ask({**question, "adapter": str(adapter)})
-            if seed is not None:
+            if seeds is not None:
                 temporary = kept.with_suffix(".tmp")
                 temporary.write_text(json.dumps(answer), encoding="utf-8")
                 temporary.replace(kept)
         told = {name: float(value) for name, value in answer["told"].items()}
-        self.told, self._loaded = (told, told) if seed is None else (self._loaded | told, {})
+        self.told, self._loaded = (told, told) if seeds is None else (self._loaded | told, {})
         return [[_sample(one) for one in group] for group in answer["groups"]]
 
     def durable(self) -> None:

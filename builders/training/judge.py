@@ -49,15 +49,18 @@ class Judge:
     def __init__(self, forward: Forward, tokenizer: Any, plan: Plan, folder: Path) -> None:
         self.forward, self.tokenizer, self.plan, self.folder = forward, tokenizer, plan, folder
 
-    def rewards(self, rows: Sequence[Row]) -> list[float]:
+    def rewards(self, rows: Sequence[Row], groups: Sequence[int]) -> list[float]:
         """The reward of each row's own answer, in nats.
+
+        Args:
+            groups: of each row, which others its reward is compared with.
 
         Raises:
             Refused: one is no number.
         """
         most: int = getattr(self.plan.manifest.objective, "max_completion", 0)
         longest = self.plan.manifest.train.max_length + most
-        encoded = encode_verdicts(self.tokenizer, rows, longest, 1)
+        encoded = encode_verdicts(self.tokenizer, rows, longest, 1, groups)
         return [value for (value,) in self._read([one for (one,) in encoded])]
 
     def _read(self, sequences: Sequence[Encoded]) -> list[list[float]]:
@@ -111,8 +114,8 @@ class StepJudge(Judge):
         super().__init__(forward, tokenizer, plan, folder)
         self.separator, self.aggregate = separator, aggregate
 
-    def rewards(self, rows: Sequence[Row]) -> list[float]:
-        """The reward of each row's own answer; one without a step is worth 0.
+    def rewards(self, rows: Sequence[Row], groups: Sequence[int]) -> list[float]:
+        """The reward of each row's own answer; one without a step is worth 0. None is cut.
 
         Raises:
             Refused: one is no number.

@@ -314,7 +314,15 @@ class Trainer:
             )
         save = partial(save_adapter, self.bare, plan=self.plan)
         found = make_sampling(
-            self.plan, self.objective, self.forward, checkpoint, self.folder, given, engine, save
+            self.plan,
+            self.objective,
+            self.forward,
+            checkpoint,
+            self.folder,
+            given,
+            engine,
+            save,
+            self.accelerator.autocast,
         )
         if (kept := found.companion) is not None:
             self.checkpoints.join("teacher", kept)

@@ -102,7 +102,7 @@ class Rollouts(Sampling):
         table = self.objective.settings
         prompts = [prompt_of(example[0]) for example in examples.chosen(indices)]
         groups = self.sampler.sample(
-            prompts, table.generations, table.max_completion, self.seed(step)
+            prompts, table.generations, table.max_completion, self.seeds(indices, step)
         )
         rewards = torch.tensor(self._rewards("train", indices, groups))
         advantages = self.objective.advantages(rewards)
@@ -186,7 +186,8 @@ class Rollouts(Sampling):
             for index, group in zip(indices, groups, strict=True)
             for sample in group
         ]
-        judged = iter(self.judge.rewards(answered))
+        prompts = [at for at, group in enumerate(groups) for _ in group]
+        judged = iter(self.judge.rewards(answered, prompts))
         weight = self.objective.settings.reward_release_weight
         return [[value + weight * next(judged) for value in group] for group in found]
 

@@ -23,12 +23,13 @@ from adapterworks.builders.data.render import IGNORED
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.policy_gradient import EXPECTED
-from adapterworks.builders.objectives.sampled import OLD, Sampled
+from adapterworks.builders.objectives.sampled import DRAWN, OLD, Sampled
+from adapterworks.builders.plan.agreement import allowed_mismatch
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.checkpoint import Companion
 from adapterworks.builders.training.forward import Forward, chunks
-from adapterworks.builders.training.samplers import Sample, Sampler
+from adapterworks.builders.training.samplers import Sample, Sampler, prompt_seed
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.json_lines import ended_lines
 
@@ -105,8 +106,12 @@ class Sampling(ABC):
         return None
 
     def seed(self, step: int) -> int:
-        """Of what is drawn at a step (from 0)."""
+        """Of which answers are sampled at a step (from 0), and in what parts they are learnt."""
         return int((self.plan.manifest.train.seed * 1_000_003 + step) % 2**63)
+
+    def seeds(self, indices: Sequence[int], step: int) -> list[int]:
+        """Of what is drawn to each of these prompts at a step (from 0)."""
+        return [prompt_seed(self.plan.manifest.train.seed, step, index) for index in indices]
 
     def forget_from(self, step: int) -> None:
         """Leave out the samples of steps that are taken again, and a line that a kill tore off."""
@@ -153,17 +158,18 @@ class Sampling(ABC):
         said = self._columns(sequences)
         apart = torch.cat(
             [
-                (own[OLD] - sequence.columns[OLD])[sequence.labels != IGNORED].abs()
+                (own[OLD] - sequence.columns[DRAWN])[sequence.labels != IGNORED].abs()
                 for own, sequence in zip(said, sequences, strict=True)
             ]
         )
-        mismatch, limit = float(apart.quantile(0.99)), self.objective.settings.max_mismatch
+        plan, mismatch = self.plan, float(apart.quantile(0.99))
+        limit = allowed_mismatch(plan.manifest, plan.precision, plan.device)
         if not mismatch <= limit:
             raise Refused(
                 f"sampler and trainer differ by {mismatch:.3g} nats a token (99th percentile), "
                 f"allowed are {limit:g}: what is learnt would be biased",
-                hint="`objective.max_mismatch` says how much is allowed; a bound of 1e-3 holds for "
-                "float32",
+                hint="`objective.max_mismatch` says how much is allowed; by itself 1e-3 where both "
+                "compute in float32",
             )
         agreed = [with_columns(s, own) for s, own in zip(sequences, said, strict=True)]
         return agreed, mismatch
@@ -201,7 +207,7 @@ def sequence_of(
     ids = torch.tensor([*prompt, *sample.ids])
     labels = torch.tensor([IGNORED] * len(prompt) + [*sample.ids])
     logprobs = torch.cat((torch.zeros(len(prompt)), sample.logprobs.float()))
-    return TokenSequence(ids, labels, {OLD: logprobs}, values or {})
+    return TokenSequence(ids, labels, {DRAWN: logprobs}, values or {})
 
 
 def with_columns(sequence: TokenSequence, columns: Mapping[str, torch.Tensor]) -> TokenSequence:

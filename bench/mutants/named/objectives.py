@@ -431,8 +431,8 @@ NAMED = (
     Named(
         "gspo-has-a-ratio-a-token",
         _GRPO,
-        'if table.loss == "gspo":',
-        "if False:",
+        "            apart = per_token(scores, scores.by_sequence(apart) / lengths)",
+        "            pass",
         (_TRLS,),
         "GSPO would be GRPO by another name",
     ),
@@ -503,8 +503,8 @@ NAMED = (
     Named(
         "every-step-samples-the-same",
         _SAMPLING,
-        "self.plan.manifest.train.seed * 1_000_003 + step",
-        "self.plan.manifest.train.seed * 1_000_003",
+        "prompt_seed(self.plan.manifest.train.seed, step, index)",
+        "prompt_seed(self.plan.manifest.train.seed, 0, index)",
         (f"{_OF_ROLLOUTS}::test_answers_become_examples_with_their_advantage",),
         "the same numbers would be drawn at every step",
     ),

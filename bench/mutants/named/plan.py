@@ -180,7 +180,7 @@ NAMED = (
     Named(
         "accumulation-is-left-out",
         _PLAN,
-        "accumulation=-(-train.batch_size // (micro * train.processes)),",
+        "accumulation=-(-learnt_together(manifest) // (micro * train.processes)),",
         "accumulation=1,",
         (f"{_NUMBERS}::test_accumulation_makes_up_the_batch",),
         "the batch would be what fits, not what was asked for",

@@ -9,6 +9,8 @@ _CREDIT = "builders/objectives/credit.py"
 _ALARMS = "builders/objectives/alarms.py"
 _HEAD = "builders/training/value_head.py"
 _ROLLOUTS = "builders/training/rollouts.py"
+_SAMPLERS = "builders/training/samplers.py"
+_GENERATION = "builders/plan/generation.py"
 _LOOP = "builders/training/loop.py"
 _FORWARD = "builders/training/forward.py"
 _SCORING = "builders/objectives/scoring.py"
@@ -229,10 +231,172 @@ NAMED = (
     Named(
         "what-a-sampler-says-is-no-share",
         "builders/training/samplers.py",
-        "self._last = scores.float().log_softmax(-1)",
-        "self._last = scores.float()",
+        "said = scores.float().log_softmax(-1)",
+        "said = scores.float()",
         (f"{_OF_SAMPLERS}::test_what_it_says_of_a_token_is_what_the_model_says",),
         "ratios would be of numbers that are no log-probabilities",
+    ),
+    Named(
+        "padding-moves-a-soft-prompts-answers",
+        _SAMPLERS,
+        "            if has_soft_prompt(model):\n",
+        "            if False:\n",
+        (f"{_OF_SAMPLERS}"
+         "::test_prompts_of_unequal_lengths_are_answered_as_the_trainer_reads_them",),
+        "prompt tuning would learn from another policy's answers",
+        quick=False,
+    ),
+    Named(
+        "a-sampler-has-a-precision-of-its-own",
+        "builders/training/answers.py",
+        "forward.bare, forward.pad, stop, together, autocast)",
+        "forward.bare, forward.pad, stop, together)",
+        (f"{_OF_SAMPLERS}::test_it_computes_in_the_trainers_precision",),
+        "on a GPU sampler and trainer would compute in two precisions",
+        quick=False,
+    ),
+    Named(
+        "draws-follow-the-place-in-a-batch",
+        _SAMPLERS,
+        "np.random.default_rng((seed, number)).random(most)",
+        "np.random.default_rng(number).random(most)",
+        (f"{_OF_SAMPLERS}::test_how_many_are_generated_together_changes_nothing",),
+        "equal prompts would have equal answers",
+        quick=False,
+    ),
+    Named(
+        "all-are-generated-together",
+        _SAMPLERS,
+        "some = slice(start, start + self.at_once)",
+        "some = slice(start, None)",
+        (f"{_OF_SAMPLERS}::test_how_many_are_generated_together_changes_nothing",),
+        "a build that fits would run out of memory at its first step",
+        quick=False,
+    ),
+    Named(
+        "seeds-of-prompts-meet",
+        _SAMPLERS,
+        "// _APART * _APART",
+        "// _APART",
+        (f"{_OF_SAMPLERS}::test_seeds_never_meet",),
+        "an engine would draw one row's answers by another's random numbers",
+    ),
+    Named(
+        "prompts-share-a-request",
+        "adapterworks/engines/asking.py",
+        "    if not sampling.greedy:\n        size = 1",
+        "    if False:\n        size = 1",
+        ("tests/builders/engines/test_engine.py"
+         "::test_each_prompt_is_drawn_from_a_seed_of_its_own",),
+        "answer i of every prompt would be drawn by the same random numbers",
+    ),
+    Named(
+        "no-memory-is-kept-for-sampling",
+        _GENERATION,
+        "        return replace(memory, sampling=taken)\n",
+        "        return memory\n",
+        ("tests/builders/plan/test_generation.py",),
+        "a plan would promise what its first step cannot keep",
+    ),
+    Named(
+        "an-engine-takes-what-the-training-was-promised",
+        _GENERATION,
+        "        return replace(memory, engine=int(ENGINE_SHARE * machine.most))\n",
+        "        return memory\n",
+        ("tests/builders/plan/test_generation.py"
+         "::test_an_engine_beside_the_training_has_its_share",),
+        "an engine would not find its share of the card and the build fail at its first step",
+    ),
+    Named(
+        "a-step-has-as-many-examples-as-prompts",
+        "builders/plan/fit.py",
+        "accumulates = rows * processes < learnt_together(candidate)",
+        "accumulates = rows * processes < batch",
+        ("tests/builders/plan/test_generation.py::test_a_steps_examples_are_its_answers",),
+        "gradients that are held beside the next micro batch would be in no plan",
+    ),
+    Named(
+        "rounding-is-a-mismatch",
+        "builders/plan/agreement.py",
+        "return EXACT if computes_exactly(manifest, precision, device) else ROUNDED",
+        "return EXACT",
+        ("tests/builders/plan/test_generation.py::test_what_is_rounded_is_allowed",),
+        "every training by sampling on a GPU would be refused at its first step",
+    ),
+    Named(
+        "a-hopeless-bound-is-planned",
+        "builders/plan/possible.py",
+        "    check_agreement(manifest, precision, machine.device)\n",
+        "",
+        ("tests/builders/plan/test_generation.py"
+         "::test_a_bound_that_rounding_alone_breaks_is_refused_in_the_plan",),
+        "it would be said when base, rows and model have been loaded",
+    ),
+    Named(
+        "what-was-rounded-is-learnt-as-it-is",
+        "builders/objectives/policy_gradient.py",
+        "    return apart.exp().clamp(max=cap)\n",
+        "    return torch.ones_like(apart)\n",
+        ("tests/builders/objectives/test_grpo.py"
+         "::test_what_was_drawn_otherwise_than_it_is_learnt_is_weighted",),
+        "what is learnt in half precision would be biased by what the sampler rounds",
+    ),
+    Named(
+        "a-questions-room-is-its-own-answers",
+        "builders/data/render.py",
+        "                if asked:\n                    spans = _asked(ids, spans)\n",
+        "",
+        ("tests/builders/objectives/test_objective.py"
+         "::test_what_is_sampled_is_asked_whole_whatever_its_own_answer",),
+        "a policy would be asked half a question for a solution that it never learns",
+    ),
+    Named(
+        "gates-cut-answers-that-nobody-learns",
+        "builders/data/gates/run.py",
+        "asked = manifest.train.max_length, not manifest.objective.learns_answers",
+        "asked = manifest.train.max_length, False",
+        ("tests/builders/data/test_pair_gates.py::test_gates_know_what_is_learnt",),
+        "rows with long solutions would be dropped from a training by rewards",
+    ),
+    Named(
+        "compared-answers-are-cut-apart",
+        "builders/objectives/examples.py",
+        "    again = encode_rows(tokenizer, rows, max_length, lengths=lengths)\n",
+        "    again = encode_rows(tokenizer, rows, max_length)\n",
+        ("tests/builders/objectives/test_objective.py"
+         "::test_answers_that_are_compared_stand_behind_one_prompt",
+         "tests/builders/objectives/test_objective.py"
+         "::test_every_objective_of_comparisons_asks_them_alike"),
+        "the longer answer of every pair would be the one to the poorer question",
+    ),
+    Named(
+        "an-engine-has-room-for-its-first-adapter-alone",
+        "builders/building/sampling.py",
+        "[self._largest(adapter)]",
+        "[adapter]",
+        ("tests/builders/building/test_sampling.py"
+         "::test_adalora_begins_with_nothing_and_the_engine_has_room_for_what_comes",),
+        "the engine would refuse AdaLoRA's second adapter",
+        quick=False,
+    ),
+    Named(
+        "an-adapter-that-changes-nothing-yet-is-refused",
+        "builders/methods/adalora.py",
+        "if not source.goes_on and not any(",
+        "if not any(",
+        ("tests/builders/methods/test_adalora_fold.py"
+         "::test_a_training_begins_with_an_adapter_that_changes_nothing",),
+        "AdaLoRA with an engine that samples would fail at its first step",
+    ),
+    Named(
+        "a-release-holds-what-its-manifest-says",
+        "builders/building/origins.py",
+        "    held = METHODS[before.kind].held(before)\n",
+        "    held = before\n",
+        ("tests/builders/building/test_origins.py::test_what_was_taken_out_of_the_base_is"
+         "_continued_at_the_ranks_that_hold_it",),
+        "a release of PiSSA or OLoRA could never be continued",
+        quick=False,
     ),
     Named(
         "silence-is-the-worst-answer",

@@ -174,8 +174,8 @@ _REVIEWED = (
     Named(
         "a-tenth-of-the-activations-is-predicted",
         "builders/plan/memory.py",
-        "        activations=int(_HEAP[device] * _activations(",
-        "        activations=int(0.1 * _HEAP[device] * _activations(",
+        "        activations=int(HEAP[device] * _activations(",
+        "        activations=int(0.1 * HEAP[device] * _activations(",
         (f"{_TESTS}/test_planned_memory.py::test_every_term_of_a_lora_training",),
         "plans would be accepted that end without memory after hours",
         _REVIEW,

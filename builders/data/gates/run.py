@@ -177,8 +177,9 @@ def judge(
     if tokenizer is not None and reads_tokens:
         if progress is not None:
             progress("tokens", 0, _on(gates))
+        longest, asked = manifest.train.max_length, not manifest.objective.learns_answers
         losses = {
-            split: losses_of(tokenizer, getattr(splits, split), manifest.train.max_length)
+            split: losses_of(tokenizer, getattr(splits, split), longest, asked=asked)
             for split in ("train", "validation")
         }
         answers, prompts, turns = (
@@ -209,9 +210,16 @@ def specials(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
 
 
 def losses_of(
-    tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], max_length: int
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    max_length: int,
+    *,
+    asked: bool = False,
 ) -> list[tuple[int, int, int]]:
     """Per row, what is not learnt of it; nought for an empty answer, which is another gate's.
+
+    Args:
+        asked: only what is asked is read; its own answer is not learnt.
 
     Returns:
         Supervised tokens and tokens of the prompt that do not fit into `max_length`, and answers
@@ -219,8 +227,10 @@ def losses_of(
     """
     if len(rows) > _AT_ONCE:
         parts = (rows[start : start + _AT_ONCE] for start in range(0, len(rows), _AT_ONCE))
-        return [loss for part in parts for loss in losses_of(tokenizer, part, max_length)]
-    rows = tuple(rows)
+        return [
+            loss for part in parts for loss in losses_of(tokenizer, part, max_length, asked=asked)
+        ]
+    rows = tuple(row.answered(0) for row in rows) if asked else tuple(rows)
     if any(row.others for row in rows):
         each = [[row.answered(number) for number in range(len(row.answers))] for row in rows]
         losses = [losses_of(tokenizer, answers, max_length) for answers in each]
@@ -229,14 +239,14 @@ def losses_of(
             for found in losses
         ]
     try:
-        encoded = encode_rows(tokenizer, rows, max_length)
+        encoded = encode_rows(tokenizer, rows, max_length, asked=asked)
     except InvalidInput:
         if len(rows) == 1:
             return [(0, 0, 0)]
         middle = len(rows) // 2
         return [
-            *losses_of(tokenizer, rows[:middle], max_length),
-            *losses_of(tokenizer, rows[middle:], max_length),
+            *losses_of(tokenizer, rows[:middle], max_length, asked=asked),
+            *losses_of(tokenizer, rows[middle:], max_length, asked=asked),
         ]
     lost = [(0, 0, 0)] * len(rows)
     for sequence in encoded:

@@ -166,6 +166,32 @@ def test_what_cannot_be_continued_is_refused_before_anything_is_trained(
 
 
 @pytest.mark.train
+def test_what_was_taken_out_of_the_base_is_continued_at_the_ranks_that_hold_it(
+    workshop: Workshop,
+) -> None:
+    """PiSSA's release of rank 3 is a LoRA of 6, which are 8 to an engine, its scale folded in."""
+    settings = ("--set", "method.rank=3", "--set", 'method.init="pissa"')
+    workshop.json(workshop.manifest(epochs=1, rate=2e-2), *settings)
+    path = Path(pairs(workshop))
+    for method in ("rank = 3\n", "rank = 8\n", "rank = 6\nalpha = 6\n"):
+        failed = workshop.build(
+            _with_method(path, method),
+        )
+        assert "holds another `[method]` than it was trained with" in str(failed.exception)
+        assert "`rank = 8`, `alpha = 8`" in str(failed.exception.hint)  # type: ignore[union-attr]
+        assert not [*(workshop.home / "builds").glob("tiny-pairs-*")]
+    built = workshop.json(_with_method(path, "rank = 8\nalpha = 8\n"))
+    beginning = built["report"]["training"]["beginning"]
+    assert (beginning["reference"], beginning["max_difference"] <= 1e-5) == ("start", True)
+
+
+def _with_method(path: Path, method: str) -> str:
+    target = path.with_name("changed.toml")
+    target.write_text(path.read_text().replace('kind = "lora"\n', f'kind = "lora"\n{method}'))
+    return str(target)
+
+
+@pytest.mark.train
 @pytest.mark.parametrize(
     ("built", "kind", "method", "said"),
     [

@@ -70,12 +70,13 @@ class Opener(HuggingFace):
         self.opened: list[Watched] = []
 
     def open(self, model: Model, adapters: Sequence[Adapter], *, longest: int) -> Watched:
+        self.room = [one.servable.rank for one in adapters if one.servable is not None]
         self.opened.append(Watched(model.folder, adapters, self.off))
         return self.opened[-1]
 
 
-def build(workshop: Workshop, opener: Opener, *overrides: str) -> Any:
-    path = workshop.manifest(epochs=1, rate=5e-3, more=GRPO)
+def build(workshop: Workshop, opener: Opener, *overrides: str, kind: str = "lora") -> Any:
+    path = workshop.manifest(kind, epochs=1, rate=5e-3, more=GRPO)
     app = workshop.app
     with warm():
         return run_build(
@@ -107,6 +108,21 @@ def test_each_steps_adapter_is_loaded_and_the_last_one_unloaded(
     assert all("sync_seconds" in step for step in steps[1:] if step in learnt[1:])
     assert engine.closed
     assert not (built.folder / "sampling").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.train
+def test_adalora_begins_with_nothing_and_the_engine_has_room_for_what_comes(
+    workshop: Workshop,
+) -> None:
+    """Its first adapter has no rank, those that follow up to the initial one."""
+    opener = Opener()
+    built = build(workshop, opener, kind="adalora")
+    assert opener.room == [built.plan.servable.rank] == [16]
+    lines = workshop.registry().read(built.digest, "training.jsonl").decode().splitlines()
+    steps = [e for e in map(json.loads, lines) if e["event"] == "step"]
+    assert len(steps) == 3
+    assert all(step.get("mismatch", 0.0) < 1e-4 for step in steps)
 
 
 @pytest.mark.train
@@ -151,7 +167,7 @@ def test_what_a_step_sampled_is_kept_until_it_is_in_a_checkpoint(tmp_path: Path)
         return Sampler("nowhere", save, tmp_path / "sampling", [2])
 
     def first(made: Sampler, seed: int | None) -> int:
-        ((one,),) = made.sample([[5, 6]], 1, 4, seed)
+        ((one,),) = made.sample([[5, 6]], 1, 4, None if seed is None else [seed])
         return one.ids[0]
 
     assert [first(sampler(), 7), first(sampler(), 7)] == [1, 1]
@@ -174,7 +190,7 @@ def test_an_engine_that_is_gone_is_unavailable(tmp_path: Path) -> None:
         (folder / "adapter_model.safetensors").write_text("one")
 
     with pytest.raises(Unavailable, match="the engine that samples cannot be reached"):
-        EngineSampler(str(tmp_path / "none"), save, tmp_path / "s", [2]).sample([[5]], 1, 4, 7)
+        EngineSampler(str(tmp_path / "none"), save, tmp_path / "s", [2]).sample([[5]], 1, 4, [7])
 
 
 def test_an_answer_that_was_broken_off_is_none() -> None:

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data.gates.report import Context
-from adapterworks.builders.data.gates.run import GATES, losses_of
+from adapterworks.builders.data.gates.run import GATES, judge, losses_of
+from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import Row, chat
+from tests.builders.build_support import manifest_for
 
 
 def pair(asked: str, better: str, worse: str) -> Row:
@@ -134,3 +136,18 @@ def test_an_answer_that_is_cut_on_either_side_is_lost(tiny: object) -> None:
     assert lost[1] == lost[2] > 0
     (both,) = losses_of(tokenizer, [pair("q", long, long)], 64)
     assert both[0] == 2 * lost[1]
+    # Of what is sampled no answer is learnt, so none is cut; nor is a question for it.
+    assert losses_of(tokenizer, rows, 64, asked=True) == [(0, 0, 0)] * 3
+    ((answer, prompt, _),) = losses_of(tokenizer, [pair("q" * 90, long, long)], 64, asked=True)
+    assert (answer, prompt > 20) == (0, True)
+
+
+def test_gates_know_what_is_learnt(tiny: object) -> None:
+    """A worked solution that is longer than `max_length` drops no row of a training by rewards."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    splits = Splits(tuple(chat(f"q{n}", "a" * 90 + str(n)) for n in range(4)), (), (), ())
+    for objective, kept in (({"kind": "sft"}, 0), ({"kind": "grpo", "rewards": ["chrf"]}, 4)):
+        manifest = manifest_for("lora", objective=objective, max_length=64, on_overflow="drop")
+        assert len(judge(splits, manifest, tokenizer).splits.train) == kept

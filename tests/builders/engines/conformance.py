@@ -115,6 +115,15 @@ def draws_follow_their_seed(engine: Engine, adapter: str, prompts: Sequence[Ids]
     assert all(len(set(samples)) > 1 for samples in ids(once))
     other = Sampling(6, temperature=2.0, top_p=0.99, n=3, seed=8)
     assert ids(engine.complete(prompts[:3], other, adapter=adapter)) != ids(once)
+    # A seed a prompt: equal prompts are answered differently, and nothing is told by the place.
+    twice = [prompts[0], prompts[0], prompts[1]]
+    given = Sampling(6, temperature=2.0, n=2, seeds=(1024, 2048, 4096))
+    each = engine.complete(twice, given, adapter=adapter)
+    assert ids(each)[0] != ids(each)[1]
+    turned = Sampling(6, temperature=2.0, n=2, seeds=(4096, 2048, 1024))
+    assert ids(engine.complete(twice[::-1], turned, adapter=adapter, batch_size=2)[::-1]) == ids(
+        each
+    )
     # Log-probabilities are the model's own, whatever it was drawn with.
     chosen_tokens_are_scored_as_they_were_chosen(
         engine, adapter, prompts[:3], [samples[:1] for samples in once]

@@ -94,6 +94,38 @@ def test_an_engine_over_http_takes_nothing_of_the_checkpoint_either() -> None:
     assert len(bodies) == 2
 
 
+def test_each_prompt_is_drawn_from_a_seed_of_its_own() -> None:
+    """vLLM seeds answer i of every prompt of a request with the request's seed + i: together they
+    would all be drawn by the same random numbers."""
+    bodies: list[dict[str, Any]] = []
+
+    async def post(body: bytes) -> tuple[int, bytes]:
+        bodies.append(json.loads(body))
+        one = {"token_ids": [5], "logprobs": {"token_logprobs": [-0.1]}, "finish_reason": "stop"}
+        count = len(bodies[-1]["prompt"]) * bodies[-1]["n"]
+        return 200, json.dumps({"choices": [{**one, "index": i} for i in range(count)]}).encode()
+
+    def ask(sampling: Sampling, prompts: list[list[int]]) -> list[tuple[list[list[int]], int]]:
+        bodies.clear()
+        asyncio.run(ask_completions(post, {}, prompts, sampling, 64, None))
+        return [(body["prompt"], body["seed"]) for body in bodies]
+
+    prompts = [[1, 2], [3], [1, 2]]
+    drawn = Sampling(3, temperature=1.0, n=4, seeds=(1024, 2048, 7168))
+    assert sorted(ask(drawn, prompts)) == [([[1, 2]], 1024), ([[1, 2]], 7168), ([[3]], 2048)]
+    seeded = Sampling(3, temperature=1.0, n=4, seed=7)
+    by_prompt = {str(prompt): seed for prompt, seed in ask(seeded, prompts)}
+    assert len({*by_prompt.values()}) == 2
+    again = {str(prompt): seed for prompt, seed in ask(seeded, prompts[1:])}
+    assert again == by_prompt, "what else is asked is nobody's seed"
+    assert all(seed % 1024 == 0 for seed in by_prompt.values())
+    assert len(ask(Sampling(3), prompts)) == 1, "greedy answers are asked for together"
+    with pytest.raises(InvalidInput):
+        Sampling(3, temperature=1.0, seeds=(-1,))
+    assert "seeds" not in Sampling(3).to_json()
+    assert drawn.to_json()["seeds"] == [1024, 2048, 7168]
+
+
 def test_a_drawn_token_is_one_of_the_nucleus() -> None:
     """Shares 0.5, 0.3, 0.2: up to 0.7 the first two are needed, up to 0.5 the first alone."""
     shares = torch.tensor([[0.2, 0.5, 0.3]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ def test_the_diagonal_and_pefts_own_scale_are_folded_in(tmp_path: Path) -> None:
         np.testing.assert_allclose(product.numpy(), expected, rtol=5e-7)
     assert (done.servable.origin, done.servable.rank, done.servable.error) == ("exact", 1, 0.0)
     assert done.servable.target_modules == ("down_proj", "q_proj")
+
+
+def test_a_training_begins_with_an_adapter_that_changes_nothing(tmp_path: Path) -> None:
+    """Its diagonal is zero then; an engine that samples for it loads zeros, and a release of them
+    is refused."""
+    made, _ = source(tmp_path, {QUERY: [0.0] * 4, DOWN: [0.0] * 4}, init_r=4, alpha=8)
+    with pytest.raises(Refused, match="pruned every rank"):
+        convert(made, tmp_path / "servable")
+    done = convert(replace(made, goes_on=True), tmp_path / "servable")
+    assert done.servable.rank == 1
+    assert not any(product.any() for product in products(tmp_path / "servable").values())
 
 
 def test_pruned_triplets_are_dropped_and_the_others_stay_with_their_own(tmp_path: Path) -> None:

@@ -99,6 +99,39 @@ def test_on_what_was_just_sampled_it_is_reinforce(given: Given, kind: str) -> No
     assert float(own.metrics["clip_share"]) == 0.0
 
 
+@pytest.mark.parametrize("cap", [1.2, 2.0])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_drawn_otherwise_than_it_is_learnt_is_weighted(
+    given: Given, kind: str, cap: float
+) -> None:
+    """By π_old/μ at most `cap`, in the unit of the objective's ratios: a token, a whole answer
+    (RLOO), the geometric mean of an answer's (GSPO). The divergence is not weighted."""
+    policy, old, reference = ([t.detach().numpy() for t in part] for part in given)
+    generator = np.random.default_rng(4)
+    drawn = [o + generator.normal(0.0, 0.4, len(o)) for o in old]
+    total = 0.0
+    for p, o, r, d, a in zip(policy, old, reference, drawn, ADVANTAGES, strict=True):
+        ratios, weights = np.exp(p - o), np.minimum(np.exp(o - d), cap)
+        if kind == "gspo":
+            ratios = np.full(len(p), np.exp(np.mean(p - o)))
+            weights = np.full(len(p), min(np.exp(np.mean(o - d)), cap))
+        if kind == "rloo":
+            ratios, weights = np.exp(np.sum(p - o)), min(np.exp(np.sum(o - d)), cap)
+        losses = -weights * np.minimum(ratios * a, np.clip(ratios, 0.8, 1.2) * a)
+        divergence = 0.3 * (np.exp(r - p) - (r - p) - 1)
+        own = np.sum(losses) + np.sum(divergence)
+        total += own / len(p) if kind in ("grpo", "gspo") else own
+    scores = scores_of(given)
+    scores.columns["drawn"] = torch.cat([torch.tensor(d) for d in drawn])  # type: ignore[index]
+    found = configured(kind, beta=0.3, importance_cap=cap).losses(scores)
+    assert found.sum.item() == pytest.approx(total, rel=1e-9)
+    alike = scores_of(given)
+    alike.columns["drawn"] = alike.columns["old"]  # type: ignore[index]
+    plain = measured(kind, given, beta=0.3)
+    assert configured(kind, beta=0.3).losses(alike).sum.item() == pytest.approx(plain.sum.item())
+    assert found.sum.item() != pytest.approx(plain.sum.item(), rel=1e-3)
+
+
 def test_what_a_step_is_divided_by() -> None:
     assert [configured(kind).count(7) for kind in KINDS] == [7.0, 1.0, 9.0, 1.0, 1.0]
 

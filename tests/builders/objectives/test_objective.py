@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from adapterworks.builders.data.render import IGNORED, Encoded
+from adapterworks.builders.data.render import IGNORED, Encoded, render_prompt
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.examples import Example, encode_answers
 from adapterworks.builders.objectives.objective import Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.objective import objective_table
 
 
 class Plain(Objective):
@@ -182,6 +183,98 @@ def test_answers_are_encoded_best_first_and_stay_with_their_row(
     ]
     assert [[one.row for one in pair] for pair in found] == [[0, 0], [1, 1]]
     assert [len(one) for one in encode_answers(byte_tokenizer, rows, 64, 3)] == [3, 3]
+
+
+LONG = "The question begins here and goes on for a while. " * 3
+
+
+def compared(*answers: str) -> Row:
+    own, *others = answers
+    return Row(
+        chat(LONG, own).messages,
+        others=tuple(({"role": "assistant", "content": other},) for other in others),
+    )
+
+
+def asked(sequence: Encoded) -> list[int]:
+    """What stands before the first label."""
+    start = next(at for at, label in enumerate(sequence.labels) if label != IGNORED)
+    return sequence.input_ids[:start]
+
+
+def test_answers_that_are_compared_stand_behind_one_prompt(
+    byte_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    """Where the longer one does not fit, both lose the same: else the longer answers of all pairs
+    would be those to the poorer questions."""
+    rows = [compared("good " * 12, "bad"), compared("bad", "good"), compared("no", "yes " * 20)]
+    wholes = encode_answers(byte_tokenizer, rows, 4096, 2)
+    limit = len(wholes[0][0].input_ids) - 20
+    found = encode_answers(byte_tokenizer, rows, limit, 2)
+    assert [one.cut_prompt for pair in found for one in pair] == [20, 20, 0, 0, 40, 40]
+    for number, pair in enumerate(found):
+        assert asked(pair[0]) == asked(pair[1])
+        assert [one.row for one in pair] == [number, number]
+        assert [learnt(byte_tokenizer, one) for one in pair] == [
+            learnt(byte_tokenizer, one) for one in wholes[number]
+        ]
+    alone = encode_answers(byte_tokenizer, rows[:1], limit, 1)
+    assert asked(alone[0][0]) == asked(found[0][0])
+    assert asked(found[1][0]) == asked(wholes[1][0]), "a pair that fits loses nothing"
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto", "reward"])
+def test_every_objective_of_comparisons_asks_them_alike(
+    name: str, byte_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    rows = [compared("good " * 12, "bad"), compared("bad", "good " * 9)]
+    question = len(byte_tokenizer(LONG, add_special_tokens=False).input_ids)
+    objective = OBJECTIVES[name].configured(objective_table(name).model_validate({"kind": name}))
+    examples = objective.encode(byte_tokenizer, rows, question + 30, "completion")
+    for number in range(len(rows)):
+        own = [one for example in examples if example.row == number for one in example.sequences]
+        assert len({one.cut_prompt for one in own}) == 1, [one.cut_prompt for one in own]
+        assert own[0].cut_prompt > 0
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo", "ppo"])
+def test_what_is_sampled_is_asked_whole_whatever_its_own_answer(
+    name: str, byte_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """The answer is read by rewards alone: no room is made for it, and nothing of it is cut."""
+    rows = [chat(LONG, "a worked solution. " * 30), chat(LONG, "42")]
+    tokens = [render_prompt(byte_tokenizer, row.prompt) for row in rows]
+    examples = OBJECTIVES[name].encode(byte_tokenizer, rows, len(tokens[0]) + 1, "completion")
+    for example, prompt in zip(examples, tokens, strict=True):
+        (sequence,) = example.sequences
+        assert asked(sequence) == prompt
+        assert (len(sequence.input_ids), sequence.cut, sequence.cut_prompt) == (
+            len(prompt) + 1,
+            0,
+            0,
+        )
+    (short, _) = OBJECTIVES[name].encode(byte_tokenizer, rows, len(tokens[0]) - 9, "completion")
+    assert len(asked(short.sequences[0])) == len(tokens[0]) - 10
+    assert short.sequences[0].cut_prompt == 10
+
+
+def test_of_an_answer_of_several_turns_the_first_is_asked_for(
+    byte_tokenizer: PreTrainedTokenizerBase,
+) -> None:
+    turns: Any = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "first"},
+        {"role": "user", "content": "more"},
+        {"role": "assistant", "content": "second"},
+    ]
+    ((sequence,), *_) = [
+        example.sequences
+        for example in OBJECTIVES["grpo"].encode(
+            byte_tokenizer, [Row(tuple(turns), answer_turns=3)], 64, "completion"
+        )
+    ]
+    assert asked(sequence) == render_prompt(byte_tokenizer, turns[:1])
+    assert sequence.unlearnt == 0
 
 
 def test_weights_of_one_row_make_a_column_of_all(byte_tokenizer: PreTrainedTokenizerBase) -> None:

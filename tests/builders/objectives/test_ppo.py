@@ -212,6 +212,23 @@ def test_the_loss_is_the_equation(given: Given) -> None:
     assert 0 < float(own.metrics["value_clip_share"]) < own.count, "one clip was never tried"
 
 
+def test_a_tokens_policy_loss_is_weighted_by_how_it_was_drawn(given: Given) -> None:
+    """By π_old/μ, at most the cap; the value loss is not."""
+    before, plain = given.scores(), measured(given)
+    policy, old, credit = (
+        torch.cat(part).detach() for part in (given.policy, given.old, given.advantages)
+    )
+    apart = torch.cat(drawn(31, 0.9)) - 0.3
+    before.columns["drawn"] = old - apart  # type: ignore[index]
+    ratios = (policy - old).exp()
+    losses = -torch.min(ratios * credit, ratios.clamp(0.8, 1.2) * credit)
+    weights = apart.exp().clamp(max=1.5)
+    assert 0 < int((apart.exp() > 1.5).sum()) < len(apart)
+    objective = configured(epsilon=0.2, epsilon_value=0.3, value_weight=0.4, importance_cap=1.5)
+    moved = float((objective.losses(before).sum - plain.sum).detach())
+    assert moved == pytest.approx(float(((weights - 1) * losses).sum()), rel=1e-9)
+
+
 def test_every_gradient_is_that_of_the_plain_formula(given: Given) -> None:
     """Where a clip decides, a token or a value has no gradient at all."""
     own = measured(given)

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from adapterworks.builders.training import loop
 from tests.builders.training.bench import Bench
+
+
+@pytest.fixture
+def another_precision() -> Iterator[None]:
+    """`accelerate` has one precision a process, and holds on to the first."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture

@@ -84,14 +84,16 @@ class Scripted:
 
     def __init__(self, trainer: Trainer, answers: Sequence[str], off: float = 0.0) -> None:
         self.trainer, self.answers, self.off = trainer, answers, off
-        self.asked: list[tuple[int, int, int | None]] = []
+        self.asked: list[tuple[int, int, Sequence[int] | None]] = []
         self.told: dict[str, float] = {}
 
     def durable(self) -> None:
         """Nothing is kept."""
 
-    def sample(self, prompts: Any, count: int, most: int, seed: int | None) -> list[list[Sample]]:
-        self.asked.append((count, most, seed))
+    def sample(
+        self, prompts: Any, count: int, most: int, seeds: Sequence[int] | None
+    ) -> list[list[Sample]]:
+        self.asked.append((count, most, seeds))
         return [[self._one(prompt, text) for text in self.answers[:count]] for prompt in prompts]
 
     def _one(self, prompt: list[int], text: str) -> Sample:

@@ -55,7 +55,7 @@ def test_its_reward_is_that_of_the_release_and_the_policy_stays(
     assert rollouts is not None
     judge = Judge(trainer.forward, rollouts.tokenizer, made.plan, tmp_path / "reward")
     rows = [answered_with(chat(f"q{n}", "unread"), text) for n, text in enumerate(("A1", "no"))]
-    found = judge.rewards(rows)
+    found = judge.rewards(rows, range(len(rows)))
     base = AutoModelForCausalLM.from_pretrained(made.base, dtype=torch.float32)
     alone = PeftModel.from_pretrained(base, tmp_path / "reward").eval()
     yes, no = (rollouts.tokenizer(t, add_special_tokens=False).input_ids[0] for t in ("yes", "no"))

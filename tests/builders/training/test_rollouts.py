@@ -13,6 +13,7 @@ import torch
 
 from adapterworks.builders.data.rows import Row, chat, from_record, to_record
 from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.samplers import prompt_seed
 from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import TinyJob
 from tests.builders.training.sampled import row, sampled_job, scripted
@@ -33,7 +34,7 @@ def test_answers_become_examples_with_their_advantage(job: Make) -> None:
     trainer, sampler = scripted(job(), ["A0", "A1", "no", "nothing"])
     assert trainer.rollouts is not None
     found = trainer.rollouts.collect(trainer.rows["train"], [0, 1, 2], 7)
-    assert sampler.asked == [(4, 6, 42 * 1_000_003 + 7)]
+    assert sampler.asked == [(4, 6, [prompt_seed(42, 7, row) for row in (0, 1, 2)])]
     assert found.metrics["reward"] == pytest.approx(0.25)
     assert found.metrics["skipped_groups"] == 0
     assert found.metrics["finished"] == 1.0
@@ -50,8 +51,9 @@ def test_answers_become_examples_with_their_advantage(job: Make) -> None:
         assert torch.equal(sequence.input_ids[:start], asked.input_ids[:start])
         assert (sequence.labels[:start] == -100).all()
         assert torch.equal(sequence.labels[start:], sequence.input_ids[start:])
-        assert (sequence.columns["old"][start:] < 0).all()
-        assert not sequence.columns["old"][:start].any()
+        for name in ("old", "drawn"):
+            assert (sequence.columns[name][start:] < 0).all()
+            assert not sequence.columns[name][:start].any()
 
 
 @pytest.mark.train
@@ -75,6 +77,29 @@ def test_a_sampler_that_disagrees_with_the_trainer_is_refused(job: Make, off: fl
     assert trainer.rollouts is not None
     with pytest.raises(Refused, match="sampler and trainer differ by"):
         trainer.rollouts.collect(trainer.rows["train"], [0], 0)
+
+
+@pytest.mark.train
+@pytest.mark.usefixtures("another_precision")
+@pytest.mark.parametrize(("off", "said"), [(0.3, None), (0.7, None), (0.4, 0.2)])
+def test_in_half_precision_the_bound_is_for_what_is_wrong(
+    tiny: Path, tmp_path: Path, off: float, said: float | None
+) -> None:
+    """What bfloat16 rounds is within it by itself, and is weighted; what was said holds."""
+    given = {} if said is None else {"max_mismatch": said}
+    made = sampled_job(tiny, tmp_path, precision="bf16", objective=given)
+    trainer, _ = scripted(made, ["A0", "A1", "no", "no"], off)
+    assert trainer.rollouts is not None
+    if off > (said or 0.5):
+        with pytest.raises(Refused, match="sampler and trainer differ by"):
+            trainer.rollouts.collect(trainer.rows["train"], [0], 0)
+        return
+    found = trainer.rollouts.collect(trainer.rows["train"], [0], 0)
+    assert found.metrics["mismatch"] == pytest.approx(off, abs=0.1)
+    ((sequence,), *_) = found.rows.examples
+    learnt = sequence.labels != -100
+    apart = (sequence.columns["drawn"] - sequence.columns["old"])[learnt]
+    torch.testing.assert_close(apart, torch.full_like(apart, off), rtol=0, atol=0.1)
 
 
 @pytest.mark.train
@@ -174,7 +199,8 @@ def test_generated_answers_have_the_trainers_log_probabilities(job: Make) -> Non
     assert trainer.rollouts is not None
     sampler = trainer.rollouts.sampler
     prompts = [[5, 6, 7, 8, 9], [5, 6], [4, 4, 4]]
-    one, again, other = (sampler.sample(prompts, 3, 5, seed) for seed in (1, 1, 2))
+    seeds = ([1024, 2048, 3072], [1024, 2048, 3072], [4096, 5120, 6144])
+    one, again, other = (sampler.sample(prompts, 3, 5, some) for some in seeds)
     assert [[s.ids for s in group] for group in one] == [[s.ids for s in g] for g in again]
     assert [[s.ids for s in group] for group in one] != [[s.ids for s in g] for g in other]
     for prompt, group in zip(prompts, one, strict=True):
