@@ -130,13 +130,15 @@ def texts(tokenizer: Any, objective: Distillation, row: Row, longest: int = 64) 
 
 
 def test_a_teacher_has_a_system_message_of_its_own(tokenizer: Any) -> None:
-    told = configured(teacher="base", teacher_system="Say A")
+    told = configured(teacher="base", teacher_system="Say A", lmbda=0.5)
     plain = chat("case 1", "A1")
     asked = replace(plain, messages=({"role": "system", "content": "Be brief"}, *plain.messages))
     student, teacher = texts(tokenizer, told, asked)
     assert student == "<s>system Be brief</s><s>user case 1</s><s>assistant |A1</s>"
     assert teacher == "<s>system Say A</s><s>user case 1</s><s>assistant |A1</s>"
-    assert texts(tokenizer, configured(), asked) == [student, student]
+    assert texts(tokenizer, configured(lmbda=0.5), asked) == [student, student]
+    # Where all is sampled, the row's own answer is not learnt: its first token marks the place.
+    assert texts(tokenizer, configured(), asked) == [student.removesuffix("1</s>")] * 2
 
 
 def test_a_teacher_of_oneself_is_shown_the_answer(tokenizer: Any) -> None:
@@ -144,12 +146,12 @@ def test_a_teacher_of_oneself_is_shown_the_answer(tokenizer: Any) -> None:
     none."""
     asked = chat("{demonstration}?", "{question}!")
     student, teacher = texts(tokenizer, configured("sdft"), asked)
-    assert student == "<s>user {demonstration}?</s><s>assistant |{question}!</s>"
+    assert student == "<s>user {demonstration}?</s><s>assistant |{"
     said = (
         "{demonstration}?\n\nThis is an example for a response to the question:\n{question}!\n\n"
         "Now answer with a response of your own, including the thinking process."
     )
-    assert teacher == f"<s>user {said}</s><s>assistant |{{question}}!</s>"
+    assert teacher == f"<s>user {said}</s><s>assistant |{{"
     assert TEMPLATE.startswith("{question}\n\n")
     own = configured("sdft", template="{demonstration} was said to {question}")
     assert texts(tokenizer, own, chat("q", "a"))[1].startswith("<s>user a was said to q</s>")
@@ -159,10 +161,14 @@ def test_an_answer_that_is_cut_is_cut_for_both_and_the_teachers_prompt_is_not(
     tokenizer: Any,
 ) -> None:
     asked = chat("q" * 40, "a" * 30)
-    student, teacher = texts(tokenizer, configured("sdft"), asked, longest=32)
+    student, teacher = texts(tokenizer, configured(lmbda=0.5), asked, longest=32)
     assert student.rpartition("|")[2] == teacher.rpartition("|")[2] == "a" * 24
     assert "q" * 40 in teacher
     assert "q" * 40 not in student
+    # One that is never learnt takes no room.
+    student, teacher = texts(tokenizer, configured("sdft"), asked, longest=60)
+    assert student.rpartition("|")[2] == teacher.rpartition("|")[2] == "a"
+    assert "q" * 40 in student
 
 
 @pytest.mark.parametrize(

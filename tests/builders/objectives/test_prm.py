@@ -210,7 +210,8 @@ def test_sampled_answers_are_judged_as_the_release_was_trained(
     trainer.bare.save_pretrained(tmp_path / "reward")
     judge = StepJudge(trainer.forward, tokenizer, made.plan, tmp_path / "reward", "\n", aggregate)
     texts = ["A1\nno", "", "x"]
-    found = judge.rewards([answered_with(chat("q", "unread"), text) for text in texts])
+    rows = [answered_with(chat("q", "unread"), text) for text in texts]
+    found = judge.rewards(rows, [0] * len(rows))
     base = AutoModelForCausalLM.from_pretrained(tiny)
     alone = PeftModel.from_pretrained(base, tmp_path / "reward").eval()
     plus, minus = tokenizer("+-", add_special_tokens=False).input_ids
