@@ -166,7 +166,7 @@ def test_an_answer_that_is_cut_is_cut_for_both_and_the_teachers_prompt_is_not(
     assert "q" * 40 in teacher
     assert "q" * 40 not in student
     # One that is never learnt takes no room.
-    student, teacher = texts(tokenizer, configured("sdft"), asked, longest=60)
+    student, teacher = texts(tokenizer, configured("sdft"), asked, longest=80)
     assert student.rpartition("|")[2] == teacher.rpartition("|")[2] == "a"
     assert "q" * 40 in student
 
