@@ -19,6 +19,7 @@ from adapterworks.builders.training.distilled import Distilled
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.loop import Trainer
 from adapterworks.builders.training.projection import ChunkedProjection
+from adapterworks.builders.training.samplers import prompt_seed
 from adapterworks.builders.training.sampling import prompt_of
 from adapterworks.builders.training.teacher import Apart, Average, Standing
 from adapterworks.manifests.errors import Refused
@@ -242,7 +243,7 @@ def test_what_is_sampled_is_what_the_teacher_is_asked(job: Make) -> None:
         job(objective={**SYSTEM, "generations": 2}, origins=OF_BASE), ["A0", "no"]
     )
     found = distilled(trainer).collect(trainer.rows["train"], [0, 1], 7)
-    assert sampler.asked == [(2, 6, 42 * 1_000_003 + 7)]
+    assert sampler.asked == [(2, 6, [prompt_seed(42, 7, row) for row in (0, 1)])]
     assert (found.metrics["sampled"], found.metrics["length"]) == (1.0, 3.0)
     assert found.metrics["mismatch"] < 1e-5
     assert found.rows.counts == (3.0,) * 4
@@ -394,6 +395,6 @@ def test_soft_prompts_are_taught_too(job: Make, tiny: Path, kind: str) -> None:
             ).logits[0]
         policy = logits[-len(student.labels) :].log_softmax(-1)[:-1][student.labels[1:] != -100]
         whole += float(generalized_jsd(policy, said_by(base, teacher), 1.0).sum())
-    assert float(loss.sum.detach()) == pytest.approx(whole, rel=1e-4)
+    assert float(loss.sum.detach()) == pytest.approx(whole, rel=1e-3)
     assert isinstance(trainer.objective, Distillation)
     assert trainer.objective.taught
