@@ -269,7 +269,8 @@ def _of_pool(
     found = find_subject(app.registry, app.bases, str(release))
     lock = json.loads(app.registry.read(release.digest, LOCK))
     manifest = located(found.manifest, lock, what=str(release), cache=cache)
-    learnt = rows_to_evaluate(manifest, cache=cache, registry=app.registry)
+    base = found.base.model.folder
+    learnt = rows_to_evaluate(manifest, base=base, cache=cache, registry=app.registry)
     rows = load_like(
         manifest,
         pool or manifest.data.train,

@@ -80,7 +80,8 @@ def _known(app: App, release: Resolved, source: str | None) -> list[str]:
     found = find_subject(app.registry, app.bases, str(release))
     manifest = manifest_here(app.registry, found, cache=cache)
     if source is None:
-        rows = rows_to_evaluate(manifest, cache=cache, registry=app.registry).train
+        base = found.base.model.folder
+        rows = rows_to_evaluate(manifest, base=base, cache=cache, registry=app.registry).train
     else:
         rows = load_like(manifest, source, cache=cache, registry=app.registry).rows
     return [row.question for row in rows if row.text is None]

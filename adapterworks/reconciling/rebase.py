@@ -226,7 +226,10 @@ def judge(reader: Reader, engines: Engines, new: Resolved, move: Move, margin: f
     from adapterworks.builders.evaluation.subjects import find_subject
 
     manifest = move.manifest
-    rows = rows_to_evaluate(manifest, cache=reader.cache, registry=reader.registry).test
+    candidate = find_subject(reader.registry, reader.bases, str(new))
+    rows = rows_to_evaluate(
+        manifest, base=candidate.base.model.folder, cache=reader.cache, registry=reader.registry
+    ).test
     if not rows:
         raise InvalidInput(
             f"`{move.name}` has no test rows to be judged on",
@@ -242,7 +245,7 @@ def judge(reader: Reader, engines: Engines, new: Resolved, move: Move, margin: f
         return evaluate(rows, recorded, table, seed=manifest.train.seed)
     subjects = {
         PROD: find_subject(reader.registry, reader.bases, str(move.today)).subject,
-        CANDIDATE: find_subject(reader.registry, reader.bases, str(new)).subject,
+        CANDIDATE: candidate.subject,
     }
     return evaluate_subjects(
         subjects,

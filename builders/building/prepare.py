@@ -30,6 +30,7 @@ from adapterworks.builders.data.template_lints import template_lints
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
+from adapterworks.builders.evaluation.transfer import ancestor_tests, require_provable
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.methods.technique import Lint
@@ -227,6 +228,10 @@ def _prepared(
     for row in rows["test"]:
         slices_of(row)  # what the evaluation will read of it is refused before the training
     check_test_rows(tokenizer, rows["test"], manifest.evaluate, manifest.train.max_length)
+    if registry is not None and rows["test"]:
+        # Asked for after the training, and refused before it.
+        tests = ancestor_tests(registry, manifest, base.checkpoint, cache or Path())
+        require_provable(tests, manifest.evaluate.retention)
     train, objective = manifest.train, objective_of(manifest)
     examples: dict[str, Sequence[Example]] = {}
     for name in ("train", "validation"):

@@ -161,7 +161,7 @@ def evaluate_stage(
         seed=manifest.train.seed,
         max_length=manifest.train.max_length,
         train=prepared.rows["train"],
-        ancestors=ancestor_tests(registry, manifest, cache),
+        ancestors=ancestor_tests(registry, manifest, prepared.base.checkpoint, cache),
         judge=judge,
         progress=progress,
     )

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.comparing.equal_parameters import at_parameters, parameters
+from adapterworks.builders.evaluation.retention import require_retention
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.evaluate_tables import RetentionTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import again
 
@@ -83,7 +85,7 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
     values["adapter"]["name"] = f"{manifest.adapter.name}-{kind}"
     values["publish"] = {**values["publish"], "alias": ALIAS, "hub": None}
     retention = values["evaluate"]["retention"]
-    if not retention["on"]:
+    if not retention["on"] and _has_prose():
         values["evaluate"]["retention"] = {**retention, "on": True, "suites": []}
     if not technique.cut:
         values["serve"]["conversion_rank"] = None  # served exactly: nothing is cut
@@ -91,6 +93,15 @@ def variant(manifest: Manifest, kind: str, *, one_base: bool = False) -> Manifes
         # What a cut loses is a column of the table, not a reason to leave the method out.
         values["serve"]["max_conversion_error"] = 1.0
     return again(manifest, values)
+
+
+def _has_prose() -> bool:
+    """Whether what forgetting is measured on is installed; else that column stays empty."""
+    try:
+        require_retention(RetentionTable(on=True, suites=()))
+    except NotFound:
+        return False
+    return True
 
 
 def deciding_metric(manifest: Manifest) -> str:

@@ -128,18 +128,31 @@ def _load_part(
 
 
 def rows_to_evaluate(
-    manifest: Manifest, *, cache: Path | None = None, registry: Registry | None = None
+    manifest: Manifest,
+    *,
+    base: Path,
+    cache: Path | None = None,
+    registry: Registry | None = None,
 ) -> Splits:
     """The rows that a build scores, and those it trained on: without what a `drop` gate names.
 
     Gates whose action is `fail` or `warn` are about what is trained on, and do not stop an
     evaluation.
 
+    Args:
+        base: the checkpoint that was trained on; its tokenizer is loaded where it decides which
+            rows there are, as it did for the build.
+
     Raises:
         InvalidInput, NotFound, Unavailable: as `load_rows`.
     """
     gathered = gather(manifest, cache=cache, registry=registry)
-    return judge(gathered, _only_dropping(manifest), registry=registry).splits
+    tokenizer = None
+    if needs_tokenizer(manifest):
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(base)
+    return judge(gathered, _only_dropping(manifest), tokenizer, registry=registry).splits
 
 
 def rows_of_build(

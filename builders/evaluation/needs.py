@@ -20,6 +20,7 @@ from adapterworks.builders.evaluation.metrics.metric import (
     VERDICT,
     Metric,
 )
+from adapterworks.builders.evaluation.retention import require_retention
 from adapterworks.builders.evaluation.safety.measure import require_measurable
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
@@ -85,9 +86,12 @@ def check_test_rows(
         InvalidInput: a row is plain text under a metric of answers, has one answer under a metric
             of two, or the template refuses it; or as `require_measurable`.
         Refused: a metric cannot be measured here.
+        NotFound: what retention is measured on is not installed.
     """
     check_metrics(table)
     require_measurable(tokenizer, table.safety)
+    if rows and table.retention.on:
+        require_retention(table.retention)
     needs = needs_of(table)
     for metric in metrics_of(table) if rows else ():
         if metric.require is not None:

@@ -81,7 +81,9 @@ def evaluate_release(
     subjects[CANDIDATE] = candidate.subject
     if manifest is None:
         manifest = manifest_here(registry, candidate, cache=cache, folder=data_dir)
-    splits = rows_to_evaluate(manifest, cache=cache, registry=registry)
+    splits = rows_to_evaluate(
+        manifest, base=candidate.base.model.folder, cache=cache, registry=registry
+    )
     rows = take(splits.test, limit)
     if not rows:
         raise InvalidInput(

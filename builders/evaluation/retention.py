@@ -58,6 +58,17 @@ class Retained:
     outcomes: tuple[GateOutcome, ...]
 
 
+def require_retention(table: RetentionTable) -> None:
+    """Refuse, before a training, what nothing here can be measured on.
+
+    Raises:
+        NotFound: the package that carries the prose or a suite's cases is not installed.
+    """
+    load_recipe(PROSE)
+    for name in table.suites:
+        SUITES.named(name).cases()
+
+
 def measure(
     generator: Generator,
     table: RetentionTable,

@@ -10,6 +10,7 @@ Invariant: the rows are those of the ancestor's record; a verdict is a function 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +23,11 @@ from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.evaluation.comparison import CANDIDATE, groups_of
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
+from adapterworks.builders.evaluation.gates.retention import within_budget
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable, SamplesTable
 from adapterworks.manifests.json_lines import read_json_lines
 from adapterworks.manifests.models import Manifest
@@ -57,9 +59,14 @@ class AncestorTest:
         return self.table.metrics[0]
 
 
-def ancestor_tests(registry: Registry, manifest: Manifest, cache: Path) -> list[AncestorTest]:
+def ancestor_tests(
+    registry: Registry, manifest: Manifest, base: Path, cache: Path
+) -> list[AncestorTest]:
     """The tests of every release that a training goes back to, nearest first; those without test
     rows have none.
+
+    Args:
+        base: the checkpoint that is trained on, which is theirs.
 
     Raises:
         Refused: the rows or answers of one are not here any more.
@@ -68,17 +75,37 @@ def ancestor_tests(registry: Registry, manifest: Manifest, cache: Path) -> list[
     if manifest.start is None or not manifest.evaluate.retention.ancestors:
         return []
     found = ancestors(registry, manifest.start.ref, cache=cache)
-    tests = (_test(registry, ancestor, cache) for ancestor in found)
+    tests = (_test(registry, ancestor, base, cache) for ancestor in found)
     return [test for test in tests if test is not None]
 
 
-def _test(registry: Registry, ancestor: Ancestor, cache: Path) -> AncestorTest | None:
+def require_provable(tests: Sequence[AncestorTest], table: RetentionTable) -> None:
+    """Refuse, before a training, a budget that not even a candidate without any loss would keep:
+    the interval of no change has a width.
+
+    Raises:
+        InvalidInput: with the least budget that the rows can show.
+    """
+    budget = table.max_ancestor_loss
+    for test in tests if budget is not None else ():
+        nothing = np.zeros(len(test.rows))
+        least = mean_gain_interval(nothing, CONFIDENCE, groups_of(test.rows)).high
+        if budget is not None and budget + ROUNDING < least:
+            raise InvalidInput(
+                f"`evaluate.retention.max_ancestor_loss` is {budget:g}, and the {len(test.rows)} "
+                f"test rows of `{test.ref}` cannot show less than {least:.3f}, not even where "
+                "every answer stays what it was",
+                hint=f"set it to {math.ceil(least * 1000) / 1000:g} or more, or leave it out",
+            )
+
+
+def _test(registry: Registry, ancestor: Ancestor, base: Path, cache: Path) -> AncestorTest | None:
     release = ancestor.release
     told = registry.read_if_here(release.digest, "report.json")
     report = {} if told is None else json.loads(told)
     if not report.get("rows"):
         return None
-    rows = rows_to_evaluate(ancestor.manifest, cache=cache, registry=registry).test
+    rows = rows_to_evaluate(ancestor.manifest, base=base, cache=cache, registry=registry).test
     answered = registry.read_if_here(release.digest, "predictions.jsonl")
     name = next((n for n in ancestor.manifest.evaluate.metrics if _is_score(n)), None)
     if answered is None or name is None or rows_digest(rows) != report["rows_digest"]:
@@ -138,21 +165,23 @@ def _entry(test: AncestorTest, given: Sequence[Prediction]) -> dict[str, Any]:
 def transfer_outcomes(
     found: Sequence[Mapping[str, Any]], table: RetentionTable
 ) -> list[GateOutcome]:
-    """The budget's verdict on each ancestor; none where no budget is set."""
+    """The budget's verdict on each ancestor, by the whole interval of its change as every budget
+    against forgetting; none where no budget is set."""
     budget = table.max_ancestor_loss
     return [] if budget is None else [_outcome(budget, entry) for entry in found]
 
 
 def _outcome(budget: float, entry: Mapping[str, Any]) -> GateOutcome:
     ref = entry["ref"]
-    passed = -entry["change"] <= budget + ROUNDING
-    return GateOutcome(
+    return within_budget(
         "retention",
         ref,
-        passed,
+        min(1.0, -entry["low"]),  # nobody can lose more than all
+        -entry["change"],
+        budget,
         f"test rows of {ref}: {entry['metric']} {entry['then']:.1%} → {entry['now']:.1%} "
         f"({entry['change'] * 100:+.1f} points [{entry['low'] * 100:+.1f}, "
-        f"{entry['high'] * 100:+.1f}]), {'within' if passed else 'over'} the budget of "
+        f"{entry['high'] * 100:+.1f}])",
         f"−{budget * 100:.1f} points",
     )
 

@@ -96,7 +96,9 @@ def evaluate_with_retrieval(
     index = Index(read_passages(retrieval.places, most=retrieval.characters))
     found = find_subject(registry, bases, ref)
     manifest = manifest_here(registry, found, cache=cache, folder=data_dir)
-    rows = take(rows_to_evaluate(manifest, cache=cache, registry=registry).test, limit)
+    base = found.base.model.folder
+    splits = rows_to_evaluate(manifest, base=base, cache=cache, registry=registry)
+    rows = take(splits.test, limit)
     if not rows:
         raise InvalidInput(
             f"the manifest of `{found.name}` names no test rows", hint="set `data.test` in it"

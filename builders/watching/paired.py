@@ -93,7 +93,10 @@ def watch_rows(
     manifest = manifest_here(registry, watched, cache=cache)
     draws = ordered(
         _required(
-            _rows(manifest, source, cache, registry) if given is None else given, watched.name
+            _rows(manifest, source, watched.base.model.folder, cache, registry)
+            if given is None
+            else given,
+            watched.name,
         )
     )
     rows, sizes = [row for draw in draws for row in draw], [len(draw) for draw in draws]
@@ -155,7 +158,7 @@ def _ask_on(
             columns = []
             for generator in generators:
                 said = predict(generator, some, ask.table, max_length=ask.max_length)
-                columns.append(ask.metric.per_example(ask.metric.statistics(said, some)).tolist())
+                columns.append(ask.metric.per_example(ask.metric.measured(said, some)).tolist())
             scores.add(list(zip(*columns, strict=True)))
             decision = decide_now()
             if progress:
@@ -172,9 +175,11 @@ def _decided(
     return decide(lost if metric.higher_is_better else -lost, most, confidence)
 
 
-def _rows(manifest: Manifest, source: str | None, cache: Path, registry: Registry) -> Sequence[Row]:
+def _rows(
+    manifest: Manifest, source: str | None, base: Path, cache: Path, registry: Registry
+) -> Sequence[Row]:
     if source is None:
-        return rows_to_evaluate(manifest, cache=cache, registry=registry).test
+        return rows_to_evaluate(manifest, base=base, cache=cache, registry=registry).test
     return load_like(manifest, source, cache=cache, split="test", registry=registry).rows
 
 

