@@ -75,6 +75,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
 )
 @click.option("--format", "format_", default="messages", show_default=True, help="Of rows.")
 @click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Other names.")
+@click.option("--tenant", metavar="NAME", help="Whose the seeds' data sets are.")
 @click.option("--per-passage", type=click.IntRange(1, 20), help="Pairs of a passage.  [default: 3]")
 @click.option("--rows", type=POSITIVE, help="Of seeds: end with so many rows.")
 @click.option("--rounds", type=click.IntRange(1, 8), help="Evolutions of a seed.  [default: 1]")
@@ -106,6 +107,7 @@ def command(
     against: tuple[str, ...],
     format_: str,
     columns: tuple[str, ...],
+    tenant: str | None,
     **given: Any,
 ) -> None:
     """Have a model write rows: of documents, or of rows that are there.
@@ -116,7 +118,7 @@ def command(
     `paraphrase` the same ones in other words. A row has to stand, in this order: what can be looked
     at here, --against, --verifier, --judge. What an endpoint answered is kept as it arrives: a run
     that was ended, or comes after --preview, asks for the rest alone. SOURCE is sent to the
-    endpoints.
+    endpoints; a data set of a tenant's only with --tenant, and if it lets itself be learnt from.
 
     \b
     Example:
@@ -134,9 +136,11 @@ def command(
     renamed = column_names(columns)
     checks = _checks(app, novelty, min_score, against, format_, renamed, chosen["verifier"])
     if strategy == _DOCUMENTS:
+        if tenant is not None:
+            raise InvalidInput("documents are no data set of a tenant's: leave `--tenant` out")
         _of_documents(app, asked, sources, checks, chosen["per_passage"])
         return
-    seeds = _seeds(app, sources, format_, renamed)
+    seeds = _seeds(app, sources, format_, renamed, tenant)
     app.note(f"{len(seeds)} seed rows; they are sent to {asked.hosts}")
     if checks.reads_columns and checks.verifier is not None and checks.verifier.require is not None:
         checks.verifier.require(seeds)
@@ -237,9 +241,19 @@ def _checks(
     )
 
 
-def _seeds(app: App, sources: Sequence[str], format_: str, columns: Mapping[str, str]) -> list[Row]:
+def _seeds(
+    app: App,
+    sources: Sequence[str],
+    format_: str,
+    columns: Mapping[str, str],
+    tenant: str | None,
+) -> list[Row]:
+    from adapterworks.builders.synthesis.owned import require_own
     from adapterworks.builders.synthesis.seeds import seeds_of
 
+    require_own(sources, app.registry, tenant)
+    if tenant is not None:
+        app.note(f"what is written is `{tenant}`'s: `adapters dataset add … --tenant {tenant}`")
     rows = [row for one in sources for row in _read(app, one, format_, columns, "train")]
     return seeds_of(rows)
 

@@ -16,6 +16,7 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.merging.merge import run_merge
 from adapterworks.builders.merging.rules.recipe import Recipe
+from adapterworks.builders.synthesis.owned import require_own
 from adapterworks.cli.from_failures import _own_rows
 from adapterworks.cli.main import cli
 from adapterworks.errors import exit_code
@@ -226,3 +227,32 @@ def test_a_merge_asks_whose_rows_its_parents_have_learnt(
     with pytest.raises(AdapterworksError) as later:  # their base is not here
         merge(tenant="acme")
     assert "of tenant" not in later.value.message
+
+
+@pytest.mark.parametrize(
+    ("share", "tenant", "why"),
+    [
+        ("own", None, "would be nobody's"),
+        ("all", None, "would be nobody's"),
+        ("own", "other", "would be nobody's"),
+        ("none", "acme", "lets nobody be trained on them"),
+        ("own", "acme", None),
+        ("all", "acme", None),
+    ],
+)
+def test_a_tenants_rows_are_written_from_for_it_alone(
+    registry: Registry, share: str, tenant: str | None, why: str | None
+) -> None:
+    """Before anything is sent: what is written of them would have lost its owner."""
+    add(registry, "seeds", "hotel", tenant="acme", share=share)
+    add(registry, "more", "garage")
+    sources = ("dataset:more@1", "dataset:seeds@1", "rows.jsonl")
+    if why is None:
+        require_own(sources, registry, tenant)
+        return
+    with pytest.raises(Refused, match=why):
+        require_own(sources, registry, tenant)
+    asked = ["data", "synth", *sources, "--strategy", "paraphrase", "--generator"]
+    asked += ["http://127.0.0.1:9/v1#m", *(("--tenant", tenant) if tenant else ())]
+    code, said = command(*asked)
+    assert (code, why in said) == (exit_code(Refused("")), True)
