@@ -76,15 +76,16 @@ def service(home: Path) -> Iterator[tuple[str, str]]:
     url = f"http://127.0.0.1:{port}"
     with contextlib.ExitStack() as stack:
         serve = ("serve", "--config", str(home / "gateway.toml"), "--port", str(port))
-        gateway = _start(stack, home / "serve.log", environment, *serve)
+        gateway = start(stack, home / "serve.log", environment, *serve)
         wait_ready(f"{url}/ready", gateway, 900)
-        _start(stack, home / "worker.log", environment, "worker")
+        start(stack, home / "worker.log", environment, "worker")
         yield f"{url}/v1", told["key"]
 
 
-def _start(
+def start(
     stack: contextlib.ExitStack, log: Path, environment: Mapping[str, str], *command: str
 ) -> subprocess.Popen[bytes]:
+    """A command in a process of its own, ended with the stack."""
     output = stack.enter_context(log.open("wb"))
     process = subprocess.Popen([ADAPTERS, *command], stdout=output, stderr=output, env=environment)
     stack.callback(end, process)
