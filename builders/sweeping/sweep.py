@@ -124,8 +124,13 @@ class Sweep:
 
 
 def _inline(tables: Sequence[Mapping[str, Any]]) -> str:
-    """Tables of texts and numbers as an array of inline tables of TOML."""
-    shown = (", ".join(f"{key} = {json.dumps(table[key])}" for key in table) for table in tables)
+    """Tables of texts and numbers as an array of inline tables of TOML, which has no null."""
+    shown = (
+        ", ".join(
+            f"{key} = {json.dumps(value)}" for key, value in table.items() if value is not None
+        )
+        for table in tables
+    )
     return "[" + ", ".join(f"{{{one}}}" for one in shown) + "]"
 
 

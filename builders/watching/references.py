@@ -67,5 +67,5 @@ def first_of_conversations(found: Iterable[Exchange]) -> Iterator[Exchange]:
 
 def _schema(exchange: Exchange) -> object:
     asked = exchange.request.get("response_format")
-    asked = asked.get("json_schema") if isinstance(asked, dict) else None
+    asked = asked.get(str(asked.get("type"))) if isinstance(asked, dict) else None
     return asked.get("schema") if isinstance(asked, dict) else None

@@ -547,7 +547,7 @@ NAMED = (
     Named(
         "what-gates-drop-is-evaluated",
         f"{_DATA}/assemble.py",
-        "return judge(gathered, _only_dropping(manifest), registry=registry).splits\n",
+        "return judge(gathered, _only_dropping(manifest), tokenizer, registry=registry).splits\n",
         "return gathered\n",
         (f"{_TESTS}/test_mix.py::test_an_evaluation_has_the_builds_test_rows",),
         "leaked test rows would raise every score: decontamination skipped",
@@ -730,7 +730,7 @@ NAMED = (
     Named(
         "a-history-of-another-format-is-passed-over",
         f"{_DATA}/formats/further.py",
-        "return folded in _SHOWN or",
+        "return name in _SHOWN or",
         "return",
         (f"{_FORMATS}::test_a_column_that_would_change_what_a_row_means_is_a_fault",),
         "a question would be trained without the turns before it",

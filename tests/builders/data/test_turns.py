@@ -265,7 +265,8 @@ def test_twenty_faults_are_shown_and_the_rest_counted() -> None:
 def test_columns_that_say_where_a_row_is_are_not_taken_over() -> None:
     given = {"row": 9, "source": "s", "mix": 1, "augmented": True, "replay": True, "code": "R50"}
     row = read("text", text="t", **given)
-    assert row.meta == {"code": "R50", "row": 1}
+    theirs = {name: value for name, value in given.items() if name != "code"}
+    assert row.meta == {"code": "R50", "row": 1, "columns": theirs}
     half = [USER, GOOD | {"content": "\ud83d"}]
     assert fault("preference", prompt="q", chosen="good", rejected=half).startswith(
         "a text has half a character"

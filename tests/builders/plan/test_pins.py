@@ -92,9 +92,9 @@ def test_the_digests_are_those_that_releases_were_built_with() -> None:
     assert {stage: digest[7:19] for stage, digest in digests.items()} == {
         "train": "1d61bdea4ec2",
         "convert": "8b42f3be7bfa",
-        "ask": "8eb0a9b0ee1f",
-        "evaluate": "bee718500d9e",
-        "publish": "532cc9929114",
+        "ask": "d9067db76f3f",
+        "evaluate": "803b528bc089",
+        "publish": "06e8e24c509f",
     }
 
 

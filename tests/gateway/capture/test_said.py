@@ -170,6 +170,7 @@ def test_a_correction_is_looked_through_and_reaches_reviewers(
         "lines": 0,
         "running": 0,
         "settled": True,
+        "key": True,
         "datasets": [],
         "releases": [],
     }
