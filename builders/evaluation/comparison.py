@@ -14,15 +14,14 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Floats, Metric, Prediction
 from adapterworks.builders.evaluation.statistics import (
     Interval,
-    bootstrap,
-    bootstrap_p,
     interval,
     mcnemar_p,
     mean_gain_interval,
-    resample_groups,
-    resample_weights,
+    mean_gain_p,
+    resampled,
     share_interval,
     widened,
+    widened_p,
 )
 
 CANDIDATE = "candidate"
@@ -64,21 +63,20 @@ class Comparison:
         return self.metric.value(self.statistics[subject])
 
     def interval(self, subject: str, confidence: float) -> Interval:
-        """Of a subject's own value."""
-        return interval(self.samples[subject], confidence)
-
-    def own_interval(self, subject: str, confidence: float) -> Interval:
-        """Of a subject's own value, for few rows and shares of 0 and 1 too, where it is one."""
+        """Of a subject's own value, for few rows and shares of 0 and 1 too."""
         metric, given = self.metric, self.statistics[subject]
-        if not self.of_shares or not (metric.is_mean or metric.among is not None):
-            return self.interval(subject, confidence)
-        counted = np.ones(len(given), bool) if metric.among is None else metric.among(given)
-        if not counted.any():
-            return Interval(0.0, 1.0)
-        groups = self.groups
-        if groups is not None:
-            groups = np.unique(groups[counted], return_inverse=True)[1].astype(np.float64)
-        return share_interval(metric.per_example(given)[counted], confidence, groups)
+        if self.of_shares and (metric.is_mean or metric.among is not None):
+            counted = np.ones(len(given), bool) if metric.among is None else metric.among(given)
+            if not counted.any():
+                return Interval(0.0, 1.0)
+            groups = self.groups
+            if groups is not None:
+                groups = np.unique(groups[counted], return_inverse=True)[1].astype(np.float64)
+            return share_interval(metric.per_example(given)[counted], confidence, groups)
+        value = self.value(subject)
+        bounds = interval(self.samples[subject], confidence)
+        found = widened(bounds, value, confidence, self.draws, self._largest)
+        return Interval(max(0.0, found.low), min(1.0, found.high)) if self.of_shares else found
 
     def gain(self, reference: str) -> float:
         """The candidate's improvement over a reference, positive when better."""
@@ -92,7 +90,8 @@ class Comparison:
             differences = self._sign * (per_example(after) - per_example(before))
             return mean_gain_interval(differences, confidence, self.groups)
         bounds = interval(self._gains(reference), confidence)
-        return widened(bounds, self.gain(reference), confidence, self.draws)
+        gain = self.gain(reference)
+        return widened(bounds, gain, confidence, self.draws, self._largest)
 
     def win_rate(self, reference: str) -> float:
         """The share of rows on which the candidate is better than a reference, a tie as half."""
@@ -117,12 +116,21 @@ class Comparison:
         return len(next(iter(self.statistics.values())))
 
     def p_value(self, reference: str) -> tuple[float, str]:
-        """Two-sided p of "no gain" and the test it is from: `mcnemar` or `bootstrap`."""
+        """Two-sided p of "no gain" and the test it is from: `mcnemar`, or `student` or `bootstrap`,
+        of which the gain's interval is."""
+        if not self.metric.is_mean:
+            gains, gain = self._gains(reference), self.gain(reference)
+            return widened_p(gains, gain, self.draws, self._largest), "bootstrap"
+        per_example = self.metric.per_example
+        before, after = self.statistics[reference], self.statistics[CANDIDATE]
         if self.metric.binary and self.groups is None:
-            per_example = self.metric.per_example
-            before, after = self.statistics[reference], self.statistics[CANDIDATE]
             return mcnemar_p(per_example(before), per_example(after)), "mcnemar"
-        return bootstrap_p(self._gains(reference)), "bootstrap"
+        return mean_gain_p(per_example(after) - per_example(before), self.groups), "student"
+
+    @property
+    def _largest(self) -> float | None:
+        """The most that a value can change by, where that is known."""
+        return 1.0 if self.of_shares else None
 
     @property
     def _sign(self) -> int:
@@ -140,20 +148,41 @@ def compare(
     seed: int,
 ) -> dict[str, Comparison]:
     """Every metric's comparison, by name; one set of resamples for all."""
-    groups = groups_of(rows)
-    weights = (
-        resample_weights(len(rows), samples, seed)
-        if groups is None
-        else resample_groups(groups, samples, seed)
-    )
-    comparisons = {}
-    for metric in metrics:
-        statistics = {name: metric.measured(given, rows) for name, given in predictions.items()}
-        values = {
-            name: bootstrap(stats, metric.aggregate, weights) for name, stats in statistics.items()
-        }
-        comparisons[metric.name] = Comparison(metric, statistics, values, groups)
-    return comparisons
+    measured = {
+        metric.name: {name: metric.measured(given, rows) for name, given in predictions.items()}
+        for metric in metrics
+    }
+    return compare_measured(metrics, groups_of(rows), measured, samples, seed)
+
+
+def compare_measured(
+    metrics: Sequence[Metric],
+    groups: Floats | None,
+    measured: Mapping[str, Mapping[str, Floats]],
+    samples: int,
+    seed: int,
+) -> dict[str, Comparison]:
+    """As `compare`, of statistics that are there.
+
+    Args:
+        measured: metric → subject → [rows, k].
+    """
+    each = [(m, subject, found) for m in metrics for subject, found in measured[m.name].items()]
+    if not each:
+        return {}
+    of = [(found, metric.aggregate) for metric, _, found in each]
+    values = resampled(of, len(each[0][2]), samples, seed, groups)
+    drawn: dict[str, dict[str, Floats]] = {}
+    for (metric, subject, _), own in zip(each, values, strict=True):
+        drawn.setdefault(metric.name, {})[subject] = own
+    return {m.name: Comparison(m, measured[m.name], drawn[m.name], groups) for m in metrics}
+
+
+def groups_of_part(groups: Floats | None, chosen: Sequence[int]) -> Floats | None:
+    """The groups of some rows, numbered anew."""
+    if groups is None:
+        return None
+    return np.unique(groups[[*chosen]], return_inverse=True)[1].astype(np.float64)
 
 
 def groups_of(rows: Sequence[Row]) -> Floats | None:

@@ -250,7 +250,7 @@ def evaluate(
         "bootstrap_samples": table.bootstrap_samples,
         "seed": seed,
         "metrics": report.entries(comparisons),
-        "slices": report.slices(metrics, rows, predictions, table.bootstrap_samples, seed),
+        "slices": report.slices(comparisons, rows, table.bootstrap_samples, seed),
         "preferences": report.preferences(metrics, rows, predictions),
         "cut": {
             name: sum(one.cut for one in given)

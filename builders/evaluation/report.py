@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison, compare, groups_of
+from adapterworks.builders.evaluation.comparison import (
+    CANDIDATE,
+    Comparison,
+    compare_measured,
+    groups_of,
+    groups_of_part,
+)
 from adapterworks.builders.evaluation.metrics.metric import (
     JUDGED,
     PREFERENCE,
@@ -85,24 +91,25 @@ def preferences(
 
 
 def slices(
-    metrics: Sequence[Metric],
-    rows: Sequence[Row],
-    predictions: Mapping[str, Sequence[Prediction]],
-    samples: int,
-    seed: int,
+    comparisons: Mapping[str, Comparison], rows: Sequence[Row], samples: int, seed: int
 ) -> dict[str, Any]:
     """The report's `slices`: the same entries on the parts of the rows that the rows belong to.
 
-    A row says so itself, in `meta["slices"]`: names, by its recipe or as a column of a file.
+    A row says so itself, in `meta["slices"]`: names, by its recipe or as a column of a file. What a
+    row scored is what it scored in the whole: nothing is measured again.
     """
     found = {}
     belongs = [slices_of(row) for row in rows]
+    metrics, groups = [one.metric for one in comparisons.values()], groups_of(rows)
     for name in dict.fromkeys(name for names in belongs for name in names):
         chosen = [index for index, names in enumerate(belongs) if name in names]
-        part = [rows[index] for index in chosen]
-        given = {s: [all_[index] for index in chosen] for s, all_ in predictions.items()}
-        measured = entries(compare(metrics, part, given, samples, seed))
-        found[name] = {"rows": len(part), "metrics": measured}
+        measured = {
+            metric: {subject: all_[chosen] for subject, all_ in one.statistics.items()}
+            for metric, one in comparisons.items()
+        }
+        part = groups_of_part(groups, chosen)
+        compared = compare_measured(metrics, part, measured, samples, seed)
+        found[name] = {"rows": len(chosen), "metrics": entries(compared)}
     return found
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Aggregate = Callable[[Floats, Any], Floats]
+_CELLS = 4_000_000  # rows × resamples that are there together: some 100 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +42,39 @@ def mean_gain_interval(
     """
     from scipy.stats import t
 
+    count, mean, error, largest = _one_more_of_each(differences, groups)
+    if count < 2:
+        return Interval(-largest, largest)
+    reach = float(t.ppf(0.5 + confidence / 2, count - 1) * error)
+    return Interval(mean - reach, mean + reach)
+
+
+def mean_gain_p(differences: Floats, groups: Floats | None = None) -> float:
+    """Two-sided p of "no gain": 1 − the largest confidence at which `mean_gain_interval` leaves 0
+    out, so that the two never contradict each other. One draw shows nothing.
+
+    Args:
+        differences, groups: as there.
+    """
+    from scipy.stats import t
+
+    count, mean, error, _ = _one_more_of_each(differences, groups)
+    return 1.0 if count < 2 else float(2 * t.sf(abs(mean) / error, count - 1))
+
+
+def _one_more_of_each(
+    differences: Floats, groups: Floats | None
+) -> tuple[int, float, float, float]:
+    """Draws, mean and its standard error with one more gain and one more loss, and their size."""
     sizes = np.ones(len(differences)) if groups is None else np.bincount(groups.astype(int))
     sums = differences if groups is None else np.bincount(groups.astype(int), differences)
     count, largest = len(sums), max(1.0, float(np.abs(differences).max()))
-    if count < 2:
-        return Interval(-largest, largest)
     most = largest * sizes.mean()
     sums = np.concatenate([sums, [most, -most]])
     sizes = np.concatenate([sizes, [sizes.mean()] * 2])
     mean = sums.sum() / sizes.sum()
     error = np.sqrt(((sums - mean * sizes) ** 2).sum()) / sizes.sum()
-    reach = float(t.ppf(0.5 + confidence / 2, count - 1) * error)
-    return Interval(float(mean) - reach, float(mean) + reach)
+    return count, float(mean), float(error), largest
 
 
 def share_interval(scores: Floats, confidence: float, groups: Floats | None = None) -> Interval:
@@ -101,17 +123,86 @@ def ratio_interval(sums: Floats, sizes: Floats, confidence: float) -> Interval:
     return Interval(ratio - reach, ratio + reach)
 
 
-def widened(bounds: Interval, value: float, confidence: float, draws: int) -> Interval:
+def widened(
+    bounds: Interval, value: float, confidence: float, draws: int, largest: float | None = None
+) -> Interval:
     """A percentile interval for few rows: Student's quantile for the normal's, and n − 1 for n
-    (Hesterberg 2015, "expanded percentile"). A single row shows no more than that it is there."""
+    (Hesterberg 2015, "expanded percentile"). A single row shows no more than that it is there, and
+    rows that all agree no more than as many rows without any change (`mean_gain_interval`).
+
+    Args:
+        draws: rows, or groups of rows.
+        largest: that a change can be, if it is known.
+    """
     from scipy.stats import norm, t
 
+    most = max(1.0, abs(value)) if largest is None else largest
     if draws < 2:
-        largest = max(1.0, abs(value))
-        return Interval(-largest, largest)
+        return Interval(-most, most)
     tail = 0.5 + confidence / 2
-    factor = float(t.ppf(tail, draws - 1) / norm.ppf(tail)) * (draws / (draws - 1)) ** 0.5
-    return Interval(value - (value - bounds.low) * factor, value + (bounds.high - value) * factor)
+    quantile = float(t.ppf(tail, draws - 1))
+    factor = quantile / float(norm.ppf(tail)) * (draws / (draws - 1)) ** 0.5
+    least = most * quantile * 2**0.5 / (draws + 2)
+    below, above = (value - bounds.low) * factor, (bounds.high - value) * factor
+    return Interval(value - max(below, least), value + max(above, least))
+
+
+def widened_p(gains: Floats, value: float, draws: int, largest: float | None = None) -> float:
+    """Two-sided p of "no gain" by resamples: 1 − the largest confidence at which their widened
+    interval leaves 0 out; no smaller than resamples can tell, nor than the chance that `draws`
+    coins all fall the same way.
+
+    Args:
+        gains: [samples].
+        value: the gain on all rows.
+    """
+    ordered = np.sort(gains)
+    least = max(2 / (len(ordered) + 1), 2.0 ** (1 - draws))
+
+    def sure(p: float) -> bool:
+        low, high = np.quantile(ordered, [p / 2, 1 - p / 2])
+        bounds = widened(Interval(float(low), float(high)), value, 1 - p, draws, largest)
+        return bounds.low > 0 or bounds.high < 0
+
+    if least >= 1 or not sure(0.999):
+        return 1.0
+    if sure(least):
+        return least
+    unsure, found = least, 0.999
+    for _ in range(40):
+        middle = (unsure + found) / 2
+        unsure, found = (unsure, middle) if sure(middle) else (middle, found)
+    return found
+
+
+def resampled(
+    of: Sequence[tuple[Floats, Aggregate]],
+    rows: int,
+    samples: int,
+    seed: int,
+    groups: Floats | None = None,
+) -> list[Floats]:
+    """Values on the same resamples: for each of several statistics with their aggregate [samples].
+
+    A few resamples at a time, so that memory does not grow with both rows and samples.
+
+    Args:
+        of: [rows, k] additive statistics of one system, and [samples, k] sums with the number of
+            rows → [samples].
+        groups: [rows] numbers of groups that are drawn whole.
+    """
+    codes = None if groups is None else groups.astype(int)
+    count = rows if codes is None else int(codes.max()) + 1
+    generator = np.random.Generator(np.random.PCG64(seed))
+    found = [np.empty(samples) for _ in of]
+    together = max(1, _CELLS // max(1, rows))
+    for start in range(0, samples, together):
+        stop = min(samples, start + together)
+        weights = _weights(generator, count, stop - start)
+        weights = weights if codes is None else weights[:, codes]
+        for values, (statistics, aggregate) in zip(found, of, strict=True):
+            values[start:stop] = bootstrap(statistics, aggregate, weights)
+    return found
 
 
 def resample_groups(groups: Floats, samples: int, seed: int) -> Floats:
@@ -122,7 +213,10 @@ def resample_groups(groups: Floats, samples: int, seed: int) -> Floats:
 
 def resample_weights(rows: int, samples: int, seed: int) -> Floats:
     """How often each row is drawn: [samples, rows], each line sums to `rows`."""
-    generator = np.random.Generator(np.random.PCG64(seed))
+    return _weights(np.random.Generator(np.random.PCG64(seed)), rows, samples)
+
+
+def _weights(generator: np.random.Generator, rows: int, samples: int) -> Floats:
     draws = generator.integers(0, rows, size=(samples, rows))
     flat = draws + np.arange(samples)[:, None] * rows
     counts = np.bincount(flat.ravel(), minlength=samples * rows)
@@ -145,14 +239,6 @@ def interval(values: Floats, confidence: float) -> Interval:
     tail = (1 - confidence) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def bootstrap_p(gains: Floats) -> float:
-    """Two-sided p of "no gain": twice the smaller tail beyond zero, never exactly 0."""
-    samples = len(gains)
-    below = (np.count_nonzero(gains <= 0) + 1) / (samples + 1)
-    above = (np.count_nonzero(gains >= 0) + 1) / (samples + 1)
-    return float(min(1.0, 2 * min(below, above)))
 
 
 def mcnemar_p(reference: Floats, candidate: Floats) -> float:

@@ -40,8 +40,8 @@ from adapterworks.registry.releases.release import BaseIdentity
 TRAINING_SEMANTICS = 1
 SAMPLING_SEMANTICS = 2  # what a training that samples does more, so that others are not done again
 CONVERSION_SEMANTICS = 1
-ASKING_SEMANTICS = 3  # how subjects are asked: prompts, decoding, likelihoods, retention suites
-EVALUATION_SEMANTICS = 5  # statistics, intervals, gates; each metric's own file is digested
+ASKING_SEMANTICS = 4  # how subjects are asked: prompts, decoding, likelihoods, retention suites
+EVALUATION_SEMANTICS = 6  # statistics, intervals, gates; each metric's own file is digested
 
 # Whose version can move a trained weight. Those that make rows are not among them: rows are
 # digested as they are encoded. bitsandbytes counts where it is used.

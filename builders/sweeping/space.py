@@ -4,6 +4,8 @@ method.rank=8,16,32              choices
 train.learning_rate=1e-5..1e-3   a range; of numbers above 0 that differ by 10 times or more it
                                  is drawn by their logarithm
 train.epochs=1..4                a range of whole numbers, if both ends are written so
+method.targets=["q"],["q","v"]   choices that are lists: a comma within one parts nothing
+data.train=../a.jsonl,../b.jsonl choices that are texts, with dots of their own
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from typing import Protocol
 
 from adapterworks.manifests.errors import InvalidInput
 
+_END = r"[-+]?(?:[0-9.]+(?:e[-+]?[0-9]+)?|inf|nan)"
+_RANGE = re.compile(rf"\s*{_END}\s*\.\.\s*{_END}\s*", re.IGNORECASE)
 _KEY = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+")
 _MOST_CHOICES = 100
 _MOST_POINTS = 10_000
@@ -77,9 +81,9 @@ def parse_dimension(text: str) -> Dimension:
     key, separator, values = (part.strip() for part in text.partition("="))
     if not separator or not _KEY.fullmatch(key):
         raise _not_one(text)
-    if ".." in values:
+    if _RANGE.fullmatch(values):
         return _span(text, key, values)
-    found = tuple(value.strip() for value in values.split(","))
+    found = tuple(value.strip() for value in _apart(values))
     if len(found) < 2 or not all(found) or len(found) > _MOST_CHOICES:
         raise _not_one(text)
     if len(set(found)) < len(found):
@@ -133,6 +137,23 @@ def of_trial(space: Sequence[Dimension], settings: Mapping[str, str]) -> dict[st
         one.key: settings[one.key] if isinstance(one, Choices) else int(settings[one.key])
         for one in space
     }
+
+
+def _apart(values: str) -> list[str]:
+    """What stands between commas that are in no list, table or text of TOML."""
+    found, depth, quote = [""], 0, ""
+    for letter in values:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth and not quote:
+            found.append("")
+        else:
+            found[-1] += letter
+    return found
 
 
 def _span(text: str, key: str, values: str) -> Span:

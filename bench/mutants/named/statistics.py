@@ -159,8 +159,8 @@ NAMED = (
     Named(
         "resamples-ignore-the-seed",
         _STATISTICS,
-        "np.random.PCG64(seed)",
-        "np.random.PCG64(0)",
+        "return _weights(np.random.Generator(np.random.PCG64(seed)), rows, samples)",
+        "return _weights(np.random.Generator(np.random.PCG64(0)), rows, samples)",
         (f"{_OF_STATISTICS}::test_resamples_draw_as_many_rows_as_there_are_and_repeat_by_seed",),
         "the seed of the plan would decide nothing, and a lucky draw could not be told",
     ),
@@ -187,39 +187,6 @@ NAMED = (
         "return Interval(float(values.mean()), float(high))",
         (_OF_STATISTICS, _OF_COMPARISON),
         "a gate would be judged by the gain, not by its lower bound",
-    ),
-    Named(
-        "p-may-be-zero",
-        _STATISTICS,
-        "below = (np.count_nonzero(gains <= 0) + 1) / (samples + 1)",
-        "below = np.count_nonzero(gains <= 0) / samples",
-        (f"{_OF_STATISTICS}::test_a_bootstrap_p_is_twice_the_smaller_tail",),
-        "no number of resamples can show that an event has no chance",
-    ),
-    Named(
-        "p-is-always-one",
-        _STATISTICS,
-        "return float(min(1.0, 2 * min(below, above)))",
-        "return 1.0",
-        (f"{_OF_STATISTICS}::test_a_bootstrap_p_is_twice_the_smaller_tail",),
-        "nothing would ever be significant; the only bound on false alarms was an upper one",
-        source="builders.md §5",
-    ),
-    Named(
-        "p-is-one-sided",
-        _STATISTICS,
-        "2 * min(below, above)",
-        "min(below, above)",
-        (f"{_OF_STATISTICS}::test_a_bootstrap_p_is_twice_the_smaller_tail",),
-        "twice as many false gains as the report says",
-    ),
-    Named(
-        "no-gain-counts-as-a-gain",
-        _STATISTICS,
-        "np.count_nonzero(gains <= 0)",
-        "np.count_nonzero(gains < 0)",
-        (f"{_OF_STATISTICS}::test_a_bootstrap_p_is_twice_the_smaller_tail",),
-        "an adapter that changes nothing would be a significant improvement",
     ),
     Named(
         "mcnemar-counts-the-losses-as-gains",
@@ -275,9 +242,9 @@ NAMED = (
     Named(
         "subjects-are-resampled-apart",
         _COMPARISON,
-        "name: bootstrap(stats, metric.aggregate, weights) for name, stats in statistics.items()",
-        "name: bootstrap(stats, metric.aggregate, resample_weights(len(rows), samples, "
-        "seed + (name == CANDIDATE))) for name, stats in statistics.items()",
+        "values = resampled(of, len(each[0][2]), samples, seed, groups)",
+        "values = [resampled([one], len(each[0][2]), samples, seed + at, groups)[0]"
+        " for at, one in enumerate(of)]",
         (f"{_OF_COMPARISON}::test_both_subjects_are_resampled_with_the_same_rows",),
         "gains would not be paired, and their intervals far too wide",
     ),

@@ -15,7 +15,7 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
     """Passes if the interval's worse bound is within `limit`: at most it, or at least it where
     higher is better."""
     assert gate.limit is not None, "checked with the manifest"
-    bounds = comparison.own_interval(CANDIDATE, gate.confidence)
+    bounds = comparison.interval(CANDIDATE, gate.confidence)
     value, shares = comparison.value(CANDIDATE), comparison.metric.unit == "share"
 
     def shown(number: float) -> str:

@@ -42,7 +42,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Choice:
-    """One multiple-choice case: a context, its continuations, which one is right."""
+    """One multiple-choice case: a context, its continuations behind a blank, which one is right."""
 
     context: str
     continuations: tuple[str, ...]
@@ -61,32 +61,40 @@ def carried(folder: str) -> Cases:
 
 
 def multiple_choice(
-    generator: Generator, choices: Sequence[Choice], progress: Progress | None
+    generator: Generator,
+    choices: Sequence[Choice],
+    progress: Progress | None,
+    *,
+    by_length: bool = True,
 ) -> list[float]:
-    """For each case whether its right continuation has the highest log-likelihood per byte."""
+    """For each case whether its right continuation has the highest log-likelihood, as
+    lm-evaluation-harness computes it (v0.4.9.1: `acc_norm`, and `acc`).
+
+    Args:
+        by_length: divided by the continuation's characters, the blank before it not counted.
+    """
     sequences = [
         sequence
         for index, choice in enumerate(choices)
         for sequence in _continuations(generator.tokenizer, choice, index)
     ]
     nll = generator.likelihood(sequences, batch_size=BATCH, progress=progress)[:, 0]
-    sizes = [len(text.encode()) for choice in choices for text in choice.continuations]
-    per_byte = iter((nll / np.asarray(sizes)).tolist())
+    costs = iter(nll.tolist())
     hits = []
     for choice in choices:
-        scores = [next(per_byte) for _ in choice.continuations]
+        scores = [next(costs) / (len(text) if by_length else 1.0) for text in choice.continuations]
         hits.append(float(int(np.argmin(scores)) == choice.right))
     return hits
 
 
 def _continuations(tokenizer: PreTrainedTokenizerBase, choice: Choice, index: int) -> list[Encoded]:
-    """One sequence per continuation, labelled on the continuation's tokens only."""
-    texts = [choice.context, *(choice.context + text for text in choice.continuations)]
-    context, *wholes = tokenizer(texts)["input_ids"]
+    """One sequence per continuation, labelled behind as many tokens as the context has alone. The
+    beginning of a text is no token but where the base needs one, which is Gemma's."""
+    texts = [choice.context, *(f"{choice.context} {text}" for text in choice.continuations)]
+    begins = "gemma" in type(tokenizer).__name__.lower()
+    context, *wholes = tokenizer(texts, add_special_tokens=begins)["input_ids"]
     sequences = []
     for ids in wholes:
-        start = 0
-        while start < min(len(context), len(ids) - 1) and context[start] == ids[start]:
-            start += 1
+        start = min(len(context), len(ids) - 1)
         sequences.append(Encoded(ids, [IGNORED] * start + ids[start:], index))
     return sequences

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.evaluation.comparison import Comparison, compare, groups_of
@@ -62,13 +63,21 @@ def test_intervals_are_of_the_mean_or_percentiles_of_the_gain(
     bounds = match.gain_interval("base", 0.9)
     reach = 2.3534 * (8 / 9 / 6) ** 0.5
     assert (bounds.low, bounds.high) == pytest.approx((1 / 3 - reach, 1 / 3 + reach), abs=1e-4)
+    # 1 of 4 is right, with one more right and one more wrong: 2/6; of ±1, a variance of 1 − 1/9
+    # over 6, and half of that for shares. Student's 50 % quantile is 0.7649.
     own = match.interval("base", 0.5)
-    shares = resample_weights(4, 200, 11)[:, 0] / 4
-    assert (own.low, own.high) == pytest.approx(tuple(np.quantile(shares, [0.25, 0.75])))
-    # Every row has the same perplexity: no resample differs, and the gain is positive.
-    sure = perplexity.gain_interval("base", 0.9)
-    assert sure.low == pytest.approx(sure.high)
-    assert sure.low == pytest.approx(np.exp(0.5) - np.exp(0.25))
+    reach = 0.7649 * (8 / 9 / 6) ** 0.5 / 2
+    assert (own.low, own.high) == pytest.approx((1 / 3 - reach, 1 / 3 + reach), abs=1e-4)
+    # Every row has the same perplexity, so no resample differs; the width is that of four rows
+    # without any change, 2.3534 · √2 / 6.
+    gain, reach = np.exp(0.5) - np.exp(0.25), 2.3534 * 2**0.5 / 6
+    for bounds, value in (
+        (perplexity.gain_interval("base", 0.9), gain),
+        (perplexity.interval("candidate", 0.9), np.exp(0.25)),
+    ):
+        most = max(1.0, value)
+        assert bounds.low == pytest.approx(value - most * reach, abs=1e-3)
+        assert bounds.high == pytest.approx(value + most * reach, abs=1e-3)
 
 
 def test_a_right_or_wrong_metric_is_tested_by_what_changed(
@@ -79,10 +88,14 @@ def test_a_right_or_wrong_metric_is_tested_by_what_changed(
     assert (p, test) == (pytest.approx(10 / 16), "mcnemar")
 
 
-def test_another_metric_is_tested_by_its_resamples(comparisons: dict[str, Comparison]) -> None:
-    """Every one of 200 resamples gains: twice (0 + 1) / (200 + 1)."""
-    p, test = comparisons["perplexity"].p_value("base")
-    assert (p, test) == (pytest.approx(2 / 201), "bootstrap")
+def test_another_metric_is_tested_as_its_interval_is(comparisons: dict[str, Comparison]) -> None:
+    """Every one of 200 resamples gains, of four rows: the interval has no gain in it below the
+    confidence at which Student's quantile · √2 / 6 is the gain."""
+    perplexity = comparisons["perplexity"]
+    p, test = perplexity.p_value("base")
+    reach = float(stats.t.isf(p / 2, 3)) * 2**0.5 / 6
+    assert (reach, test) == (pytest.approx(perplexity.gain("base"), abs=1e-3), "bootstrap")
+    assert p > 0.125, "four coins fall alike as often"
 
 
 def test_rows_of_one_group_are_drawn_and_counted_together() -> None:
@@ -99,7 +112,7 @@ def test_rows_of_one_group_are_drawn_and_counted_together() -> None:
     }
     match = compare([METRICS["exact_match"]], rows, given, 100, 3)["exact_match"]
     assert match.draws == 3
-    assert match.p_value("base")[1] == "bootstrap"  # McNemar's test wants independent rows
+    assert match.p_value("base")[1] == "student"  # McNemar's test wants independent rows
     plain = [chat(f"q{i}", "a") for i in range(9)]
     alone = compare([METRICS["exact_match"]], plain, given, 100, 3)["exact_match"]
     assert (alone.draws, alone.p_value("base")[1]) == (9, "mcnemar")

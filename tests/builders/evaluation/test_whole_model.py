@@ -68,12 +68,12 @@ def test_text_rows_have_a_perplexity_and_nothing_else(generator: Asked) -> None:
 
 
 def test_retention_scores_the_continuation_only(generator: Asked) -> None:
-    choice = Choice("The sky is", (" blue.", " a kind of cheese."), 0)
+    choice = Choice("The sky is", ("blue.", "a kind of cheese."), 0)
     for sequence, text in zip(
         _continuations(generator.tokenizer, choice, 0), choice.continuations, strict=True
     ):
         learnt = [label for label in sequence.labels if label != IGNORED]
-        assert generator.tokenizer.decode(learnt) == text
+        assert generator.tokenizer.decode(learnt) == f" {text}"
     scores = generator.likelihood(_continuations(generator.tokenizer, choice, 0), batch_size=2)
     assert scores[0, 0] < scores[1, 0]
 

@@ -92,9 +92,9 @@ def test_the_digests_are_those_that_releases_were_built_with() -> None:
     assert {stage: digest[7:19] for stage, digest in digests.items()} == {
         "train": "1d61bdea4ec2",
         "convert": "8b42f3be7bfa",
-        "ask": "d9067db76f3f",
-        "evaluate": "803b528bc089",
-        "publish": "06e8e24c509f",
+        "ask": "7ffadfc95062",
+        "evaluate": "329c1e8bebed",
+        "publish": "cdd4cfe916fb",
     }
 
 

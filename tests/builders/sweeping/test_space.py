@@ -94,3 +94,18 @@ def test_how_large_a_space_is() -> None:
     space = parse_space(["method.rank=8,16,32", "train.epochs=1..4"])
     assert size(space) == 12
     assert size([*space, parse_dimension("method.dropout=0..0.5")]) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("data.train=../a.jsonl,../b.jsonl", ("../a.jsonl", "../b.jsonl")),
+        ('method.targets=["q"],["q","v"]', ('["q"]', '["q","v"]')),
+        ('data.train="a,b.jsonl","c"', ('"a,b.jsonl"', '"c"')),
+        ("data.mix={ a = 1, b = 2 },{}", ("{ a = 1, b = 2 }", "{}")),
+    ],
+)
+def test_choices_have_dots_and_commas_of_their_own(text: str, values: tuple[str, ...]) -> None:
+    found = parse_dimension(text)
+    assert isinstance(found, Choices)
+    assert found.values == values
