@@ -169,7 +169,7 @@ def test_each_does_what_it_says(site: Path, project: Path) -> None:
     done: dict[str, Any] = json.loads(python(site, project, "-c", USES))
     assert done["values"] == {"letters": 1.0, "./my_metrics.py:f1_of_codes": 1.0}
     assert done["slices"] == ["carries"]
-    assert done["why"] == ["letters is at least 1.000, asked for more than 0.500"]
+    assert done["why"] == ["letters is at least 0.987, asked for more than 0.500"]
     assert done["shouting"] == ["100% capitals"]
     assert (done["begs"], done["action"]) == (1, {"./my_metrics.py:begs": "drop"})
     assert done["answer"] == "2"
