@@ -198,25 +198,15 @@ def resampled(
     together = max(1, _CELLS // max(1, rows))
     for start in range(0, samples, together):
         stop = min(samples, start + together)
-        weights = _weights(generator, count, stop - start)
+        weights = resample_weights(generator, count, stop - start)
         weights = weights if codes is None else weights[:, codes]
         for values, (statistics, aggregate) in zip(found, of, strict=True):
             values[start:stop] = bootstrap(statistics, aggregate, weights)
     return found
 
 
-def resample_groups(groups: Floats, samples: int, seed: int) -> Floats:
-    """As `resample_weights`, of whole groups: [samples, rows], equal within a group."""
-    codes = groups.astype(int)
-    return resample_weights(int(codes.max()) + 1, samples, seed)[:, codes]
-
-
-def resample_weights(rows: int, samples: int, seed: int) -> Floats:
+def resample_weights(generator: np.random.Generator, rows: int, samples: int) -> Floats:
     """How often each row is drawn: [samples, rows], each line sums to `rows`."""
-    return _weights(np.random.Generator(np.random.PCG64(seed)), rows, samples)
-
-
-def _weights(generator: np.random.Generator, rows: int, samples: int) -> Floats:
     draws = generator.integers(0, rows, size=(samples, rows))
     flat = draws + np.arange(samples)[:, None] * rows
     counts = np.bincount(flat.ravel(), minlength=samples * rows)

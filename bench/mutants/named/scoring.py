@@ -264,4 +264,20 @@ NAMED = (
         ("tests/builders/data/test_mix.py::test_no_copy_asks_what_a_held_out_row_asks",),
         "a score would be of questions that were learnt, and no gate would see it",
     ),
+    Named(
+        "likelihood-is-divided-by-the-blank-too",
+        "builders/evaluation/suites/suite.py",
+        "next(costs) / (len(text) if by_length else 1.0) for text in choice.continuations",
+        "next(costs) / (len(text) + 1 if by_length else 1.0) for text in choice.continuations",
+        (f"{_TESTS}/test_suites.py::test_the_likeliest_is_chosen",),
+        "`acc_norm` would be nobody else's",
+    ),
+    Named(
+        "wikihows-marks-are-scored",
+        "builders/evaluation/suites/hellaswag.py",
+        'told = _MARK.sub("", text.strip()',
+        "told = (text.strip()",
+        (f"{_TESTS}/test_suites.py::test_the_marks_of_wikihow_are_taken_out",),
+        "two thirds of the cases would be about marks that no model knows",
+    ),
 )

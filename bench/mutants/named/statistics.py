@@ -25,6 +25,58 @@ _OF_GATES = f"{_TESTS}/test_gates.py"
 
 NAMED = (
     Named(
+        "p-is-not-of-the-interval",
+        _STATISTICS,
+        "return 1.0 if count < 2 else float(2 * t.sf(abs(mean) / error, count - 1))",
+        "return 1.0 if count < 2 else float(2 * t.sf(abs(mean) / error * 1.5, count - 1))",
+        (
+            "tests/builders/evaluation/test_statistics.py::"
+            "test_p_and_interval_of_a_gain_never_contradict_each_other",
+        ),
+        "three rows would be called significant whose interval has no gain in it",
+    ),
+    Named(
+        "rows-that-agree-are-sure",
+        _STATISTICS,
+        "    least = most * quantile * 2**0.5 / (draws + 2)\n",
+        "    least = 0.0\n",
+        (
+            "tests/builders/evaluation/test_statistics.py::"
+            "test_an_interval_of_what_is_no_mean_is_never_without_width",
+        ),
+        "ten rows would show an F1 of 1 and no doubt of it",
+    ),
+    Named(
+        "a-subjects-own-share-has-a-percentile-interval",
+        _COMPARISON,
+        "return share_interval(metric.per_example(given)[counted], confidence, groups)",
+        "return interval(self.samples[subject], confidence)",
+        (
+            "tests/builders/evaluation/test_statistics.py::"
+            "test_a_subjects_own_interval_holds_its_share",
+        ),
+        "20 of 20 right would be told as 1.0 to 1.0",
+    ),
+    Named(
+        "a-slice-is-measured-on-all-rows",
+        "builders/evaluation/report.py",
+        "metric: {subject: all_[chosen] for subject, all_ in one.statistics.items()}",
+        "metric: {subject: all_ for subject, all_ in one.statistics.items()}",
+        (
+            f"{_TESTS}/test_evaluate.py"
+            "::test_a_slice_is_what_its_rows_scored_and_is_not_measured_again",
+        ),
+        "a part of the rows would be told what the whole scored",
+    ),
+    Named(
+        "a-bootstrap-p-is-one-sided",
+        _STATISTICS,
+        "np.quantile(ordered, [p / 2, 1 - p / 2])",
+        "np.quantile(ordered, [p, 1 - p])",
+        (f"{_OF_STATISTICS}::test_p_and_interval_of_a_gain_never_contradict_each_other",),
+        "twice as many false gains as the report says",
+    ),
+    Named(
         "a-bet-knows-the-row-it-is-on",
         _SEQUENCES,
         "np.concatenate([np.full_like(variance[..., :1], 0.25), variance[..., :-1]], axis=-1)",
@@ -159,9 +211,9 @@ NAMED = (
     Named(
         "resamples-ignore-the-seed",
         _STATISTICS,
-        "return _weights(np.random.Generator(np.random.PCG64(seed)), rows, samples)",
-        "return _weights(np.random.Generator(np.random.PCG64(0)), rows, samples)",
-        (f"{_OF_STATISTICS}::test_resamples_draw_as_many_rows_as_there_are_and_repeat_by_seed",),
+        "np.random.PCG64(seed)",
+        "np.random.PCG64(0)",
+        (f"{_OF_STATISTICS}::test_resamples_a_few_at_a_time_are_the_same",),
         "the seed of the plan would decide nothing, and a lucky draw could not be told",
     ),
     Named(

@@ -50,7 +50,7 @@ def test_both_subjects_are_resampled_with_the_same_rows(
     """Each row is one subject's or the other's, so in every resample the shares sum to 1."""
     match = comparisons["exact_match"]
     np.testing.assert_allclose(match.samples["base"] + match.samples["candidate"], 1.0)
-    drawn = resample_weights(4, 200, 11)
+    drawn = resample_weights(np.random.Generator(np.random.PCG64(11)), 4, 200)
     np.testing.assert_allclose(match.samples["base"], drawn[:, 0] / 4)
 
 

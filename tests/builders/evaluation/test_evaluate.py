@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from transformers import AutoTokenizer
 
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
+from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.retention import Scores, retain, scores_of
@@ -183,3 +187,28 @@ def test_what_retention_is_measured_on_is_there_before_a_training(
     check_test_rows(tokenizer, [], table, 64)  # nothing is evaluated then
     off = EvaluateTable(metrics=("exact_match",))
     check_test_rows(tokenizer, ROWS[:2], off, 64)
+
+
+def test_a_slice_is_what_its_rows_scored_and_is_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Programs would be run once more for each slice, and a chancy one would be told twice."""
+    calls: list[int] = []
+    plain = METRICS["exact_match"]
+
+    def counted(predictions: Sequence[Prediction], rows: Sequence[Row]) -> Any:
+        calls.append(len(rows))
+        return plain.statistics(predictions, rows)
+
+    monkeypatch.setattr(
+        "adapterworks.builders.evaluation.evaluate.metrics_of",
+        lambda table: [replace(plain, statistics=counted)],
+    )
+    rows = [chat(f"q{i}", "a").with_meta(slices=["odd"] * (i % 2), group=i // 4) for i in range(20)]
+    said = [Prediction("a" if i % 2 else "b") for i in range(20)]
+    table = EvaluateTable(metrics=("exact_match",))
+    report = evaluate(rows, {"base": [Prediction("b")] * 20, "candidate": said}, table).report
+    assert calls == [20, 20], "each subject once"
+    assert report["metrics"]["exact_match"]["values"]["candidate"] == 0.5
+    odd = report["slices"]["odd"]
+    assert (odd["rows"], odd["metrics"]["exact_match"]["values"]["candidate"]) == (10, 1.0)

@@ -10,7 +10,7 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.evaluation import statistics
 from adapterworks.builders.evaluation.comparison import Comparison, compare
 from adapterworks.builders.evaluation.metrics import METRICS
-from adapterworks.builders.evaluation.metrics.metric import Prediction
+from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import (
     Interval,
     bootstrap,
@@ -20,7 +20,6 @@ from adapterworks.builders.evaluation.statistics import (
     mean_gain_interval,
     mean_gain_p,
     ratio_interval,
-    resample_groups,
     resample_weights,
     resampled,
     share_interval,
@@ -32,12 +31,17 @@ from adapterworks.builders.evaluation.statistics import (
 mean = METRICS["exact_match"].aggregate
 
 
+def drawn_of(rows: int, samples: int, seed: int) -> Floats:
+    """How often each row is drawn, as `resampled` draws them."""
+    return resample_weights(np.random.Generator(np.random.PCG64(seed)), rows, samples)
+
+
 def test_resamples_draw_as_many_rows_as_there_are_and_repeat_by_seed() -> None:
-    weights = resample_weights(50, 300, seed=7)
+    weights = drawn_of(50, 300, 7)
     assert weights.shape == (300, 50)
     assert (weights.sum(axis=1) == 50).all()
-    assert (weights == resample_weights(50, 300, seed=7)).all()
-    assert (weights != resample_weights(50, 300, seed=8)).any()
+    assert (weights == drawn_of(50, 300, 7)).all()
+    assert (weights != drawn_of(50, 300, 8)).any()
     assert weights.mean() == 1.0
     assert weights.var() == pytest.approx(1 - 1 / 50, abs=0.05)  # multinomial
 
@@ -53,12 +57,12 @@ def test_coverage_of_the_paired_interval_by_simulation() -> None:
         after = np.where(noise, generator.random(200) < 0.6 + 0.1 / 0.3 - 0.1, luck < 0.5)
         after = after.astype(float).reshape(-1, 1)
         true_gain = 0.3 * (0.6 + 0.1 / 0.3 - 0.1) - 0.3 * 0.5
-        weights = resample_weights(200, 400, seed=trial)
+        weights = drawn_of(200, 400, trial)
         gains = bootstrap(after, mean, weights) - bootstrap(before, mean, weights)
         bounds = interval(gains, 0.90)
         held += bounds.low <= true_gain <= bounds.high
         unpaired = bootstrap(after, mean, weights) - bootstrap(
-            before, mean, resample_weights(200, 400, seed=trial + 1000)
+            before, mean, drawn_of(200, 400, trial + 1000)
         )
         wide += np.ptp(unpaired) > np.ptp(gains)
     assert 0.86 <= held / 400 <= 0.94
@@ -70,7 +74,7 @@ def test_no_difference_is_rarely_called_one() -> None:
     false_alarms = 0
     for trial in range(400):
         before, after = generator.normal(size=(2, 100, 1))
-        weights = resample_weights(100, 400, seed=trial)
+        weights = drawn_of(100, 400, trial)
         gains = bootstrap(after, mean, weights) - bootstrap(before, mean, weights)
         false_alarms += widened_p(gains, float((after - before).mean()), 100) < 0.05
     assert false_alarms / 400 < 0.08
@@ -79,7 +83,7 @@ def test_no_difference_is_rarely_called_one() -> None:
 
 def test_every_row_is_drawn_as_often_as_any_other() -> None:
     """4,000 draws of 5 rows each: a row's mean is 1, give or take √(0.8 / 4000) = 0.014."""
-    drawn = resample_weights(5, 4000, seed=2).mean(axis=0)
+    drawn = drawn_of(5, 4000, 2).mean(axis=0)
     assert drawn == pytest.approx([1.0] * 5, abs=0.06)
 
 
@@ -159,12 +163,12 @@ def test_resamples_a_few_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch)
     given = np.random.default_rng(3).normal(size=(30, 2))
     groups = np.arange(30) // 3.0
     one = [(given, lambda sums, count: sums[:, 0] / count)]
-    weights = resample_weights(30, 50, 7)
+    weights = drawn_of(30, 50, 7)
     expected = bootstrap(given, one[0][1], weights)
     whole = [resampled(one, 30, 50, 7)[0], resampled(one, 30, 50, 7, groups)[0]]
     np.testing.assert_allclose(whole[0], expected)
     np.testing.assert_allclose(
-        whole[1], bootstrap(given, one[0][1], resample_groups(groups, 50, 7))
+        whole[1], bootstrap(given, one[0][1], drawn_of(10, 50, 7)[:, groups.astype(int)])
     )
     monkeypatch.setattr(statistics, "_CELLS", 100)
     np.testing.assert_allclose(resampled(one, 30, 50, 7)[0], whole[0])
@@ -290,6 +294,9 @@ def test_rows_of_one_group_are_one_draw() -> None:
     copies = mean_gain_interval(np.repeat(five, 20), 0.95, np.repeat(np.arange(5.0), 20))
     assert (copies.low, copies.high) == pytest.approx((alone.low, alone.high))
     assert mean_gain_interval(np.repeat(five, 20), 0.95).low > alone.low
-    drawn = resample_groups(np.repeat(np.arange(5.0), 2), 50, 1)
-    assert (drawn[:, ::2] == drawn[:, 1::2]).all()
-    assert (drawn.sum(axis=1) == 10).all()
+    twice = [
+        (np.repeat(np.eye(5), 2, axis=0)[:, [row]], lambda sums, _: sums[:, 0]) for row in range(5)
+    ]
+    drawn = np.stack(resampled(twice, 10, 50, 1, np.repeat(np.arange(5.0), 2)))
+    assert (drawn % 2 == 0).all(), "rows of a group are drawn together"
+    assert (drawn.sum(axis=0) == 10).all()

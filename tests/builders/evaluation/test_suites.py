@@ -45,6 +45,8 @@ class Scripted:
         ((10.0, 4.0, 4.0, 3.0), False, [0.0, 1.0]),
         # 5 a character > 1, and 2 < 2.5: by length the second of the first, as by the sum.
         ((10.0, 4.0, 4.0, 5.0), True, [0.0, 0.0]),
+        # 2.5 > 2.25 a character; with the blank before them 1.67 < 1.8.
+        ((5.0, 9.0, 4.0, 3.0), True, [0.0, 1.0]),
         # 3 > 2.5 a character although 6 < 10.
         ((6.0, 10.0, 4.0, 3.0), True, [0.0, 1.0]),
         ((6.0, 10.0, 4.0, 3.0), False, [1.0, 1.0]),
