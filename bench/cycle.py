@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ import openai
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.recipes.bank_tickets import OWN
 from adapterworks.builders.data.rows import Row as Message
+from bench import apart
 from bench.jobs_flow import said, start
 from bench.report import Row, figure, show
 from bench.serving import ADAPTERS, free_port, wait_ready
@@ -130,7 +130,7 @@ def ask_and_correct(url: str, key: str, rows: Sequence[Message]) -> tuple[int, i
 
 def run(folder: Path, steps: int, more: int) -> list[Row]:
     """All of it; the figures."""
-    environment = os.environ | {"ADAPTERS_HOME": str(folder / "home")}
+    environment = apart.environment(folder / "home")
     train, own = divided("train")
     held = QUESTIONS - len(own)  # messages that the first release could have been shown
     files = {
@@ -201,7 +201,6 @@ def main() -> int:
     parser.add_argument("--more", type=int, default=100, help="of the continued one")
     parser.add_argument("--folder", type=Path, help="kept, so that builds are not done again")
     options = parser.parse_args()
-    os.environ.setdefault("ADAPTERS_BASES", str(ROOT / ".cache" / "bases"))
     with contextlib.ExitStack() as stack:
         folder = options.folder
         if folder is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import json
 import logging
 from dataclasses import replace
@@ -40,6 +41,13 @@ _EXPECTED = 500
 _BY_PATH = {endpoint.path: endpoint for endpoint in ENDPOINTS}
 
 
+class NotAsked(enum.Enum):
+    """Of a line whose batch was to give way: what it waited for until then."""
+
+    A_TURN = enum.auto()
+    LIMITS = enum.auto()  # its tenant's, or an engine
+
+
 class NoTenant(AdapterworksError):
     """The tenant of a batch is not there any more."""
 
@@ -53,10 +61,10 @@ async def ask(
     row: dict[str, Any],
     endpoint: str,
     give_way: asyncio.Event,
-) -> Line | None:
+) -> Line | NotAsked:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
 
-    None: its batch was to give way while it waited for an engine or for its tenant's limits.
+    What is said instead of an answer: why it was not asked, when its batch was to give way.
 
     Args:
         turns: of all batches' lines. A line has one while it is asked, not while it waits for its
@@ -76,6 +84,9 @@ async def ask(
         receipt = Receipt(request_id=f"{job}-{number}")
         try:
             async with turns.turn(tenant, _EXPECTED, weight=asks.weight) as turn:
+                if give_way.is_set():
+                    turn.settle(0)
+                    return NotAsked.A_TURN
                 status, body = await _asked(gateway, asks, receipt, row, endpoint)
                 line = _line(row, receipt, status, body)
                 turn.settle(line.prompt_tokens + line.completion_tokens)
@@ -84,7 +95,7 @@ async def ask(
             if isinstance(error, RateLimited) and error.code == "insufficient_quota":
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
             if await _is_set(give_way, error.retry_after or _AGAIN_S):
-                return None
+                return NotAsked.LIMITS
             continue
         except AdapterworksError as error:
             return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))

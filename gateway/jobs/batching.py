@@ -27,7 +27,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.jobs.asking import NoTenant, ask
+from adapterworks.gateway.jobs.asking import NotAsked, NoTenant, ask
 from adapterworks.gateway.jobs.batches import COUNTS, WINDOW_S, Line, answered, counts, keep
 from adapterworks.gateway.jobs.claiming import renew
 from adapterworks.gateway.jobs.room import Room
@@ -138,31 +138,41 @@ async def _answer(
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
 
-    waits = False
+    not_asked: set[NotAsked] = set()
 
     async def one_after_the_other() -> None:
-        nonlocal waits
         while not give_way.is_set():
             if (taken := await asyncio.to_thread(next, rows, None)) is None:
                 break
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
             line = await ask(gateway, turns, job.tenant, job.id, number, row, endpoint, give_way)
-            if line is None:
-                waits = True
+            if isinstance(line, NotAsked):
+                not_asked.add(line)
                 break
             await asyncio.to_thread(_keep, room, held, number, line)
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(room.table.batch_parallel):
+            for _ in range(at_once(room)):
                 group.create_task(one_after_the_other())
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
-    if waits:
+    if NotAsked.LIMITS in not_asked:
         return Given("queued", after=_WAITS_S)
+    if not_asked:
+        return Given("queued")
     left = give_way.is_set() and await asyncio.to_thread(next, rows, None) is not None
     return Given("queued") if left else Done({})
+
+
+def at_once(room: Room) -> int:
+    """How many of a batch's lines are taken up at once.
+
+    As many wait for a turn as have one: while an answer is kept, which takes a busy database long,
+    the tenant's next line is in the queue already, or its turn would go to another tenant.
+    """
+    return 2 * room.table.batch_parallel
 
 
 def _known(room: Room, job: Job) -> set[int]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.jobs.batching import run_batch
+from adapterworks.gateway.jobs.batching import at_once, run_batch
 from adapterworks.gateway.jobs.claiming import claim, holder
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.registry.jobs import queue
@@ -58,7 +58,7 @@ class Batches:
     def __init__(self, gateway: Gateway, room: Room, *, turn: float = _TURN_S) -> None:
         self._gateway, self._room, self._turn = gateway, room, turn
         table = room.table
-        most = table.batch_parallel * table.batch_running
+        most = at_once(room) * table.batch_running
         self._turns = FairQueue(table.batch_parallel, max_waiting=most, max_wait=_PATIENCE_S)
         self._name = holder()
         self._seats: list[_Seat] = []

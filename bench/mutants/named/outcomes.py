@@ -81,7 +81,7 @@ NAMED = (
     Named(
         "a-batch-that-waits-keeps-its-seat",
         "gateway/jobs/asking.py",
-        "                return None\n",
+        "                return NotAsked.LIMITS\n",
         "                pass\n",
         _OF_SEATS,
         "batches of a base without an engine would take all seats for a day",

@@ -245,9 +245,9 @@ _COULD_NOT_FAIL = (
 _STEP_NAMED = (
     Named(
         "the-last-micro-batch-is-dropped",
-        _FORWARD,
-        "for start in range(0, len(indices), size)]",
-        "for start in range(0, len(indices) - size + 1, size)]",
+        _PROCESSES,
+        "for start in range(0, len(mine), micro_batch)]",
+        "for start in range(0, len(mine) - micro_batch + 1, micro_batch)]",
         (_MEAN,),
         "the rest of every batch that micro batches do not divide would teach nothing",
     ),

@@ -41,8 +41,8 @@ def score(grader: dict[str, Any], answer: str) -> float:
 @pytest.mark.parametrize(
     ("operation", "answers"),
     [
-        ("eq", {"R50": 1, "r50": 0, "R50.9": 0}),
-        ("ne", {"R50": 0, "r50": 1}),
+        ("eq", {"R50": 1, "r50": 0, "R50.9": 0, "R5": 0, "": 0}),
+        ("ne", {"R50": 0, "r50": 1, "R5": 1}),
         ("like", {"It is R50.9": 1, "it is r50": 0, "R5": 0}),
         ("ilike", {"it is r50": 1, "R5": 0}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
+
+TURNS = 15
+# After this gc has removed nothing because it does not work.
+LATE_S = 300.0
 
 
 def run(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
@@ -69,7 +74,7 @@ def test_mlflow_17240_gc_never_removes_what_a_concurrent_publish_needs(
     where = (database_url, str(tmp_path))
     removed, *published = run(_churn, [(*where, 0), (*where, 1), (*where, 2)])
     assert removed > 0, "gc had nothing to do: the test shows nothing"
-    assert published == [15, 15]
+    assert min(published) >= TURNS
     report = registry.upkeep.verify()
     assert report.clean, report.problems
     assert report.releases >= 2
@@ -128,19 +133,25 @@ def _collect(registry: Registry, root: Path) -> int:
     removed = 0
     while len(list(root.glob("done-*"))) < 2:
         removed += len(registry.upkeep.gc(grace=0).blobs)
+        if removed:
+            Path(root, "collected").touch()
     return removed
 
 
 def _turn_over(registry: Registry, root: str, worker: int) -> int:
+    """Publish and delete until gc has removed something, which may come late on a busy machine."""
+    collected, turn = Path(root, "collected"), 0
+    late = time.monotonic() + LATE_S
     try:
-        for turn in range(15):
+        while True:
             # Two contents in turn, shared by both publishers: blobs die and are needed anew.
             files = folder(Path(root, f"worker-{worker}"), turn % 2)
             item = draft(turn, name=f"name-{worker}", created_by=f"{worker}")
             published = registry.publish(files, item, who="ann")
             registry.read(published.digest, "servable/adapter_model.safetensors")
-            if turn < 14:
-                registry.delete(published.name, published.version, who="ann")
-        return turn + 1
+            turn += 1
+            if turn >= TURNS and (collected.exists() or time.monotonic() > late):
+                return turn  # the last one stays
+            registry.delete(published.name, published.version, who="ann")
     finally:
         Path(root, f"done-{worker}").touch()
