@@ -6,9 +6,8 @@ Invariant: one of each for a training; what is loaded for it (a teacher of its o
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.distilled import Distilled
 from adapterworks.builders.training.engine_sampler import EngineSampler
 from adapterworks.builders.training.forward import Forward
-from adapterworks.builders.training.model import dtype_of
+from adapterworks.builders.training.model import dtype_of, save_adapter
 from adapterworks.builders.training.rollouts import Rollouts
 from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler
 from adapterworks.builders.training.sampling import Sampling
@@ -32,6 +31,7 @@ from adapterworks.builders.training.teacher import (
     Teacher,
     projection_for,
 )
+from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.objective import BASE
 from adapterworks.registry.bases.ends import ends
 
@@ -63,8 +63,7 @@ def make_sampling(
     folder: Path,
     given: Given,
     engine: str | None,
-    save: Callable[[Path], None],
-    autocast: Callable[[], AbstractContextManager[Any]],
+    accelerator: Any,
 ) -> Sampling:
     """What a training samples with.
 
@@ -72,12 +71,15 @@ def make_sampling(
         checkpoint: the base's folder.
         folder: of the training; `rows.json` is beside it.
         engine: where an engine samples, if one does (`engine_sampler.py`).
-        save: writes the adapter as it is now into a folder.
-        autocast: what the trainer's forward passes run under.
 
     Raises:
-        Refused: who is to teach cannot.
+        Refused: who is to teach cannot, or several processes train.
     """
+    if accelerator.num_processes > 1:
+        raise Refused(
+            f"`{objective.name}` samples in one process, and {accelerator.num_processes} train",
+            hint="leave `train.accelerate_config` out",
+        )
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -85,8 +87,10 @@ def make_sampling(
     sampler: Sampler
     if engine is None:
         together = plan.generation_batch
+        autocast = accelerator.autocast  # what the trainer's forward passes run under
         sampler = HuggingFaceSampler(forward.bare, forward.pad, stop, together, autocast)
     else:
+        save = partial(save_adapter, forward.bare, plan=plan)
         sampler = EngineSampler(engine, save, folder / "sampling", stop)
     records = json.loads((folder.parent / "rows.json").read_text(encoding="utf-8"))
     rows = {split: [from_record(values) for values in part] for split, part in records.items()}

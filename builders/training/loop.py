@@ -13,38 +13,38 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import nn
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.alarms import Watch, stopped_by
-from adapterworks.builders.objectives.batch import padded
 from adapterworks.builders.objectives.objective import LOSS, objective_of
-from adapterworks.builders.objectives.policy_gradient import PolicyGradient
 from adapterworks.builders.objectives.sampled import Sampled
-from adapterworks.builders.objectives.scoring import LEAST_TOGETHER
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.facts import ANCHOR
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.abilities import (
+    find_projection,
+    many_together,
+    prefix_can_be_shared,
+    require_packing,
+)
 from adapterworks.builders.training.anchor import make_anchor
 from adapterworks.builders.training.answers import Given, make_sampling
 from adapterworks.builders.training.arithmetic import Divergence
-from adapterworks.builders.training.batches import EncodedSet, epoch_batches, load_encoded
+from adapterworks.builders.training.batches import EncodedSet, load_encoded
 from adapterworks.builders.training.checkpoint import Checkpoints, Progress
 from adapterworks.builders.training.events import EventLog
-from adapterworks.builders.training.forward import Forward, chunks
+from adapterworks.builders.training.forward import Forward
 from adapterworks.builders.training.model import (
     build_model,
-    make_optimizer,
     save_adapter,
 )
 from adapterworks.builders.training.peak import PeakMemory
+from adapterworks.builders.training.prepare import batches_of, prepare
 from adapterworks.builders.training.processes import draw_apart, require_replicas
-from adapterworks.builders.training.projection import ChunkedProjection, projection_of
 from adapterworks.builders.training.reference import (
     Beginning,
     compare_with_reference,
@@ -55,26 +55,16 @@ from adapterworks.builders.training.sampling import Sampling
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.sharding import (
     gathered_are_given_back,
-    in_turn,
-    process_mesh,
-    shard,
 )
-from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.builders.training.state import load_trainable, trained
 from adapterworks.builders.training.step import Step, Stepper
 from adapterworks.builders.training.tensor_file import Tensors, write_tensors
 from adapterworks.builders.training.trackers import make_trackers
-from adapterworks.builders.training.value_head import ValueHead, attach_value_head
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.objective import START
 
 ADAPTER = "adapter"
 CHECKPOINTS = "checkpoints"
-# Rows that a method may look at before it begins: so many times so many. Not micro batches, which
-# are chosen by the memory that is free.
-_LOOKED_AT, _AT_ONCE = 64, 8
-# Sequences of a row of several that are tried whether they see each other.
-_TOGETHER = 8
 
 
 class Trainer:
@@ -131,15 +121,17 @@ class Trainer:
         alone = self.accelerator.num_processes == 1
         self.sharding = "none" if alone else plan.manifest.train.sharding
         self.base, self.start = checkpoint, start
-        if self.sharding == "none":
-            self.bare = build_model(checkpoint, plan, start)
-            critic = self._critic()
-            optimizer = make_optimizer(self.bare, plan)
-            self._begin(rows["train"])  # every process looks at the same
-            self.model, self.optimizer = self.accelerator.prepare(self.bare, optimizer)
-        else:
-            critic = None
-            self._begin_in_parts(rows["train"])
+        prepared = prepare(
+            plan,
+            checkpoint,
+            start,
+            self.objective,
+            self.accelerator,
+            rows["train"],
+            pad=pad,
+            sharding=self.sharding,
+        )
+        self.bare, self.model, self.optimizer = prepared.bare, prepared.model, prepared.optimizer
         self.forward = Forward(
             self.objective,
             self.model,
@@ -147,16 +139,24 @@ class Trainer:
             self.technique.soft_prompt,
             self.technique.embedded_tokens(plan.manifest.method),
             pad,
-            critic=critic,
+            critic=prepared.critic,
         )
-        # All ask the model as it is before anything is learnt, and leave no trace in it: what they
-        # find is the same when the training is resumed.
-        self.forward.projection = self._projection(rows["train"])
+        self.forward.projection = find_projection(
+            self.forward, rows["train"], plan, in_parts=self.sharding != "none"
+        )
+        if self.forward.projection is None and many_together(rows["train"], plan):
+            self._say("whole_logits", reason="of this base they cannot be computed in parts")
         if plan.packed_to is not None:
             rows = {**rows, "train": rows["train"].in_packs(plan.packed_to)}
             self.forward.side_by_side = True
-        self._require_packing(rows["train"])
-        self.forward.shares_prefix = self._prefix_can_be_shared(rows["train"])
+        if self.train_table.packing:
+            require_packing(self.forward, rows["train"], plan)
+        if plan.shared_prefix:
+            self.forward.shares_prefix = prefix_can_be_shared(
+                self.forward, rows["train"], plan, alone=alone
+            )
+            used = self.forward.shares_prefix
+            self._say("shared_prefix", tokens=plan.shared_prefix, used=used)
         gathered_are_given_back(self.bare)
         earlier = rows.get(ANCHOR)
         rows = {split: examples for split, examples in rows.items() if split != ANCHOR}
@@ -187,7 +187,21 @@ class Trainer:
             self._say("resumed", step=self.progress.step)
         self.optimizer.train()  # of one that averages: to where gradients are taken
         given = Given(reference, reward, separator, teacher, teacher_model)
-        self.rollouts = self._sampling(checkpoint, given, engine)
+        self.rollouts: Sampling | None = None
+        if isinstance(self.objective, Sampled):
+            self.rollouts = make_sampling(
+                plan,
+                self.objective,
+                self.forward,
+                checkpoint,
+                folder,
+                given,
+                engine,
+                self.accelerator,
+            )
+            if (kept := self.rollouts.companion) is not None:
+                self.checkpoints.join("teacher", kept)
+            self.rollouts.forget_from(self.progress.step)
         self.stepper = Stepper(
             plan,
             self.forward,
@@ -221,7 +235,7 @@ class Trainer:
         while progress.step < (until or plan.steps) and not progress.stopped_early:
             if progress.step // plan.steps_per_epoch != epoch:
                 epoch = progress.step // plan.steps_per_epoch
-                batches = self._batches(epoch, self.rows["train"])
+                batches = batches_of(plan, epoch, self.rows["train"])
             started = time.perf_counter()
             step = self._step(batches[progress.step % plan.steps_per_epoch])
             progress.step += 1
@@ -257,158 +271,12 @@ class Trainer:
                 raise stop
         return self._finish()
 
-    def _begin(self, rows: EncodedSet) -> None:
-        """Let the method set what it takes from rows: those of the first epoch, in its order."""
-        method = self.plan.manifest.method
-        if not self.technique.needs_rows(method):
-            return
-        device = next(self.bare.parameters()).device
-        order = [index for batch in self._batches(0, rows) for index in batch]
-        given = []
-        for some in chunks(order, _AT_ONCE)[:_LOOKED_AT]:
-            sequences = [sequence for one in rows.chosen(some) for sequence in one]
-            batch = padded(sequences, self.pad).to(device)
-            asked = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-            # Its inner layers are looked at; logits of every position would be the most memory.
-            given.append({**asked, "logits_to_keep": torch.tensor([0], device=device)})
-        self.technique.begin(self.bare, method, given)
-
-    def _begin_in_parts(self, rows: EncodedSet) -> None:
-        """The model whole, in one process after the other, and then this one's part of it."""
-        mesh = process_mesh(self.accelerator)
-
-        def begin() -> None:
-            self.bare = build_model(self.base, self.plan, self.start, device="cpu")
-            self._begin(rows)
-            self.bare = shard(self.bare, mesh, self.sharding, self.plan.precision)
-
-        in_turn(self.accelerator, begin)
-        # Only the precision: the processes are joined by the parts themselves.
-        self.model = self.accelerator.prepare_model(
-            self.bare, device_placement=False, evaluation_mode=True
-        )
-        self.optimizer = self.accelerator.prepare_optimizer(make_optimizer(self.bare, self.plan))
-
-    def _critic(self) -> ValueHead | None:
-        """The value head, where the objective has one; a part of the model from here on."""
-        if not isinstance(self.objective, PolicyGradient) or not self.objective.critic:
-            return None
-        return attach_value_head(self.bare, self.objective.settings.value_learning_rate)
-
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
         if self.rollouts is not None:
             self.rollouts.sampler.durable()
         self.saving.done()
         self._say("checkpoint", step=self.progress.step)
-
-    def _sampling(self, checkpoint: Path, given: Given, engine: str | None) -> Sampling | None:
-        """Who samples, where the objective learns from samples."""
-        if not isinstance(self.objective, Sampled):
-            return None
-        if self.accelerator.num_processes > 1:
-            raise Refused(
-                f"`{self.objective.name}` samples in one process, and "
-                f"{self.accelerator.num_processes} train",
-                hint="leave `train.accelerate_config` out",
-            )
-        save = partial(save_adapter, self.bare, plan=self.plan)
-        found = make_sampling(
-            self.plan,
-            self.objective,
-            self.forward,
-            checkpoint,
-            self.folder,
-            given,
-            engine,
-            save,
-            self.accelerator.autocast,
-        )
-        if (kept := found.companion) is not None:
-            self.checkpoints.join("teacher", kept)
-        found.forget_from(self.progress.step)
-        return found
-
-    def _batches(self, epoch: int, rows: EncodedSet) -> list[list[int]]:
-        return epoch_batches(
-            rows.lengths,
-            self.train_table.batch_size,
-            group=self.train_table.group_by_length and not self.train_table.packing,
-            seed=self.train_table.seed,
-            epoch=epoch,
-        )
-
-    def _projection(self, rows: EncodedSet) -> ChunkedProjection | None:
-        """The output projection a few positions at a time, where this model can be asked so.
-
-        Raises:
-            Refused: values are to be read from what goes into it, and nobody can tell what does.
-        """
-        found = projection_of(
-            self.model,
-            self.bare,
-            rows.examples[0][0],
-            precision=self.plan.precision,
-            virtual_tokens=self.forward.virtual_tokens,
-            in_parts=self.sharding != "none",
-        )
-        if found is None and self.forward.critic is not None:
-            raise Refused(
-                "this base computes its logits by something else than its output projection, so "
-                "there is no hidden state to read values from",
-                hint="use `grpo` or `rloo`, which need no value head",
-            )
-        longest = sorted(rows.lengths)[-self.plan.micro_batch :]
-        if found is None and sum(longest) > LEAST_TOGETHER:  # fewer would be together anyway
-            self._say("whole_logits", reason="of this base they cannot be computed in parts")
-        return found
-
-    def _prefix_can_be_shared(self, rows: EncodedSet) -> bool:
-        """Whether the plan says so and this model computes the same with it."""
-        if not self.plan.shared_prefix or (
-            # A soft prompt's cache goes past what wraps the model for several processes.
-            self.technique.soft_prompt and self.accelerator.num_processes > 1
-        ):
-            return False
-        alike = self._computes_alike(rows, packing=False)
-        self._say("shared_prefix", tokens=self.plan.shared_prefix, used=alike)
-        return alike
-
-    def _require_packing(self, rows: EncodedSet) -> None:
-        """Packing was asked for, and changes the batches: it is not left out without a word.
-
-        Raises:
-            Refused: packed rows would see each other in this model.
-        """
-        if self.train_table.packing and not self._computes_alike(rows, packing=True):
-            raise Refused(
-                "`train.packing`: in this base, packed rows would learn from one another",
-                hint="use `train.group_by_length`, which computes almost no padding either",
-            )
-
-    def _computes_alike(self, rows: EncodedSet, *, packing: bool) -> bool:
-        """Asked of the longest examples, which a window would cut first."""
-        longest = sorted(range(len(rows)), key=lambda index: -rows.lengths[index])
-        sizes: list[int] = []
-        if self.forward.side_by_side:
-            # A sequence alone in its row has no neighbour that it could learn from.
-            together = (index for index in longest if len(rows.examples[index]) > 1)
-            examples = [one[:_TOGETHER] for one in rows.chosen([*islice(together, 2)])]
-            sizes = [len(one) for one in examples]
-            if not sizes:
-                return True
-        else:
-            examples = rows.chosen(longest[: self.plan.micro_batch])
-        return computes_alike(
-            self.bare if self.technique.soft_prompt else self.model,
-            [sequence for one in examples for sequence in one],
-            pad=self.forward.pad,
-            precision=self.plan.precision,
-            virtual_tokens=self.forward.virtual_tokens,
-            packing=packing,
-            sizes=sizes,
-            projection=self.forward.projection,
-        )
 
     def _step(self, indices: list[int]) -> Step:
         number = self.progress.step
@@ -500,20 +368,25 @@ class Trainer:
             beginning=None if self.beginning is None else asdict(self.beginning),
             alarms=(progress.alarms or {}).get("rung", []),
         )
-        # Of a model in parts all processes give theirs; the first one writes a whole model.
-        parts, first = self.folder / "whole.safetensors", self.accelerator.is_main_process
-        if self.sharding != "none":
-            write_tensors(parts, trained(self.bare), here=first)
-        if first:
-            model = self.bare
-            if self.sharding != "none":
-                model = build_model(self.base, self.plan, self.start, device="cpu")
-                load_trainable(model, Tensors(parts))
-                parts.unlink()
+        model = self._whole()
+        if model is not None:
             save_adapter(model, self.folder / ADAPTER, self.plan)
             (self.folder / "result.json").write_text(json.dumps(asdict(result)), encoding="utf-8")
         self._say("trained", **asdict(result))
         return result
+
+    def _whole(self) -> nn.Module | None:
+        """The model with all its weights, in the first process; of one in parts all give theirs."""
+        parts, first = self.folder / "whole.safetensors", self.accelerator.is_main_process
+        if self.sharding == "none":
+            return self.bare if first else None
+        write_tensors(parts, trained(self.bare), here=first)
+        if not first:
+            return None
+        model = build_model(self.base, self.plan, self.start, device="cpu")
+        load_trainable(model, Tensors(parts))
+        parts.unlink()
+        return model
 
     def _lost_tracker(self, name: str, why: str) -> None:
         self._say("tracker_lost", step=self.progress.step, tracker=name, message=why)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -14,16 +16,41 @@ from bench.mutants.named import NAMED
 ALL = [named for table in NAMED.values() for named in table]
 
 
-@pytest.mark.parametrize("named", ALL, ids=lambda named: named.name)
-def test_a_named_mutant_changes_the_code_and_names_tests_that_are_there(named: Named) -> None:
-    named.edit()
-    assert named.notices
-    assert named.why
+@cache
+def source(file: str) -> str:
+    return (ROOT / file).read_text(encoding="utf-8")
+
+
+def faults(named: Named) -> Iterator[str]:
+    """What is wrong with an entry."""
+    try:
+        named.edit()
+    except TableFault as fault:
+        yield str(fault)
+    if not named.notices or not named.why:
+        yield f"`{named.name}`: nothing is to notice it, or nobody says why"
     for test in named.notices:
         file, _, function = test.partition("::")
-        if function:
-            source = (ROOT / file).read_text(encoding="utf-8")
-            assert f"def {function.partition('[')[0]}(" in source, test
+        if function and f"def {function.partition('[')[0]}(" not in source(file):
+            yield f"`{named.name}`: there is no `{test}`"
+
+
+@pytest.mark.parametrize("area", NAMED)
+def test_named_mutants_change_the_code_and_name_tests_that_are_there(area: str) -> None:
+    """All of an area in one test: there are more entries than files in the suite."""
+    assert [fault for named in NAMED[area] for fault in faults(named)] == []
+
+
+def test_entries_that_are_at_fault_are_found() -> None:
+    gone = Named(
+        "n",
+        "manifests/refs.py",
+        "no such text",
+        "x",
+        ("tests/manifests/test_refs.py::test_no",),
+        "",
+    )
+    assert len([*faults(gone)]) == 3
 
 
 def test_names_differ_and_every_area_has_its_table() -> None:

@@ -16,6 +16,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,46 +52,61 @@ def modules() -> tuple[Module, ...]:
     return tuple((str(p.relative_to(ROOT)), ast.parse(p.read_text("utf-8"))) for p in paths)
 
 
-def strings(tree: ast.AST) -> Iterator[str]:
-    """Every string of a module that is no docstring and no attribute's description."""
-    said = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
-            yield node.value
+@dataclass
+class Words:
+    """What stands in a module.
 
+    Attributes:
+        strings: all that are no docstring and no attribute's description.
+        identifiers: all of them; what is imported is another module's.
+        operands: strings that something is compared with or matched against.
+        tables: strings that stand together in a collection, two and more.
+    """
 
-def identifiers(tree: ast.AST) -> Iterator[str]:
-    """Every identifier of a module; what is imported is another module's."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
-                yield name
-            case ast.keyword(arg=str(name)) | ast.FunctionDef(name=name):
-                yield name
+    strings: set[str] = field(default_factory=set)
+    identifiers: set[str] = field(default_factory=set)
+    operands: set[str] = field(default_factory=set)
+    tables: list[set[str]] = field(default_factory=list)
+
+    def deciding(self, kind: Kind) -> set[str]:
+        """The strings by which it decides: compared, matched, or a table of their kind."""
+        found = {name for name in self.operands if name in BUILTIN[kind]}
+        for table in self.tables:
+            named = table & BUILTIN[kind].keys()
+            found |= named if len(named) > 1 else set()
+        return found
 
 
 @cache
-def words() -> frozenset[str]:
-    """All identifiers of adapterworks."""
-    return frozenset(name for _, tree in modules() for name in identifiers(tree))
-
-
-def deciding(tree: ast.AST, kind: Kind) -> Iterator[str]:
-    """The strings of a module by which it decides: compared, matched, or a table of their kind."""
-    for node in ast.walk(tree):
+def words_of(tree: ast.Module) -> Words:
+    """Read a module, every node once."""
+    words, said = Words(), set()
+    for node in ast.walk(tree):  # a statement comes before what it is made of
         match node:
+            case ast.Expr(value=ast.Constant() as value):
+                said.add(id(value))
+            case ast.Constant(value=str(text)) if id(node) not in said:
+                words.strings.add(text)
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.arg(arg=name):
+                words.identifiers.add(name)
+            case ast.keyword(arg=str(name)) | ast.FunctionDef(name=name):
+                words.identifiers.add(name)
             case ast.Compare(left=left, comparators=others):
                 for operand in (left, *others):
-                    yield from _texts([operand, *_elements(operand)])
+                    words.operands.update(_texts([operand, *_elements(operand)]))
             case ast.MatchValue(value=value):
-                yield from _texts([value])
+                words.operands.update(_texts([value]))
             case ast.Dict() | ast.Set() | ast.List() | ast.Tuple():
-                found = set(_texts(_elements(node))) & BUILTIN[kind].keys()
-                yield from found if len(found) > 1 else ()
+                found = set(_texts(_elements(node)))
+                if len(found) > 1:
+                    words.tables.append(found)
+    return words
+
+
+@cache
+def identifiers() -> frozenset[str]:
+    """All identifiers of adapterworks."""
+    return frozenset(name for _, tree in modules() for name in words_of(tree).identifiers)
 
 
 def _elements(node: ast.AST) -> list[ast.AST]:
@@ -111,12 +127,13 @@ def _texts(nodes: list[ast.AST]) -> Iterator[str]:
 @cache
 def held_by(tree: ast.Module, kind: Kind | None) -> frozenset[str]:
     """The strings of a module, or only those by which it decides about a kind."""
-    return frozenset(strings(tree) if kind is None else deciding(tree, kind))
+    words = words_of(tree)
+    return frozenset(words.strings if kind is None else words.deciding(kind))
 
 
 def holders(kind: Kind, name: str, trees: tuple[Module, ...] | None = None) -> list[str]:
     """The modules that hold a name."""
-    of = kind if name in words() else None
+    of = kind if name in identifiers() else None
     return [path for path, tree in trees or modules() if name in held_by(tree, of)]
 
 

@@ -156,9 +156,9 @@ _PACKED = (
     ),
     Named(
         "what-is-packed-is-not-tried",
-        "builders/training/loop.py",
-        "            if not sizes:\n",
-        "            if sizes:\n",
+        "builders/training/abilities.py",
+        "        if not sizes:\n",
+        "        if sizes:\n",
         (f"{_OF_TRAIN}::test_rows_that_see_each_other_in_this_base_are_not_put_together",),
         "rows would learn from one another in bases whose mask knows no positions",
     ),

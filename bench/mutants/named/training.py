@@ -10,6 +10,7 @@ _CHECKPOINT = "builders/training/checkpoint.py"
 _FORWARD = "builders/training/forward.py"
 _LOOP = "builders/training/loop.py"
 _MODEL = "builders/training/model.py"
+_PREPARE = "builders/training/prepare.py"
 _STATE = "builders/training/state.py"
 _STEP = "builders/training/step.py"
 _PROCESSES = "builders/training/processes.py"
@@ -55,9 +56,9 @@ _REVIEWED = (
     ),
     Named(
         "what-a-method-looks-at-goes-by-memory",
-        _LOOP,
+        _PREPARE,
         "for some in chunks(order, _AT_ONCE)[:_LOOKED_AT]:",
-        "for some in chunks(order, self.plan.micro_batch)[:_LOOKED_AT]:",
+        "for some in chunks(order, plan.micro_batch)[:_LOOKED_AT]:",
         (f"{_TESTS}/test_eva.py::test_the_micro_batch_moves_nothing",),
         "equal digests would be of trainings that begin elsewhere",
         quick=False,
@@ -288,9 +289,9 @@ _STEP_NAMED = (
     ),
     Named(
         "packing-is-not-asked-about",
-        _LOOP,
-        "        if self.train_table.packing and not self._computes_alike(rows, packing=True):\n",
-        "        if False:\n",
+        "builders/training/abilities.py",
+        "    if not _computes_alike(forward, rows, plan, packing=True):\n",
+        "    if False:\n",
         (f"{_OF_LOOP}::test_packing_that_a_base_cannot_do_is_refused",),
         "packed rows of a GPT-OSS would learn from one another",
     ),
@@ -461,9 +462,9 @@ _STEP_NAMED = (
 _LOOP_NAMED = (
     Named(
         "every-epoch-is-the-first",
-        _LOOP,
-        "            epoch=epoch,\n",
-        "            epoch=0,\n",
+        _PREPARE,
+        "        epoch=epoch,\n",
+        "        epoch=0,\n",
         (f"{_OF_LOOP}::test_every_epoch_has_the_rows_in_its_own_order",),
         "the same rows would meet in a batch every time",
     ),
@@ -525,15 +526,15 @@ _LOOP_NAMED = (
     ),
     Named(
         "rows-of-like-length-are-packed-together",
-        _LOOP,
-        "self.train_table.group_by_length and not self.train_table.packing",
-        "self.train_table.group_by_length",
+        _PREPARE,
+        "table.group_by_length and not table.packing",
+        "table.group_by_length",
         (f"{_OF_LOOP}::test_packed_rows_are_not_grouped_by_length",),
         "packed trainings would see less mixed batches for nothing",
     ),
     Named(
         "the-shortest-rows-are-tried",
-        _LOOP,
+        "builders/training/abilities.py",
         "key=lambda index: -rows.lengths[index])",
         "key=lambda index: rows.lengths[index])",
         (f"{_OF_LOOP}::test_a_shared_beginning_is_tried_on_the_longest_rows",),

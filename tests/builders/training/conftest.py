@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.builders.training import loop
+from adapterworks.builders.training import prepare
 from tests.builders.training.bench import Bench
 
 
@@ -24,5 +24,5 @@ def another_precision() -> Iterator[None]:
 @pytest.fixture
 def bench(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     made = Bench(tiny, tmp_path)
-    monkeypatch.setattr(loop, "build_model", made.model)
+    monkeypatch.setattr(prepare, "build_model", made.model)
     return made

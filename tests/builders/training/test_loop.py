@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +14,8 @@ import accelerate
 import numpy as np
 import pytest
 
-from adapterworks.builders.methods.lora import LORA
 from adapterworks.builders.objectives import OBJECTIVES
-from adapterworks.builders.training import loop
+from adapterworks.builders.training import abilities, loop, prepare
 from adapterworks.builders.training.batches import epoch_batches
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.step import Step
@@ -112,12 +111,14 @@ def test_packed_rows_are_not_grouped_by_length(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, packing: bool, group: bool
 ) -> None:
     """There is no padding to save, and grouping would only take order away."""
-    trainer = bench.trainer(bench.plan())
+    plan = bench.plan()
     changed = {"packing": packing, "group_by_length": group}
-    trainer.train_table = trainer.train_table.model_copy(update=changed)
+    train = plan.manifest.train.model_copy(update=changed)
+    manifest = plan.manifest.model_copy(update={"train": train})
+    plan = plan.model_copy(update={"manifest": manifest})
     given: dict[str, Any] = {}
-    monkeypatch.setattr(loop, "epoch_batches", lambda *_, **options: given.update(options))
-    trainer._batches(2, trainer.rows["train"])
+    monkeypatch.setattr(prepare, "epoch_batches", lambda *_, **options: given.update(options))
+    prepare.batches_of(plan, 2, encoded_set())
     assert given == {"group": group and not packing, "seed": 42, "epoch": 2}
 
 
@@ -247,7 +248,7 @@ def test_a_shared_beginning_is_tried_on_the_longest_rows(
         asked.append((model, [len(s.input_ids) for s in sequences], options))
         return alike
 
-    monkeypatch.setattr(loop, "computes_alike", computes_alike)
+    monkeypatch.setattr(abilities, "computes_alike", computes_alike)
     plan = bench.plan(micro_batch_size=2).model_copy(update={"shared_prefix": 1})
     trainer = bench.trainer(plan)
     assert trainer.forward.shares_prefix is alike
@@ -269,25 +270,20 @@ def test_a_shared_beginning_is_tried_on_the_longest_rows(
 def test_a_soft_prompt_shares_its_beginning_in_one_process_only(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "computes_alike", lambda model, *_, **__: asked.append(model) or True)
+    monkeypatch.setattr(
+        abilities, "computes_alike", lambda model, *_, **__: asked.append(model) or True
+    )
     asked: list[Any] = []
     trainer = bench.trainer(bench.plan())
-    rows = encoded_set()
-    assert not trainer._prefix_can_be_shared(rows), "the plan says no"
-    trainer.plan = trainer.plan.model_copy(update={"shared_prefix": 1})
-
-    class Soft(type(LORA)):  # type: ignore[misc]
-        soft_prompt = True
-
-    trainer.bare, trainer.model = Bigram(), Bigram()
-    many = type("Many", (), {"num_processes": 2, "is_main_process": True})()
-    alone, trainer.accelerator = trainer.accelerator, many
-    assert trainer._prefix_can_be_shared(rows)
-    trainer.technique = Soft()
-    assert not trainer._prefix_can_be_shared(rows)
-    trainer.accelerator = alone
-    assert trainer._prefix_can_be_shared(rows)
-    assert [model is trainer.bare for model in asked] == [False, True]
+    assert not trainer.forward.shares_prefix, "the plan says no"
+    assert not asked
+    rows, plan = encoded_set(), trainer.plan
+    forward = replace(trainer.forward, bare=Bigram(), model=Bigram())
+    assert abilities.prefix_can_be_shared(forward, rows, plan, alone=False)
+    soft = replace(forward, soft_prompt=True)
+    assert not abilities.prefix_can_be_shared(soft, rows, plan, alone=False)
+    assert abilities.prefix_can_be_shared(soft, rows, plan, alone=True)
+    assert [model is soft.bare for model in asked] == [False, True]
 
 
 def test_numbers_are_told_to_five_digits_and_metrics_under_their_names(bench: Bench) -> None:
@@ -314,7 +310,7 @@ def test_packing_that_a_base_cannot_do_is_refused(
         asked.append(options["packing"])
         return alike
 
-    monkeypatch.setattr(loop, "computes_alike", computes_alike)
+    monkeypatch.setattr(abilities, "computes_alike", computes_alike)
     plan = bench.plan(packing=True)
     if alike:
         bench.trainer(plan)

@@ -280,14 +280,14 @@ def test_a_model_that_cannot_be_asked_in_parts_is_found_out(tiny: Path) -> None:
 def test_a_training_that_computes_whole_logits_says_so_and_is_the_same(
     job: Callable[..., TinyJob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adapterworks.builders.training import loop, projection
+    from adapterworks.builders.training import abilities, projection
 
     monkeypatch.setattr(projection, "logits_together", lambda vocabulary, device: 4)
     first = job("lora", name="parts", epochs=1.0)
     trainer = first.trainer()
     assert trainer.forward.projection is not None
     trainer.run()
-    monkeypatch.setattr(loop, "projection_of", lambda *_, **__: None)
+    monkeypatch.setattr(abilities, "projection_of", lambda *_, **__: None)
     again = job("lora", name="whole", epochs=1.0)
     again.run()
     events = read_events(again.folder / "events.jsonl")

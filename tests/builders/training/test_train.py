@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from adapterworks.builders.training.abilities import require_packing
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.errors import Refused
@@ -207,11 +208,12 @@ def test_rows_that_see_each_other_in_this_base_are_not_put_together(job: Make) -
             inputs.pop("position_ids", None)
             return self.inner(**inputs)
 
-    trainer.model = Blind()
+    forward, plan = replace(trainer.forward, model=Blind()), trainer.plan
     with pytest.raises(Refused, match="packed rows would learn from one another"):
-        trainer._require_packing(trainer.rows["train"])
-    alone = trainer.rows["train"].in_packs(1000)
-    trainer._require_packing(replace(alone, examples=[one[:1] for one in alone.examples]))
+        require_packing(forward, trainer.rows["train"], plan)
+    packs = trainer.rows["train"].in_packs(1000)
+    alone = replace(packs, examples=[one[:1] for one in packs.examples])
+    require_packing(forward, alone, plan)
 
 
 def test_checkpoints_hold_no_pickle(job: Make) -> None:
