@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,6 @@ from adapterworks.builders.exports.material import Material, gather
 from adapterworks.builders.exports.proof import Proof, prove
 from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
-from adapterworks.registry.releases.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
@@ -107,8 +107,10 @@ def run_export(
     place.parent.mkdir(parents=True, exist_ok=True)
     with (
         registry.hold(material.release.digest, kind="build"),
-        scratch_folder(place.parent, ".export") as scratch,
+        # In somebody's own folder: nothing else in it is touched.
+        tempfile.TemporaryDirectory(prefix=".adapters-export-", dir=place.parent) as made,
     ):
+        scratch = Path(made)
         written = scratch / f"export{export.suffix}"
         progress(f"writing {material.ref} as {form} ({settings.type})")
         export.write(material, settings, written)

@@ -7,8 +7,6 @@ nothing is trained. What else differs from the lock is said before the training 
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -36,6 +34,7 @@ from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.reading.diff import LOCK, Change, changes, flatten
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release, Servable
+from adapterworks.registry.releases.scratch import kept_folder
 from adapterworks.registry.releases.types import Resolved
 
 # Entries of the lock that can differ between two builds of one manifest on one base and its rows.
@@ -155,26 +154,22 @@ def rebuild(
         for difference in differences:
             progress(sentence(difference))
 
-    (home / "tmp").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="rebuild-", dir=home / "tmp"))
-    with build_lock(folder) as held:
-        events = EventLog(folder / "events.jsonl", *listeners)
-        training = train_stage(prepared, folder, held, events, engines)
-        evaluation = _evaluate(prepared, folder, engines or Engines(), events)
-    result = Rebuilt(
-        ref=_title(resolved),
-        digest=resolved.digest,
-        differences=differences,
-        weights=distance(
-            registry.checkout(resolved.digest, release.trained), folder / "train" / "adapter"
-        ),
-        scores=_scores(release.metrics, evaluation),
-        rows=len(prepared.rows["test"]),
-        changed=_changed(registry, resolved, release, evaluation),
-        seconds=training["seconds"],
-    )
-    shutil.rmtree(folder)
-    return result
+    with kept_folder(home / "tmp", "rebuild") as folder:
+        with build_lock(folder) as held:
+            events = EventLog(folder / "events.jsonl", *listeners)
+            training = train_stage(prepared, folder, held, events, engines)
+            evaluation = _evaluate(prepared, folder, engines or Engines(), events)
+        trained = registry.checkout(resolved.digest, release.trained)
+        return Rebuilt(
+            ref=_title(resolved),
+            digest=resolved.digest,
+            differences=differences,
+            weights=distance(trained, folder / "train" / "adapter"),
+            scores=_scores(release.metrics, evaluation),
+            rows=len(prepared.rows["test"]),
+            changed=_changed(registry, resolved, release, evaluation),
+            seconds=training["seconds"],
+        )
 
 
 def sentence(change: Change) -> str:

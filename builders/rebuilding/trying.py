@@ -5,8 +5,6 @@ Invariant: nothing is published and nothing is left; a question that is shown wa
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from adapterworks.manifests.evaluate_tables import RetentionTable
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.scratch import kept_folder
 
 STEPS, QUESTIONS = 20, 5
 
@@ -100,15 +99,13 @@ def try_out(
             + ("the rows are plain text" if rows else "no row is held out"),
             hint="build it, and read its perplexity" if rows else "set `data.test_share`",
         )
-    (home / "tmp").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="try-", dir=home / "tmp"))
     losses: list[float] = []
 
     def note(event: dict[str, object]) -> None:
         if event.get("event") == "step":
             losses.append(float(str(event["loss"])))
 
-    with build_lock(folder) as held:
+    with kept_folder(home / "tmp", "try") as folder, build_lock(folder) as held:
         result = train_stage(
             prepared, folder, held, EventLog(folder / "events.jsonl", note, *listeners)
         )
@@ -130,7 +127,6 @@ def try_out(
                     max_new_tokens=table.max_new_tokens,
                     batch_size=table.batch_size,
                 )
-    shutil.rmtree(folder)
     shown = zip(rows, answers["base"], answers["adapter"], strict=True)
     return Tried(
         steps=prepared.plan.steps,

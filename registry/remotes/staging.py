@@ -10,14 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from adapterworks.manifests.digests import digest_bytes, digest_file
 from adapterworks.manifests.errors import Conflict, IntegrityError
 from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.scratch import held_folder
 from adapterworks.registry.remotes.held import Held
 
 
@@ -29,16 +28,14 @@ def stage_of(held: Held, scratch: Path) -> Iterator[Path]:
         Conflict: another process is fetching the same.
     """
     folder = scratch / f"stage-{digest_bytes(held.where.encode())[7:31]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise Conflict(
-            f"another process is fetching `{held.where}`", hint="wait until it is done"
-        ) from None
-    with lock:
-        os.utime(folder)  # what is a day old is swept (`scratch.py`)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held_folder(folder))
+        except BlockingIOError:
+            raise Conflict(
+                f"another process is fetching `{held.where}`", hint="wait until it is done"
+            ) from None
+        os.utime(folder)  # what nobody went on with for a day is swept (`scratch.py`)
         yield folder
         shutil.rmtree(folder)
 

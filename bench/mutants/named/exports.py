@@ -158,6 +158,15 @@ NAMED = (
         "what failed its proof would stand under the name that was asked for",
     ),
     Named(
+        "an-export-sweeps-where-it-writes",
+        _RUN,
+        'tempfile.TemporaryDirectory(prefix=".adapters-export-", dir=place.parent) as made',
+        '__import__("adapterworks.registry.releases.scratch", fromlist=["x"]).scratch_folder('
+        'place.parent, ".adapters-export") as made',
+        (f"{_TESTS}::test_nothing_else_is_touched_where_it_is_written",),
+        "people's folders beside it would be looked at, and what is a day old removed",
+    ),
+    Named(
         "what-is-not-proved-does-not-say-so",
         _RUN,
         "    if not proved:\n",

@@ -34,6 +34,7 @@ _OF_GC = f"{_LIFECYCLE}/test_gc.py"
 _OF_VERIFY = f"{_LIFECYCLE}/test_verify.py"
 _OF_ALIASES = f"{_LIFECYCLE}/test_aliases.py"
 _OF_SIGNING = f"{_LIFECYCLE}/test_signing.py"
+_OF_SCRATCH = "tests/registry/test_scratch.py"
 _OF_VERSIONS = "tests/registry/index/test_versions.py"
 _OF_DATABASE = "tests/registry/index/test_database.py"
 _OF_BLOBS = "tests/registry/blobs/test_blobs.py"
@@ -212,11 +213,28 @@ _REVIEW_NAMED = (
     Named(
         "scratch-folders-of-the-dead-stay",
         _SCRATCH,
-        "        if stale:",
-        "        if False:",
-        ("tests/registry/test_scratch.py::test_what_is_a_day_old_is_swept_and_nothing_younger",),
+        "                if stale:",
+        "                if False:",
+        (f"{_OF_SCRATCH}::test_what_a_killed_process_left_is_swept_a_day_later",),
         "every killed import would leave its gigabytes",
         source=_REVIEW,
+    ),
+    Named(
+        "whatever-is-old-is-swept",
+        _SCRATCH,
+        "os.open(left / MARK, os.O_RDWR | os.O_NOFOLLOW)",
+        "os.open(left, os.O_RDONLY)",
+        (f"{_OF_SCRATCH}::test_what_is_not_marked_is_never_removed_however_old",),
+        "folders of people would be deleted because they lie where we write",
+    ),
+    Named(
+        "what-is-in-use-for-a-day-is-swept",
+        _SCRATCH,
+        "                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "                stale =",
+        "                stale =",
+        (f"{_OF_SCRATCH}::test_what_is_held_is_not_swept_however_old",),
+        "a rebuild that trains for longer than a day would lose its folder to any pull",
     ),
 )
 

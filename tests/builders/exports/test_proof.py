@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from adapterworks.builders.exports.run import Exported, run_export
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from adapterworks.registry.releases.release import Servable
+from adapterworks.registry.releases.scratch import held_folder
 from tests.builders.exports.conftest import OPTIONS
 from tests.builders.exports.models import make_model
 from tests.builders.merging.conftest import Shelf, make_shelf
@@ -120,6 +122,29 @@ def test_it_is_noted_in_the_log(shelf: Shelf) -> None:
     assert done.proof is not None
     assert event.data["proof"] == done.proof.to_json()
     assert str(shelf.folder) not in json.dumps(event.data)
+
+
+def test_nothing_else_is_touched_where_it_is_written(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default that is where one stands: a home, a folder of checkpoints, last week's exports."""
+    out = shelf.folder / "out"
+    with held_folder(out / "held-once"):  # even what looks as if it were ours
+        pass
+    for name in ("my-project", ".ssh", "one-v1-merged-bf16"):
+        (out / name).mkdir()
+        (out / name / "file").write_text("mine")
+    for path in out.iterdir():
+        os.utime(path, (0, 0))
+    before = sorted(out.rglob("*"))
+    done = export(shelf, "peft", type_="f32", out=out / "peft")
+    assert sorted(set(out.rglob("*")) - {done.place, *done.place.iterdir()}) == before
+    monkeypatch.setattr(
+        lora, "module_scale", lambda config, module: config["lora_alpha"] / config["r"]
+    )
+    with pytest.raises(Refused, match="other distributions"):
+        export(shelf, "merged", type_="f32", out=out / "merged")
+    assert sorted(set(out.rglob("*")) - {done.place, *done.place.iterdir()}) == before
 
 
 @pytest.mark.parametrize("form", ["gguf", "gguf-lora"])

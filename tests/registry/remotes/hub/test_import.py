@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.registry.releases.scratch import scratch_folder
 from tests.hub_standin import HubStandin
 from tests.registry.imports.hostile.good import good_tensors, write_adapter, write_base
 from tests.registry.remotes.hub.machine import Machine, Trained, release_files
@@ -92,16 +90,6 @@ def test_the_command_prints_the_refusal_and_leaves_nothing_behind(
     assert list((machine.home / "adapters" / "tmp").iterdir()) == []
     renamed = machine.ok(*arguments, "--rename")
     assert "renamed model.layers.* to base_model.model.model.layers.*" in renamed.err
-
-
-def test_what_a_killed_import_left_is_swept_a_day_later(tmp_path: Path) -> None:
-    for name, age in (("old", 25 * 3600), ("new", 60)):
-        (tmp_path / name).mkdir()
-        then = time.time() - age
-        os.utime(tmp_path / name, (then, then))
-    with scratch_folder(tmp_path, "import") as folder:
-        assert {path.name for path in tmp_path.iterdir()} == {"new", folder.name}
-    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_an_import_never_loads_torch_or_a_pickle_of_weights(
