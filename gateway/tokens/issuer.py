@@ -25,14 +25,13 @@ from typing import Any, TypeVar
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tokens.discovery import Fetch, discover, fetch_json, secure
 from adapterworks.gateway.tokens.roles import Role
-from adapterworks.gateway.tokens.tokens import TENANT_PREFIX, Caller
+from adapterworks.gateway.tokens.tokens import Caller, names_a_person
 from adapterworks.manifests.errors import Refused, Unavailable
 
 T = TypeVar("T")
 FRESH_S, AGAIN_S, STALE_S = 600.0, 10.0, 3600.0
 _LEEWAY_S = 60
 _MOST_TOKEN = 16 * 1024
-_LONGEST_PERSON = 200
 _THREADS = 4
 _TYPES = {"R": "RSA", "P": "RSA", "E": "EC"}  # an algorithm's first letter → its keys' type
 
@@ -142,9 +141,7 @@ class Issuer:
         person = claims.get(self.trusted.person)
         if self.trusted.person == "email" and claims.get("email_verified") is not True:
             raise bad_token()
-        if not isinstance(person, str) or not 0 < len(person) <= _LONGEST_PERSON:
-            raise bad_token()
-        if not person.isprintable() or person.startswith(TENANT_PREFIX):
+        if not isinstance(person, str) or not names_a_person(person):
             raise bad_token()
         return person
 

@@ -41,6 +41,17 @@ from adapterworks.registry.index.database import Database
 
 TENANT_PREFIX = "tenant:"
 """Of the name under which a tenant's own keys stand in logs; no person's begins so."""
+LONGEST_PERSON = 200
+
+
+def names_a_person(text: str) -> bool:
+    """Whether logs and four eyes can go by it: an issuer's address or id, as well as a name."""
+    return (
+        0 < len(text) <= LONGEST_PERSON
+        and text.isprintable()
+        and text == text.strip()
+        and not text.startswith(TENANT_PREFIX)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +164,16 @@ class Tokens:
             makers: see `Caller`.
 
         Raises:
-            InvalidInput: not a name, or it would have expired.
+            InvalidInput: not a name, no person, or it would have expired.
             Conflict: a token of that name works.
         """
         check_name(name)
-        check_name(person or name)
+        if person is not None and not names_a_person(person):
+            raise InvalidInput(
+                f"`{person[:LONGEST_PERSON]}` names no person",
+                hint=f"1 to {LONGEST_PERSON} characters, as an issuer names them: ann@example.com; "
+                f"what begins with `{TENANT_PREFIX}` is a tenant",
+            )
         if expires is not None and expires <= time.time():
             raise InvalidInput("a token cannot expire in the past")
         made = new_key(REGISTRY)

@@ -8,8 +8,10 @@ before anything is fetched.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
+from unicodedata import category
 
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports import strictjson
@@ -47,12 +49,37 @@ _TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8
 _TABLE_DEPTH = 32
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of a table, keys too."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for key, inner in value.items():
+                yield str(key)
+                yield from _texts(inner)
+        case list() | tuple():
+            for inner in value:
+                yield from _texts(inner)
+
+
+def _unshowable(text: str) -> str | None:
+    """A character that no terminal shows and no index keeps: NUL, escapes, half of a pair."""
+    if text.isprintable():
+        return None
+    kinds = ((character, category(character)) for character in text if character not in "\n\r\t")
+    return next((character for character, kind in kinds if kind in ("Cc", "Cs")), None)
+
+
 def check_named(release: Release) -> None:
     """Check what a record names, before a byte of it is fetched: kinds of files, sizes, rank.
 
     Raises:
         ImportRefused: naming the file and the reason.
     """
+    for text in _texts(release.to_json()):
+        if (found := _unshowable(text)) is not None:
+            raise ImportRefused(RECORD, f"has the character {found!a} in {text[:40]!a}")
     adapter = 0
     for path, entry in sorted(release.files.items()):
         check_names(list(PurePosixPath(path).parts))

@@ -26,6 +26,7 @@ from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
 from sqlalchemy.exc import (
     ArgumentError,
     DatabaseError,
+    DataError,
     InterfaceError,
     InternalError,
     OperationalError,
@@ -270,6 +271,11 @@ def _reported(url: URL) -> Iterator[None]:
         raise Refused(
             f"{where} does not let this role do that: {str(error.orig).splitlines()[0]}",
             hint="its owner grants what a role needs: docs/reference/registry.md, Roles",
+        ) from error
+    except DataError as error:
+        raise InvalidInput(
+            f"{where} cannot keep that value: {str(error.orig).splitlines()[0]}",
+            hint="take characters that cannot be shown out of it",
         ) from error
     except DatabaseError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF

@@ -345,4 +345,23 @@ NAMED = (
         (f"{_OPERATED}::test_a_files_bytes_are_erased_there_and_here",),
         "whoever erases would not be told of copies here",
     ),
+    Named(
+        "a-part-that-does-not-follow-ends-the-publish",
+        _FETCH,
+        "            except Conflict:\n",
+        "            except NotFound:\n",
+        (f"{_OF_REMOTE}::test_a_part_whose_answer_was_lost_is_not_sent_again",),
+        "one lost answer would cost the build of hours that is published",
+    ),
+    Named(
+        "an-address-is-no-person",
+        "gateway/tokens/tokens.py",
+        "        if person is not None and not names_a_person(person):\n",
+        "        if person is not None and not person.isalnum():\n",
+        (
+            "tests/gateway/registry_http/test_four_eyes.py::"
+            "test_a_token_is_the_person_that_the_issuer_names",
+        ),
+        "whoever logs in and has a token would be two pairs of eyes",
+    ),
 )

@@ -668,6 +668,14 @@ _OTHER_NAMED = (
         ),
         "production would move to a release whose signatures were just taken back",
     ),
+    Named(
+        "a-record-may-steer-a-terminal",
+        _IMPORTED,
+        'if kind in ("Cc", "Cs")), None)',
+        'if kind in ("Cs",)), None)',
+        ("tests/registry/imports/test_release.py::test_a_text_that_nobody_can_show_is_refused",),
+        "a stranger's release would rewrite what an operator sees, or end a pull with a trace",
+    ),
 )
 
 NAMED = (*_REVIEW_NAMED, *_EVICTED_NAMED, *_OTHER_NAMED)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file
-from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.manifests.errors import Conflict, NotFound, Unavailable
 from adapterworks.registry.blobs.local import size_of, source_name
 from adapterworks.registry.blobs.store import CorruptBlob, MissingBlob, chunks_of, key_of
 from adapterworks.registry.remotes.http.link import Link
@@ -104,13 +104,31 @@ class HttpBlobs:
     def put(self, digest: str, source: Path | bytes) -> None:
         """Send bytes, from where an earlier sending was cut off.
 
+        Where a part does not follow what the server has, it is asked how far it is, and sending
+        goes on from there: the answer to a part that it took was lost, or somebody else with the
+        same token sends the same bytes.
+
         Raises:
             CorruptBlob, Refused: the server says so.
+            Conflict: parts do not follow, and no more bytes are there than before.
         """
-        told = self._link.get(f"/sent/{digest}", dict[str, object])
-        if told["whole"] or self.exists(digest):
-            return
-        total, start = size_of(source), int(str(told["received"]))
+        failures, before = 0, -1
+        while True:
+            told = self._link.get(f"/sent/{digest}", dict[str, object])
+            if told["whole"] or self.exists(digest):
+                return
+            start = int(str(told["received"]))
+            try:
+                return self._send(digest, source, start)
+            except Conflict:
+                failures = 0 if start > before else failures + 1
+                before = start
+                if failures == _ATTEMPTS:
+                    raise
+
+    def _send(self, digest: str, source: Path | bytes, start: int) -> None:
+        """Send what follows the first `start` bytes."""
+        total = size_of(source)
         for data in _parts(source, start):
             place = f"bytes {start}-{start + len(data) - 1}/{total}" if data else ""
             headers = {"content-range": place} if place else {}

@@ -9,6 +9,7 @@ import pytest
 
 from adapterworks.gateway.http.routes.registry.access import PREFIX
 from adapterworks.gateway.tokens.roles import Role
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.lifecycle.protection import Rule, Settings
 from tests.gateway.registry_http.conftest import Offered
 from tests.registry.releases import publish
@@ -68,6 +69,22 @@ def test_a_second_token_is_not_a_second_person(two: Offered) -> None:
     assert holder(two) == 2
     log = two.registry.log.events("medical", limit=3)
     assert {event.who for event in log} == {"ann", "bob"}
+
+
+def test_a_token_is_the_person_that_the_issuer_names(two: Offered) -> None:
+    """Addresses and ids of issuers are no names of adapters."""
+    root = here(two, "root", "root", Role.ADMIN)
+    for number, person in enumerate(("ann@example.com", "auth0|5f7C", "Ann Müller")):
+        asked = ask(two, here(two, f"one.{number}", person))
+        other = there(two, root, f"two.{number}", person)
+        assert approve(two, other, asked).status_code == 422
+    assert holder(two) == 1
+
+
+@pytest.mark.parametrize("person", ["", " ann", "tenant:acme", "a\x00b", "x" * 201])
+def test_what_names_no_person_is_refused(two: Offered, person: str) -> None:
+    with pytest.raises(InvalidInput, match="names no person"):
+        here(two, "some", person)
 
 
 def test_two_tokens_of_one_person_are_one_approval(two: Offered) -> None:

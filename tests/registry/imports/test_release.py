@@ -191,3 +191,32 @@ def test_of_a_file_that_did_not_come_only_the_name_is_checked(folder: Path) -> N
     with pytest.raises(ImportRefused):
         check(folder, None)
     check(folder, None, absent=("extra.safetensors",))
+
+
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x9b"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"description": "good%s"},
+        {"created_by": "%s"},
+        {"tags": ("a%sb",)},
+        {"manifest": {"adapter": {"name%s": ["deep"]}}},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_a_text_that_nobody_can_show_is_refused(
+    folder: Path, character: str, fields: dict[str, Any]
+) -> None:
+    """A terminal would obey it, and PostgreSQL keeps no NUL."""
+
+    def put(value: Any) -> Any:
+        if isinstance(value, str):
+            return value.replace("%s", character)
+        if isinstance(value, dict):
+            return {put(key): put(inner) for key, inner in value.items()}
+        return type(value)(put(inner) for inner in value)
+
+    release = Release.from_draft(draft(**put(fields)), scan(folder))
+    with pytest.raises(ImportRefused, match="has the character"):
+        check_named(release)
+    check_named(Release.from_draft(draft(description="two\nlines\t✓ 中文"), scan(folder)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from adapterworks.gateway.capture.asked import AskedFeedback
 from adapterworks.gateway.config.table import Table
+from adapterworks.gateway.tokens.tokens import LONGEST_PERSON
 from adapterworks.registry.releases.types import UNSET, Unset
 
 
@@ -18,10 +20,17 @@ def _printable(text: str) -> str:
     return text
 
 
-_Why = Annotated[str, Field(max_length=2000)]
-_Reason = Annotated[str, Field(min_length=1, max_length=2000)]
+def _shown(text: str) -> str:
+    """A text of several lines that a database keeps and a terminal only shows."""
+    if not all(part.isprintable() for part in re.split(r"[\n\r\t]", text)):
+        raise ValueError("has a character that cannot be shown")
+    return text
+
+
+_Why = Annotated[str, Field(max_length=2000), AfterValidator(_shown)]
+_Reason = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_shown)]
 _Version = Annotated[int, Field(ge=1, lt=10**9)]
-_Tag = Annotated[str, Field(min_length=1, max_length=64)]
+_Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
 
 
 class Publication(Table):
@@ -126,7 +135,7 @@ class NewToken(Table):
     """A token is to be made, for a person who may have several."""
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    person: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    person: Annotated[str, Field(min_length=1, max_length=LONGEST_PERSON)] | None = None
     role: Literal["reader", "publisher", "promoter", "admin"]
     seconds: Annotated[int, Field(ge=1, le=10 * 366 * 86400)] | None = None
 

@@ -205,6 +205,64 @@ def test_a_sending_that_was_killed_goes_on(server: Server, monkeypatch: pytest.M
     assert server.registry.blobs.exists(digest)
 
 
+@pytest.mark.parametrize("lost", [1, 2, 4])
+def test_a_part_whose_answer_was_lost_is_not_sent_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """The server took it: sending goes on behind it, also where it was the last one."""
+    monkeypatch.setattr(http_blobs, "PART", 10)
+    remote = server.remote(Role.PUBLISHER)
+    data = bytes(range(35))
+    digest = digest_bytes(data)
+    put = remote.link.put
+    sent = itertools.count(1)
+
+    def twice(path: str, part: bytes, headers: Any) -> Any:
+        if next(sent) == lost:
+            put(path, part, headers)  # its answer does not come, and it is asked again
+        return put(path, part, headers)
+
+    monkeypatch.setattr(remote.link, "put", twice)
+    remote.blobs.put(digest, data)
+    assert b"".join(server.registry.blobs.get(digest)) == data
+
+
+def test_two_who_send_the_same_bytes_with_one_token_both_end(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http_blobs, "PART", 10)
+    remote, other = server.remote(Role.PUBLISHER), server.remote(Role.PUBLISHER)
+    data = bytes(range(95))
+    digest = digest_bytes(data)
+    put = remote.link.put
+    sent = itertools.count(1)
+
+    def beside(path: str, part: bytes, headers: Any) -> Any:
+        if next(sent) % 3 == 0:  # the other one is quicker with this part
+            return_value = put(path, part, headers)
+            put(path, part, headers)
+            return return_value
+        return put(path, part, headers)
+
+    monkeypatch.setattr(remote.link, "put", beside)
+    remote.blobs.put(digest, data)
+    other.blobs.put(digest, data)
+    assert b"".join(server.registry.blobs.get(digest)) == data
+
+
+def test_parts_that_never_follow_end_with_the_servers_words(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = server.remote(Role.PUBLISHER)
+
+    def never(path: str, part: bytes, headers: Any) -> Any:
+        raise Conflict("7 of 35 bytes are here, and the part begins at 0")
+
+    monkeypatch.setattr(remote.link, "put", never)
+    with pytest.raises(Conflict, match="7 of 35 bytes"):
+        remote.blobs.put(digest_bytes(b"x" * 35), b"x" * 35)
+
+
 def test_what_needs_the_database_says_what_to_do(server: Server) -> None:
     remote = server.remote()
     for call in (
