@@ -1,7 +1,9 @@
 """One line of a batch through the whole path of a request: limits, fairness, proof, metering.
 
 Invariant: a line is metered under a name of its own, and metering counts a name once: a line that
-was answered just before the gateway was killed, and is asked again, is paid once.
+was answered just before the gateway was killed, and is asked again, is paid once. What gave no
+answer and is asked again is not metered, or its event would stand for the answer's: no tokens, of
+an engine that refused them, or the most there can be, of one that was cut off.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import contextlib
 import enum
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +64,7 @@ async def ask(
     row: dict[str, Any],
     endpoint: str,
     give_way: asyncio.Event,
+    over: asyncio.Event,
 ) -> Line | NotAsked:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
 
@@ -71,6 +75,8 @@ async def ask(
             tenant's limits: then others ask.
         tenant: by its id.
         give_way: set when another batch is to have this one's seat.
+        over: set when its batch was cancelled, or its time is up: what is cut off then is not asked
+            again.
 
     Raises:
         NoTenant: it was removed, or may not ask any more.
@@ -81,18 +87,24 @@ async def ask(
         if known is None:
             raise NoTenant("the tenant of this batch is not there any more")
         asks = replace(known, weight=known.weight * _SHARE)
+
+        def again(error: BaseException) -> bool:
+            if isinstance(error, asyncio.CancelledError):
+                return not over.is_set()
+            return waits(error)
+
         receipt = Receipt(request_id=f"{job}-{number}")
         try:
             async with turns.turn(tenant, _EXPECTED, weight=asks.weight) as turn:
                 if give_way.is_set():
                     turn.settle(0)
                     return NotAsked.A_TURN
-                status, body = await _asked(gateway, asks, receipt, row, endpoint)
+                status, body = await _asked(gateway, asks, receipt, row, endpoint, again)
                 line = _line(row, receipt, status, body)
                 turn.settle(line.prompt_tokens + line.completion_tokens)
                 return line
         except (RateLimited, Unavailable) as error:
-            if isinstance(error, RateLimited) and error.code == "insufficient_quota":
+            if not waits(error):
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
             if await _is_set(give_way, error.retry_after or _AGAIN_S):
                 return NotAsked.LIMITS
@@ -104,6 +116,13 @@ async def ask(
             return _line(row, receipt, 500, from_json(error_body(_DEFECT)))
 
 
+def waits(error: BaseException) -> bool:
+    """Whether a line that was refused so is asked again, when it is time."""
+    if isinstance(error, RateLimited):
+        return error.code != "insufficient_quota"
+    return isinstance(error, Unavailable)
+
+
 async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     """Whether an event is set by then."""
     with contextlib.suppress(TimeoutError):
@@ -112,7 +131,12 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def _asked(
-    gateway: Gateway, tenant: Tenant, receipt: Receipt, row: dict[str, Any], endpoint: str
+    gateway: Gateway,
+    tenant: Tenant,
+    receipt: Receipt,
+    row: dict[str, Any],
+    endpoint: str,
+    again: Callable[[BaseException], bool],
 ) -> tuple[int, Any]:
     if row["url"] != endpoint:
         raise InvalidInput(f"`url` is not the batch's endpoint `{endpoint}`")
@@ -125,7 +149,7 @@ async def _asked(
         await never.wait()
         return {"type": "http.disconnect"}
 
-    exchange = Exchange(gateway, call, tenant, receipt, Headers())
+    exchange = Exchange(gateway, call, tenant, receipt, Headers(), asked_again=again)
     status, body = await collected(exchange, receive)
     return status, from_json(body)
 

@@ -64,7 +64,8 @@ async def run_batch(
     if outcome is not None:
         await _end(room, job, held, outcome)
         return
-    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way))
+    over = asyncio.Event()
+    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way, over))
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
@@ -83,6 +84,8 @@ async def run_batch(
                 outcome = Done({"expired": True})
         if outcome is None:
             outcome = work.result()
+        elif outcome != Given("paused"):
+            over.set()
     except asyncio.CancelledError:
         outcome = Given("queued")
         raise
@@ -134,6 +137,7 @@ async def _answer(
     job: Job,
     held: Claim,
     give_way: asyncio.Event,
+    over: asyncio.Event,
 ) -> Outcome:
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
@@ -146,7 +150,9 @@ async def _answer(
                 break
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
-            line = await ask(gateway, turns, job.tenant, job.id, number, row, endpoint, give_way)
+            line = await ask(
+                gateway, turns, job.tenant, job.id, number, row, endpoint, give_way, over
+            )
             if isinstance(line, NotAsked):
                 not_asked.add(line)
                 break

@@ -96,6 +96,10 @@ class Meter:
         """A request has begun that will be recorded, by the thread that calls this."""
         self._open += 1
 
+    def pass_over(self) -> None:
+        """One that has begun is not recorded: it is asked again, and that one is."""
+        self._open = max(0, self._open - 1)
+
     def record(self, event: UsageEvent) -> Future[None]:
         """Write an event, or queue it and return at once; the future is done when it is durable.
 

@@ -113,18 +113,19 @@ class Account:
             return
         self._gateway.metrics.refusals.labels(self._tenant.name, reason).inc()
 
-    def close(self, status: int) -> asyncio.Future[None]:
+    def close(self, status: int, *, metered: bool = True) -> asyncio.Future[None]:
         """Record the outcome; the future is done when the metering is durable.
 
         What the engine was never asked is no event: it is counted, and logged.
 
         Args:
             status: what the client got; 499 if it left first.
+            metered: whether it is an event; it is not where the same request is asked again.
         """
         if self._closed is None:
             seconds = time.perf_counter() - self._began
             usage = self.settle()
-            self._closed = self._recorded(status, seconds, usage)
+            self._closed = self._recorded(status, seconds, usage, metered)
             loop = asyncio.get_running_loop()
             # Whoever waits for the future goes on first: the client does not wait for our log.
             self._closed.add_done_callback(
@@ -132,9 +133,13 @@ class Account:
             )
         return self._closed
 
-    def _recorded(self, status: int, seconds: float, usage: Usage) -> asyncio.Future[None]:
+    def _recorded(
+        self, status: int, seconds: float, usage: Usage, metered: bool
+    ) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
-        if self._most is not None:
+        if self._most is not None and not metered:
+            self._gateway.meter.pass_over()
+        elif self._most is not None:
             target = self._receipt.target
             event = UsageEvent(
                 request_id=self._receipt.request_id,

@@ -52,6 +52,8 @@ class Exchange:
 
     Args:
         headers: the client's; a trace is continued from them.
+        asked_again: whether the same request follows, under the same receipt, where this one ends
+            with an error or is cut off: then that one alone is metered.
 
     Attributes:
         begun: something of the answer was sent.
@@ -64,8 +66,11 @@ class Exchange:
         tenant: Tenant,
         receipt: Receipt,
         headers: Mapping[str, str],
+        *,
+        asked_again: Callable[[BaseException], bool] = lambda error: False,
     ) -> None:
         self._headers = headers
+        self._asked_again = asked_again
         self._gateway = gateway
         self._call = call
         self._tenant = tenant
@@ -130,12 +135,13 @@ class Exchange:
                 self._receipt.target = target
                 with self._gateway.fleet.using(target) as engine:
                     await self._admitted(engine, target, send)
-        except asyncio.CancelledError:
-            account.close(_LEFT)
+        except asyncio.CancelledError as error:
+            account.close(_LEFT, metered=not self._asked_again(error))
             raise
         except AdapterworksError as error:
             account.refused(error)
-            await account.close(shape_of(error).status)
+            metered = not self._asked_again(error)
+            await account.close(shape_of(error).status, metered=metered)
             raise
         except Exception:
             account.close(500)

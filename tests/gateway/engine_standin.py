@@ -52,6 +52,7 @@ class StandIn:
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
+        turns_away: so many requests are answered with 429 before the next is worked on.
         scores_prompts: it scores the positions that a probe names, as one with our plugin does.
         strays: requests on paths that it does not have.
     """
@@ -80,6 +81,7 @@ class StandIn:
     tokens: list[str] | None = None
     holds_after: int | None = None
     fails_after: int | None = None
+    turns_away: int = 0
     scores_prompts: bool = False
     sequences: int = 0
     working: int = 0
@@ -165,6 +167,9 @@ class StandIn:
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
         model = body["model"]
+        if self.turns_away > 0:
+            self.turns_away -= 1
+            return _error(429, "too many requests")
         if model != self.base and model not in self.loaded:
             return _error(404, f"The model `{model}` does not exist.")
         named = body.get("vllm_xargs", {}).get("adapterworks_positions")

@@ -275,8 +275,8 @@ _PATH = (
     Named(
         "a-refusal-is-a-row",
         _ACCOUNT,
-        "        if self._most is not None:\n            target",
-        "        if True:\n            target",
+        "        elif self._most is not None:\n            target",
+        "        else:\n            target",
         (f"{_OF_MONEY}::test_a_refusal_costs_nothing_and_leaves_no_row",),
         "a tenant that is refused would fill the index, which nothing may prune",
         source=f"{_REVIEW}, H8",

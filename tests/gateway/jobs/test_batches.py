@@ -126,7 +126,9 @@ def test_a_batch_goes_on_in_another_gateway_and_no_line_is_paid_twice(
     assert [answer["custom_id"] for answer in answers] == [f"q{number}" for number in range(30)]
     # Those that were kept were not asked again.
     assert len(house.standin.bodies) <= 30 - before
-    assert metered(house)[0] == 30
+    # What was cut off when the first one ended has cost nobody anything.
+    assert done.usage is not None
+    assert metered(house) == (30, done.usage.total_tokens)
     second.close()
 
 
@@ -147,8 +149,25 @@ def test_a_cancelled_batch_keeps_what_was_answered(
     assert counts is not None
     assert 0 < counts.completed < 200
     assert len(lines(client, done.output_file_id)) == counts.completed
+    # What was cut off is not asked again: it is paid for, or cancelling would make it free.
+    assert metered(house)[0] >= len(house.standin.bodies) >= counts.completed
     with pytest.raises(openai.NotFoundError):
         house.client("globex").batches.retrieve(batch.id)
+
+
+def test_a_line_that_the_engine_turned_away_first_is_paid_when_it_is_answered(
+    house: House,
+) -> None:
+    """The first attempt's event would have the line's name, and no tokens."""
+    house.standin.turns_away = 5
+    batch = begin(house.client(), [request(number, house.standin.base) for number in range(3)])
+    done = wait(house.client(), batch.id, "completed", "failed")
+    assert house.standin.turns_away == 0
+    assert done.usage is not None
+    assert metered(house) == (3, done.usage.total_tokens)
+    with house.registry.database.read() as connection:
+        assert set(connection.scalars(sa.select(usage_events.c.status))) == {200}
+    assert house.running.gateway.meter._open == 0
 
 
 def test_a_paused_batch_goes_on_and_asks_nothing_twice(
