@@ -27,7 +27,7 @@ import uuid
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.admission.lease import RateLease, SlotLease
 from adapterworks.gateway.admission.ledger import SLOT_SECONDS, Ledger
-from adapterworks.gateway.admission.month import Month
+from adapterworks.gateway.admission.month import LAG_SECONDS, Month
 from adapterworks.gateway.admission.permit import Permit, State, fits, reserved
 from adapterworks.gateway.admission.shared import SharedLedger
 from adapterworks.gateway.storage.migrations import migrate
@@ -83,7 +83,7 @@ class Limiter:
             model: what was asked for, for the error's message.
             estimated_tokens: prompt tokens and the most the answer may have.
             demanded_tokens: what cannot be less; all of them if it is not said. What is beyond is
-                reserved up to half a minute's limit, or the month's.
+                reserved up to half a minute's limit, or to what is left of the month's.
             sequences: answers that the engine works on for it; each counts as a request.
             at_once: the most of them that it works on at the same time; all if it is not said.
 
@@ -100,7 +100,7 @@ class Limiter:
         at_once = sequences if at_once is None else at_once
         fits(limits, least, sequences, at_once)
         permit = Permit(
-            state, limits, reserved(limits, estimated_tokens, least), sequences, at_once
+            state, limits, reserved(limits, estimated_tokens, least), least, sequences, at_once
         )
         try:
             # What is taken meanwhile is not lost: it stays leased for the next request.
@@ -130,13 +130,8 @@ class Limiter:
 
     async def _take(self, permit: Permit, tenant: Tenant, model: str) -> None:
         state, limits = permit.state, permit.limits
-        if limits.monthly_tokens and not await state.month.take(
-            permit.estimated, limits.monthly_tokens
-        ):
-            wait = state.month.seconds_left()
-            spent = f"the budget of {limits.monthly_tokens} tokens this month is used up"
-            raise permit.refusal(tenant, model, spent, wait, code="insufficient_quota")
-        permit.took_month = limits.monthly_tokens is not None
+        if limits.monthly_tokens:
+            await self._take_of_month(permit, tenant, model, limits.monthly_tokens)
         if limits.max_concurrency and not await state.slots.take(
             limits.max_concurrency, permit.at_once
         ):
@@ -152,6 +147,22 @@ class Limiter:
             raise permit.refusal(tenant, model, what, wait)
         permit.took_tokens = limits.tpm is not None
         permit.admitted = True
+
+    async def _take_of_month(self, permit: Permit, tenant: Tenant, model: str, budget: int) -> None:
+        month = permit.state.month
+        taken = await month.take(permit.estimated, budget, least=permit.least)
+        if taken is not None:
+            permit.estimated, permit.took_month = taken, True
+            return
+        what = f"the budget of {budget} tokens this month"
+        if month.lacks(permit.least, budget):
+            wait = month.seconds_left()
+            raise permit.refusal(
+                tenant, model, f"{what} is used up", wait, code="insufficient_quota"
+            )
+        # What they do not need they give back, and what they did need is metered by then.
+        what = f"requests in flight hold what is left of {what}"
+        raise permit.refusal(tenant, model, what, LAG_SECONDS)
 
     def _state(self, tenant_id: str) -> State:
         state = self._states.get(tenant_id)

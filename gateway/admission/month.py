@@ -3,7 +3,7 @@
 Invariant: what counts as spent is never less than the metered total of at most `FRESH_SECONDS` ago
 plus everything this gateway has admitted since. A token that is both in the total and still in this
 gateway's memory counts twice for `LAG_SECONDS`: the budget is then reached early for a moment,
-never late.
+never late. It is used up only when the metered total says so: what is in flight may give back.
 """
 
 from __future__ import annotations
@@ -37,8 +37,16 @@ class Month:
         self._settled_sum = 0
         self._reading: asyncio.Task[None] | None = None
 
-    async def take(self, estimated: int, budget: int) -> bool:
-        """Reserve `estimated` tokens, if the budget still has them."""
+    async def take(self, estimated: int, budget: int, *, least: int | None = None) -> int | None:
+        """Reserve `estimated` tokens, or what the budget still has of them; returns how many.
+
+        Args:
+            least: what it must have; all of them if it is not said.
+
+        Returns:
+            None where it has not as many now; `lacks` says whether that will change this month.
+        """
+        least = estimated if least is None else least
         age = time.monotonic() - self._read_at
         if age > FRESH_SECONDS or self._month != _this_month():
             if self._reading is None or self._reading.done():
@@ -49,10 +57,16 @@ class Month:
                 )
             if age > STALE_SECONDS or self._month != _this_month():
                 await asyncio.shield(self._reading)
-        if self._total + self._settled_sum + self._in_flight + estimated > budget:
-            return False
-        self._in_flight += estimated
-        return True
+        left = budget - self._total - self._settled_sum - self._in_flight
+        if least > left:
+            return None
+        taken = max(least, min(estimated, left))
+        self._in_flight += taken
+        return taken
+
+    def lacks(self, least: int, budget: int) -> bool:
+        """Whether the budget has not as many for this month, whatever is given back."""
+        return least > budget - self._total
 
     def settle(self, estimated: int, tokens: int) -> None:
         """Replace a reservation by what was used."""

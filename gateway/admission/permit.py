@@ -46,18 +46,25 @@ class Permit:
     """
 
     __slots__ = (
-        "_released", "_settled", "admitted", "at_once", "estimated", "limits", "sequences", "state",
-        "took_month", "took_request", "took_slot", "took_tokens",
+        "_released", "_settled", "admitted", "at_once", "estimated", "least", "limits", "sequences",
+        "state", "took_month", "took_request", "took_slot", "took_tokens",
     )  # fmt: skip
 
     def __init__(
-        self, state: State, limits: Limits, estimated: int, sequences: int, at_once: int
+        self,
+        state: State,
+        limits: Limits,
+        estimated: int,
+        least: int,
+        sequences: int,
+        at_once: int,
     ) -> None:
         self.state = state
         state.open += 1
         state.used = time.monotonic()
         self.limits = limits
         self.estimated = max(0, estimated)
+        self.least = max(0, least)
         self.sequences = sequences
         self.at_once = at_once
         self.took_month = self.took_slot = self.took_request = self.took_tokens = False
@@ -143,14 +150,10 @@ def fits(limits: Limits, tokens: int, sequences: int, at_once: int) -> None:
 def reserved(limits: Limits, estimated: int, least: int) -> int:
     """What to reserve: no more than there can be, for a client that sets its answer no bound.
 
-    Half a minute's tokens, because a whole minute's are never there while others hold some.
+    Half a minute's tokens, because a whole minute's are never there while others hold some. Of the
+    month's it is what is left of them when they are taken (`Month.take`).
     """
-    bounds = [estimated]
-    if limits.tpm is not None:
-        bounds.append(limits.tpm // 2)
-    if limits.monthly_tokens is not None:
-        bounds.append(limits.monthly_tokens)
-    return max(least, min(bounds))
+    return max(least, estimated if limits.tpm is None else min(estimated, limits.tpm // 2))
 
 
 def format_seconds(seconds: float) -> str:

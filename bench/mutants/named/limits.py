@@ -338,10 +338,29 @@ _LIMITS_NAMED = (
     Named(
         "a-month-has-no-requests-in-flight",
         _MONTH,
-        "        self._in_flight += estimated\n",
+        "        self._in_flight += taken\n",
         "",
         (f"{_OF_LEASE}::test_a_budget_is_spent_reserved_and_settled",),
         "as many requests as fit at once could each take the whole budget",
+    ),
+    Named(
+        "an-unbounded-answer-wants-more-than-is-left",
+        _MONTH,
+        "        taken = max(least, min(estimated, left))\n",
+        "        taken = estimated\n",
+        (f"{_OF_LEASE}::test_an_answer_without_a_bound_reserves_what_is_left",),
+        "a budget smaller than the engine's context would do for one chat a month",
+    ),
+    Named(
+        "requests-in-flight-use-the-month-up",
+        _MONTH,
+        "        return least > budget - self._total\n",
+        "        return True\n",
+        (
+            f"{_OF_LEASE}::test_an_answer_without_a_bound_reserves_what_is_left",
+            f"{_OF_LIMITER}::test_the_monthly_budget_counts_what_metering_counted[sqlite]",
+        ),
+        "a second's congestion would end batch lines for good, and tell clients to wait for weeks",
     ),
     Named(
         "a-settled-request-is-forgotten",

@@ -282,6 +282,25 @@ async def test_a_budget_is_spent_reserved_and_settled(month: Month, ledger: Scri
     assert await month.take(200, 1000)
 
 
+async def test_an_answer_without_a_bound_reserves_what_is_left(
+    month: Month, ledger: Scripted, clock: Clock
+) -> None:
+    ledger.spent = 20
+    assert await month.take(131_072, 100_000, least=20) == 99_980
+    assert await month.take(131_072, 100_000, least=20) is None
+    assert not month.lacks(20, 100_000)  # the first one may give back nearly all of it
+    month.settle(99_980, 30)
+    assert await month.take(131_072, 100_000, least=20) == 99_950
+    month.settle(99_950, 99_945)
+    assert await month.take(131_072, 100_000, least=20) is None
+    assert not month.lacks(20, 100_000)  # not counted yet
+    ledger.spent = 99_995
+    clock.now += 5.1
+    assert await month.take(131_072, 100_000, least=20) is None
+    assert month.lacks(20, 100_000)
+    assert not month.lacks(5, 100_000)
+
+
 async def test_the_total_is_read_beside_requests_and_waited_for_when_it_is_stale(
     month: Month, ledger: Scripted, clock: Clock
 ) -> None:
@@ -361,7 +380,7 @@ async def test_tokens_count_until_the_total_must_have_them(
     await month.take(0, 1000)
     await asyncio.sleep(0.01)
     assert not await month.take(861, 1000)  # 70 + 70 + 861
-    assert await month.take(0, 1000)
+    assert await month.take(0, 1000) == 0
     clock.now += 1.1
     await month.take(0, 1000)
     await asyncio.sleep(0.01)

@@ -335,8 +335,11 @@ async def test_the_monthly_budget_counts_what_metering_counted(database: Databas
         [UsageEvent("r0", who.id, "sha256:a", "medical@1", 300, 300, 200, started=time.time())],
     )
     first = await admit(limiter, who, 300)
-    with pytest.raises(RateLimited, match="this month is used up") as caught:
+    with pytest.raises(RateLimited, match="in flight hold what is left of the budget") as caught:
         await admit(limiter, who, 300)
+    assert (caught.value.code, caught.value.headers["retry-after"]) == ("rate_limit_exceeded", "2")
+    with pytest.raises(RateLimited, match="this month is used up") as caught:
+        await admit(limiter, who, 401)
     assert caught.value.code == "insufficient_quota"
     assert caught.value.retry_after > 60
     first.settle(10, 20)
@@ -483,6 +486,19 @@ async def test_an_answer_without_a_bound_reserves_no_more_than_there_can_be(
     assert await reserved(tenant(tpm=2000), 10) == 1000  # half a minute's
     assert await reserved(tenant(tpm=2000), 1500) == 1500
     assert await reserved(tenant(monthly_tokens=300), 10) == 300
+    budget = tenant("small", monthly_tokens=12_000)
+    held = [
+        await limiter.admit(budget, model="m", estimated_tokens=5000, demanded_tokens=10)
+        for _ in range(3)
+    ]
+    assert [permit.estimated for permit in held] == [5000, 5000, 2000]
+    with pytest.raises(RateLimited) as caught:
+        await reserved(budget, 10)
+    assert caught.value.code == "rate_limit_exceeded"
+    for permit in held:
+        permit.settle(10, 10)
+        permit.release()
+    assert await reserved(budget, 10) == 5000
     with pytest.raises(RateLimited, match="this month"):
         await reserved(tenant(monthly_tokens=300), 301)
     await limiter.close()
