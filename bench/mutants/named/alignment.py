@@ -152,6 +152,7 @@ NAMED = (
         "return dict(sums)",
         (f"{_OF_KTO}::test_the_estimate_is_of_the_step_however_it_is_cut",),
         "with larger batches every answer would seem to have gained too little",
+        quick=False,
     ),
     Named(
         "a-bad-answer-is-a-contradiction",
@@ -203,6 +204,7 @@ NAMED = (
         "        if False:\n            name = stage.stage.name",
         (f"{_CHAIN}::test_a_stage_that_does_not_pass_is_the_last",),
         "the next stage would begin with the release of an earlier build",
+        quick=False,
     ),
     Named(
         "a-stage-is-a-start",
@@ -584,5 +586,6 @@ NAMED = (
         'if judges == "no" and getattr(',
         (f"{_OF_PRM}::test_a_reward_of_whole_answers_has_no_steps_to_aggregate",),
         "`reward_aggregate` would be declared and ignored",
+        quick=False,
     ),
 )

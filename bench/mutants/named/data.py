@@ -586,6 +586,7 @@ NAMED = (
         "alike = len(shared)",
         (f"{_TESTS}/test_gates.py", f"{_TESTS}/test_hashed.py"),
         "rows of one form would be taken for copies of each other",
+        quick=False,
     ),
     Named(
         "nothing-is-decontaminated",
@@ -853,6 +854,7 @@ NAMED = (
         "for copy in ():",
         (f"{_SEALS}::test_near_copies_do_not_hide_each_other",),
         "a test question that somebody had written anew six times would be learnt",
+        quick=False,
     ),
     Named(
         "own-test-rows-open-every-seal",
@@ -918,6 +920,7 @@ NAMED = (
         "",
         (f"{_OWNERS}::test_what_a_release_has_learnt_goes_where_its_rows_may",),
         "`[start]` would carry what a tenant's rows taught into another tenant's adapter",
+        quick=False,
     ),
     Named(
         "a-merge-asks-nobody",

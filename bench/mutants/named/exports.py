@@ -88,6 +88,7 @@ NAMED = (
         "10000.0",
         (f"{_TESTS}::test_positions_turn_as_fast_as_declared",),
         "every model with another base frequency would lose its positions",
+        quick=False,
     ),
     Named(
         "control-tokens-are-words",
@@ -124,6 +125,7 @@ NAMED = (
             f"{_TESTS}::test_a_scale_that_is_lost_is_seen",
         ),
         "there would be no proof",
+        quick=False,
     ),
     Named(
         "other-tokens-are-accepted",
@@ -156,6 +158,7 @@ NAMED = (
         "written = place",
         (f"{_TESTS}::test_rows_in_the_wrong_order_are_seen",),
         "what failed its proof would stand under the name that was asked for",
+        quick=False,
     ),
     Named(
         "an-export-sweeps-where-it-writes",
@@ -181,6 +184,7 @@ NAMED = (
         "_ = who",
         (f"{_TESTS}::test_it_is_noted_in_the_log",),
         "nobody could say which release a file is",
+        quick=False,
     ),
     Named(
         "another-type-than-its-configuration-says",
@@ -189,6 +193,7 @@ NAMED = (
         'config["torch_dtype"] = str(dtype)',
         (f"{_TESTS}::test_its_origin_is_in_the_file",),
         "it would be loaded in the base's type",
+        quick=False,
     ),
     Named(
         "the-adapter-is-left-out-of-a-whole-model",
@@ -209,6 +214,7 @@ NAMED = (
             "::test_what_lies_beside_the_weights_is_not_exported",
         ),
         "the publisher's own copy of them would be taken for further tensors of the model",
+        quick=False,
     ),
     Named(
         "weights-of-another-layout-go-along",
@@ -228,6 +234,7 @@ NAMED = (
         "    for token, add in zip(ids[:1], keys, strict=False):",
         (f"{_OF_ENDS}::test_an_export_ends_where_the_release_does[gguf]",),
         "llama.cpp would go on after the turn's end, in the base's own words",
+        quick=False,
     ),
     Named(
         "generators-are-told-of-no-end",
@@ -244,6 +251,7 @@ NAMED = (
         "if proof.same_ends < 0:",
         (f"{_OF_ENDS}::test_ends_that_gguf_does_not_name_are_seen",),
         "a lost end token would be seen by users alone",
+        quick=False,
     ),
     Named(
         "what-follows-the-end-is-not-compared",

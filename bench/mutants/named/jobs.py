@@ -538,6 +538,7 @@ NAMED = (
         "            pass\n",
         (f"{_OF_BATCHES[0]}::test_where_there_are_fewer_seats_than_batches_each_gives_way",),
         "eight tenants with long batches would keep the ninth waiting for a day",
+        quick=False,
     ),
     Named(
         "batches-run-one-after-the-other",
@@ -546,6 +547,7 @@ NAMED = (
         "while len(self._seats) < 1:",
         (f"{_OF_BATCHES[0]}::test_two_tenants_share_from_the_moment_that_the_second_comes",),
         "one tenant's 50,000 lines would block all others",
+        quick=False,
     ),
     Named(
         "lines-come-in-the-order-of-their-coming",
@@ -554,6 +556,7 @@ NAMED = (
         'turns.turn("", _EXPECTED,',
         (f"{_OF_BATCHES[0]}::test_two_tenants_share_from_the_moment_that_the_second_comes",),
         "whoever has more lines would have more of the engine",
+        quick=False,
     ),
     Named(
         "what-gives-way-is-done",
@@ -562,6 +565,7 @@ NAMED = (
         "return Done({})",
         (f"{_OF_BATCHES[0]}::test_where_there_are_fewer_seats_than_batches_each_gives_way",),
         "a batch that gave way would end with half of its answers",
+        quick=False,
     ),
     Named(
         "rows-need-not-have-what-graders-read",
@@ -570,6 +574,7 @@ NAMED = (
         "            if False:\n",
         (f"{_OF_REINFORCING}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
         "a job would fail hours later, on a worker, for want of a column",
+        quick=False,
     ),
     Named(
         "held-out-rows-are-not-looked-at",
@@ -586,6 +591,7 @@ NAMED = (
         "",
         (f"{_OF_REINFORCING}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
         "a client would believe that its setting counts",
+        quick=False,
     ),
     Named(
         "compute-multiplies-nothing",
@@ -623,6 +629,7 @@ NAMED = (
         "if wanted:",
         (f"{_OF_BATCHES[0]}::test_a_paused_batch_goes_on_and_asks_nothing_twice",),
         "an operator's pause would end a tenant's batch for good",
+        quick=False,
     ),
     Named(
         "graders-outlive-their-tenant",
@@ -727,6 +734,7 @@ NAMED = (
         "        if False:\n            print",
         ("tests/workers/test_worker.py::test_of_a_lost_tracker_a_tenant_is_told_its_name_alone",),
         "a tenant would read the operator's hosts in its job's events",
+        quick=False,
     ),
     Named(
         "others-proofs-are-no-engine",

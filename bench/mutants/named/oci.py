@@ -50,6 +50,7 @@ NAMED: tuple[Named, ...] = (
         "            have = 0",
         (f"{_OF_CUT_OFF}::test_no_byte_is_fetched_twice",),
         "gigabytes would be fetched again after each break of a line",
+        quick=False,
     ),
     Named(
         "a-manifest-is-what-a-registry-says",

@@ -37,6 +37,7 @@ NAMED = (
         "if False:",
         (f"{_OF_REINFORCEMENT}::test_what_cannot_be_graded_is_refused_before_there_is_a_job",),
         "a job would fail when a worker comes to it, for what was known before",
+        quick=False,
     ),
     Named(
         "force-is-for-the-first-attempt",
@@ -45,6 +46,7 @@ NAMED = (
         'asked["force"] and claim.attempt == 1',
         ("tests/workers/test_detached.py",),
         "one wait for memory, and nothing would be built anew",
+        quick=False,
     ),
     Named(
         "who-has-lost-a-job-clears-its-folder",
@@ -53,6 +55,7 @@ NAMED = (
         "                if True:\n",
         _OF_WORKERS,
         "a worker that was cut off would take away what another trains on",
+        quick=False,
     ),
     Named(
         "a-checkpoint-forgives-nothing",
@@ -61,6 +64,7 @@ NAMED = (
         "            if not events.add_checkpoint(connection, job, step, metrics, at):\n",
         _OF_WORKERS,
         "the fifth spot machine that is taken away would end a training of weeks",
+        quick=False,
     ),
     Named(
         "a-batch-that-is-given-back-cancelled-lists-nothing",
@@ -69,6 +73,7 @@ NAMED = (
         "if False:",
         _OF_QUEUE,
         "a tenant that cancels while a gateway ends would lose what it paid for",
+        quick=False,
     ),
     Named(
         "a-batch-tried-out-lists-nothing",
@@ -77,6 +82,7 @@ NAMED = (
         'state: State = "failed"',
         _OF_QUEUE,
         "an index that is away five times would lose what was paid for",
+        quick=False,
     ),
     Named(
         "a-batch-that-waits-keeps-its-seat",
@@ -85,6 +91,7 @@ NAMED = (
         "                pass\n",
         _OF_SEATS,
         "batches of a base without an engine would take all seats for a day",
+        quick=False,
     ),
     Named(
         "one-batch-that-does-not-leave-stops-all-turns",
@@ -93,6 +100,7 @@ NAMED = (
         "if told or not untold:",
         _OF_SEATS,
         "one line that takes an hour would keep everybody's batch waiting",
+        quick=False,
     ),
     Named(
         "a-batchs-line-cannot-be-found",
@@ -101,6 +109,7 @@ NAMED = (
         ")",
         _OF_KEPT,
         "nobody could say anything of what a batch was answered",
+        quick=False,
     ),
     Named(
         "a-defect-ends-the-batch",
@@ -109,6 +118,7 @@ NAMED = (
         "        except ZeroDivisionError as error:",
         _OF_KEPT,
         "one line that nobody foresaw would lose all that were paid",
+        quick=False,
     ),
     Named(
         "a-proof-is-tried-five-times",
@@ -117,6 +127,7 @@ NAMED = (
         "after=error.retry_after or _AGAIN_S)",
         _OF_PROOFS,
         "hours of training would be lost to an engine that is full for a minute",
+        quick=False,
     ),
     Named(
         "proofs-are-taken-without-an-engine",
@@ -125,6 +136,7 @@ NAMED = (
         "gateway.pool.engines)",
         _OF_PROOFS,
         "a job would be taken and given back for as long as an engine starts",
+        quick=False,
     ),
     Named(
         "trainings-keep-batches-waiting",
@@ -187,6 +199,7 @@ NAMED = (
         "",
         _OF_ERASING,
         "an erased text could be read out of the database's file",
+        quick=False,
     ),
     Named(
         "tenants-read-what-drivers-say",

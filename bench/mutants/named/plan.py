@@ -26,6 +26,7 @@ NAMED = (
         ("tests/builders/building/test_rewarded.py::"
          "test_a_changed_column_is_another_training_where_rewards_read_it",),
         "weights of other tests, schemas or answers would be published as trained on these",
+        quick=False,
     ),
     Named(
         "experts-are-adapted-too",
@@ -251,6 +252,7 @@ NAMED = (
         "",
         (_KEYS,),
         "other steps or another learning rate would be given the old weights",
+        quick=False,
     ),
     Named(
         "encoded-rows-are-left-out",
@@ -292,6 +294,7 @@ NAMED = (
         "",
         (_KEYS,),
         "a new training would be published with the old evaluation",
+        quick=False,
     ),
     Named(
         "a-strangers-method-is-left-out",

@@ -465,6 +465,7 @@ _OTHER_NAMED = (
         "if row.live != row.alive:",
         (f"{_OF_VERIFY}::test_an_index_that_was_tampered_with_is_found",),
         "a version that somebody removed from the index would not be missed",
+        quick=False,
     ),
     Named(
         "a-promotion-ends-anothers-canary-unseen",

@@ -304,6 +304,7 @@ _LISTS = (
         "not isinstance(asked, Completion) or asked.stream:",
         (_OF_LISTS,),
         "a list that is answered whole would be refused as a stream",
+        quick=False,
     ),
     Named(
         "a-list-is-answered-once-a-part",
@@ -347,6 +348,7 @@ _LISTS = (
         "most(self._call, engine.context)",
         (f"{_OF_PARTS}::test_who_leaves_pays_for_the_parts_that_were_asked_and_no_others",),
         "who leaves after two of ten parts would be charged all ten, at their most",
+        quick=False,
     ),
     Named(
         "each-part-numbers-its-choices-from-zero",
@@ -355,6 +357,7 @@ _LISTS = (
         'choice["index"] += 0',
         (_OF_LISTS,),
         "a client would put the second part's answers to the first part's prompts",
+        quick=False,
     ),
     Named(
         "the-first-part-ends-the-stream",
@@ -363,6 +366,7 @@ _LISTS = (
         '            if False:\n                return b""',
         (_OF_LISTS,),
         "clients stop reading at [DONE], and would miss all parts but one",
+        quick=False,
     ),
     Named(
         "the-last-part-is-told-as-all",
@@ -371,6 +375,7 @@ _LISTS = (
         "_dumped(counts)",
         (_OF_LISTS,),
         "the client's own sum would be another than its bill",
+        quick=False,
     ),
     Named(
         "a-part-is-charged-twice",

@@ -207,6 +207,7 @@ NAMED = (
         "draws = np.repeat(generator.integers(0, rows, size=(1, rows)), samples, axis=0)",
         (_OF_STATISTICS,),
         "an interval of no width makes every gain significant",
+        quick=False,
     ),
     Named(
         "resamples-ignore-the-seed",
@@ -239,6 +240,7 @@ NAMED = (
         "return Interval(float(values.mean()), float(high))",
         (_OF_STATISTICS, _OF_COMPARISON),
         "a gate would be judged by the gain, not by its lower bound",
+        quick=False,
     ),
     Named(
         "mcnemar-counts-the-losses-as-gains",
@@ -415,6 +417,7 @@ NAMED = (
         (f"{_OF_STATISTICS}::test_the_interval_of_a_gain_covers_it",),
         "a few rows that all agree would be certain of any gain",
         "builders 1.7",
+        quick=False,
     ),
     Named(
         "rows-of-one-group-are-taken-for-independent",
@@ -467,6 +470,7 @@ NAMED = (
         'return 1 if pair and pair[0] == "A" else -1 if pair and pair[0] == "B" else 0',
         (_OF_JUDGE,),
         "whoever is shown first would win",
+        quick=False,
     ),
     Named(
         "an-answer-speaks-for-the-judge",
@@ -475,6 +479,7 @@ NAMED = (
         "last = found[0].lower()",
         (_OF_JUDGE,),
         "an answer that is quoted with a verdict in it would win",
+        quick=False,
     ),
     Named(
         "a-judge-reads-our-marks-in-an-answer",
@@ -483,6 +488,7 @@ NAMED = (
         "while False:",
         (_OF_JUDGE,),
         "an answer could end early and write the other one",
+        quick=False,
     ),
     Named(
         "anybody-is-sent-the-key",

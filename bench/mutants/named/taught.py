@@ -112,6 +112,7 @@ NAMED = (
             f"{_BUILT}::test_a_model_teaches_itself",
         ),
         "a plan would promise memory that there is not",
+        quick=False,
     ),
     Named(
         "a-teachers-part-is-the-first-one",
@@ -128,6 +129,7 @@ NAMED = (
         "own = None",
         (_SAYS, _KILLED),
         "of a model that is trained whole the teacher's last layer would be the student's",
+        quick=False,
     ),
     Named(
         "an-adapted-projection-is-shared",
@@ -201,6 +203,7 @@ NAMED = (
         "pass",
         (_KILLED,),
         "a resumed training would be taught by what it had become",
+        quick=False,
     ),
     Named(
         "vocabularies-of-one-size-are-one",
@@ -217,6 +220,7 @@ NAMED = (
         "None,",
         ("tests/builders/data/test_owners.py::test_what_a_release_has_learnt_goes_where_its_rows_may",),
         "what a tenant shares with nobody would be distilled into anybody's adapter",
+        quick=False,
     ),
     Named(
         "a-teacher-of-its-own-weighs-nothing",
@@ -225,6 +229,7 @@ NAMED = (
         "held = objective.held(trainable)",
         (f"{_BUILT}::test_another_base_teaches_and_is_counted",),
         "a training would be killed for want of memory that the plan had promised",
+        quick=False,
     ),
     Named(
         "a-moved-teacher-is-the-same-training",
@@ -233,6 +238,7 @@ NAMED = (
         "",
         (f"{_BUILT}::test_a_release_teaches_and_the_record_says_so",),
         "another teacher's weights would be taken from a release that is there",
+        quick=False,
     ),
     Named(
         "a-penalty-is-twice-as-heavy",

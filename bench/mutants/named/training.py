@@ -71,6 +71,7 @@ _REVIEWED = (
         (f"{_TESTS}/test_sharding.py::"
          "test_a_start_that_is_computed_from_rows_is_that_of_one_process",),
         "an adapter of weights in parts would ask its reader for training rows",
+        quick=False,
     ),
     Named(
         "no-warm-up",
@@ -729,6 +730,7 @@ _KEPT_NAMED = (
         "0 * taken_out[of_b].cpu()",
         ("tests/builders/methods/test_further_methods.py",),
         "PiSSA would be served with its start twice",
+        quick=False,
     ),
     Named(
         "a-plan-forgets-adamws-moments",
@@ -795,6 +797,7 @@ _DECODED = (
         "batch_select_indices(chooser.flip(0))",
         (_OF_DECODING,),
         "an evaluation would judge answers to other questions",
+        quick=False,
     ),
     Named(
         "who-has-ended-is-computed-on",
@@ -803,6 +806,7 @@ _DECODED = (
         "self._ended.sum() > len(ended)",
         (_OF_DECODING,),
         "every batch would cost its longest answer, row for row",
+        quick=False,
     ),
 )
 
@@ -822,6 +826,7 @@ _AROUND = (
         "        _ = [whole(tensors[name]) for name in order]\n        return\n",
         (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_whole_at_a_time_in_every_process",),
         "eight processes of a 34B model would fill the node's memory at its first checkpoint",
+        quick=False,
     ),
     Named(
         "tensors-are-gathered-before-they-are-written",
@@ -831,6 +836,7 @@ _AROUND = (
         "        for name in order:\n            file.write(gathered[name]",
         (f"{_TESTS}/test_tensor_file.py::test_one_tensor_is_whole_at_a_time_in_every_process",),
         "the process that writes would hold weights and moments whole",
+        quick=False,
     ),
     Named(
         "a-checkpoint-is-read-whole",

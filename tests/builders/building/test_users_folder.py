@@ -20,7 +20,7 @@ pytestmark = pytest.mark.train
 @pytest.mark.parametrize(
     "launched",
     [
-        pytest.param(False, id="plain"),
+        pytest.param(False, id="plain", marks=pytest.mark.slow),
         pytest.param(True, id="accelerate launch", marks=pytest.mark.slow),
     ],
 )
