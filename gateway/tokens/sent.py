@@ -5,7 +5,9 @@ Invariants:
   with how far it is, so that a sender who was cut off goes on from there;
 - an upload to which nobody has added for a day is removed, by a server that takes others and by gc;
 - a release can be published only with bytes that its publisher has: sent by the same token, or
-  named by a release that every reader may fetch. A digest alone opens nothing.
+  named by a release that every reader may fetch. A digest alone opens nothing;
+- what was erased here is not kept again: it counts as sent, so that a release that had it can be
+  published without it, and its bytes are refused.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from adapterworks.gateway.storage.schema import sent
-from adapterworks.manifests.errors import Conflict, NotFound
+from adapterworks.manifests.errors import Conflict, NotFound, Refused
+from adapterworks.registry.index import absences
 from adapterworks.registry.lifecycle.gc import STAGED_S
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.absence import Absence
 
 _WHO = "anonymous"
 _SWEEP_S = 3600.0
@@ -36,7 +40,9 @@ class Sent:
         self._swept = 0.0
 
     def received(self, token: str, digest: str) -> tuple[int, bool]:
-        """Bytes of a blob that came from a token, and whether it is whole."""
+        """Bytes of a blob that came from a token, and whether it is whole: no more is due."""
+        if self._erased(digest) is not None:
+            return 0, True
         size = self._size(token, digest)
         if size is not None:
             return size, True
@@ -49,7 +55,9 @@ class Sent:
         Raises:
             Conflict: it does not follow what is here; the message says where to go on.
             CorruptBlob: all are here, and are not what the digest says; none is kept.
+            Refused: they were erased here.
         """
+        self._refuse_erased(digest)
         path = self._path(token, digest)
         self._staging.mkdir(parents=True, exist_ok=True)
         if time.time() - self._swept > _SWEEP_S:
@@ -91,13 +99,15 @@ class Sent:
             )
 
     def _has(self, token: str, digest: str) -> bool:
+        if self._erased(digest) is not None:  # whether it can be without is for who lists it
+            return True
         if self._size(token, digest) is not None:
-            return self._registry.blobs.exists(digest)
+            return True
         try:
             self._registry.size_of_blob(digest)
         except NotFound:
             return False
-        return True
+        return self._registry.blobs.exists(digest)
 
     def _keep(self, token: str, digest: str, path: Path, size: int) -> None:
         try:
@@ -111,6 +121,9 @@ class Sent:
             connection.execute(
                 sa.insert(sent).values(token=token, digest=digest, size=size, at=time.time())
             )
+        if self._erased(digest) is not None:  # meanwhile: an erasure has the last word
+            self._registry.blobs.delete(digest)
+            self._refuse_erased(digest)
 
     def _size(self, token: str, digest: str) -> int | None:
         """Bytes of what the token has sent whole, while they are in the store."""
@@ -118,6 +131,17 @@ class Sent:
         with self._registry.database.read() as connection:
             size = connection.scalar(query)
         return size if size is not None and self._registry.blobs.exists(digest) else None
+
+    def _erased(self, digest: str) -> Absence | None:
+        with self._registry.database.read() as connection:
+            return absences.erased(connection, [digest]).get(digest)
+
+    def _refuse_erased(self, digest: str) -> None:
+        if gone := self._erased(digest):
+            raise Refused(
+                f"the bytes {digest} were {gone}",
+                hint="what was erased does not come back; publish without sending them",
+            )
 
     def _path(self, token: str, digest: str) -> Path:
         return self._staging / f"{token or _WHO}-{digest.removeprefix('sha256:')}"

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.index import log, lookup
-from adapterworks.registry.lifecycle import signing
+from adapterworks.registry.lifecycle import aliases, signing
 from adapterworks.registry.lifecycle.protection import Rule
 from adapterworks.registry.releases.types import Resolved
 
@@ -114,11 +114,8 @@ def _preferred(connection: Connection, resolved: Resolved, rule: Rule, alias: st
     """What people said of it beside the alias's holder; nothing where there is no other holder."""
     if rule.preferred is None:
         return
-    try:
-        holder = lookup.resolve(connection, Ref(resolved.name, alias=alias))
-    except NotFound:
-        return
-    if holder.digest == resolved.digest:
+    holder = _holder(connection, resolved.name, alias)
+    if holder is None or holder.digest == resolved.digest:
         return
     events = log.events(
         connection, resolved.name, version=resolved.version, kinds=("review",), limit=_REVIEWS
@@ -142,6 +139,21 @@ def _preferred(connection: Connection, resolved: Resolved, rule: Rule, alias: st
             f"people prefer it to `{holder}` at least {_percent(low)} of the time, "
             f"{_percent(rule.preferred)} is asked for"
         )
+
+
+def _holder(connection: Connection, name: str, alias: str) -> Resolved | None:
+    """Who holds an alias, or held it last where it was taken away: that is anybody's, and so must
+    not free the next from the comparison. Deleted ones are passed over: nobody can compare with
+    them, and deleting is an administrator's, who makes the rules too."""
+    try:
+        return lookup.resolve(connection, Ref(name, alias=alias))
+    except NotFound:
+        moves = aliases.history(connection, name, alias)
+    for version in reversed(aliases.standing(moves)):
+        row = lookup.get_version(connection, name, version)
+        if row.deleted is None:
+            return Resolved(name, version, row.digest, lookup.exact(name, version))
+    return None
 
 
 def _percent(share: object) -> str:

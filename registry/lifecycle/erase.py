@@ -30,8 +30,8 @@ from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
+from adapterworks.registry.releases.pushes import PUSH, Push, read_push
 from adapterworks.registry.releases.roles import may_be_erased
-from adapterworks.registry.releases.types import Event
 
 _versions, _blobs = schema.versions, schema.release_blobs
 _PUSHES = 1000
@@ -102,9 +102,20 @@ def look(connection: Connection, blob: str) -> Erasure:
 
 
 def erase(
-    database: Database, blobs: BlobStore, home: Path, blob: str, *, who: str, why: str
+    database: Database,
+    blobs: BlobStore,
+    home: Path,
+    blob: str,
+    *,
+    who: str,
+    why: str,
+    spare_live: bool = False,
 ) -> Erasure:
-    """See `Registry.erase`."""
+    """See `Registry.erase`.
+
+    Args:
+        spare_live: refuse if any live version has the bytes, even where it can do without them.
+    """
     with database.write() as connection:
         found = look(connection, blob)
         if not found.size:
@@ -117,7 +128,14 @@ def erase(
                 f"adapters delete {record.name}@{record.version} --with-aliases",
             )
         for holder in found.holders:
-            if not holder.deleted and not may_be_erased(holder.path):
+            if holder.deleted:
+                continue
+            if spare_live:
+                raise Refused(
+                    f"`{holder.path}` of `{holder}`, which is live, has these bytes too",
+                    hint="do it again: what live versions have then stays",
+                )
+            if not may_be_erased(holder.path):
                 raise Refused(
                     f"`{holder.path}` of `{holder}` is needed to serve and prove it",
                     hint=f"delete the whole release: adapters delete {holder} --with-aliases",
@@ -165,9 +183,10 @@ def _copies(home: Path, size: int, digest: str, but: Path | None) -> Iterator[Pa
                     yield path
 
 
-def pushes(connection: Connection, name: str, version: int) -> list[Event]:
-    """The pushes of a version."""
-    return log.events(connection, name, version=version, kinds=("push",), limit=_PUSHES)
+def pushes(connection: Connection, name: str, version: int) -> list[Push]:
+    """The pushes of a version, as far as the log says where they went."""
+    events = log.events(connection, name, version=version, kinds=(PUSH,), limit=_PUSHES)
+    return [push for event in events if (push := read_push(event)) is not None]
 
 
 def _pushed(connection: Connection, holders: tuple[Holder, ...]) -> Iterator[str]:
@@ -175,6 +194,6 @@ def _pushed(connection: Connection, holders: tuple[Holder, ...]) -> Iterator[str
     for holder in holders:
         paths.setdefault((holder.name, holder.version), set()).add(holder.path)
     for (name, version), held in sorted(paths.items()):
-        for event in pushes(connection, name, version):
-            if not held <= set(event.data.get("withheld", ())):
-                yield f"{event.data['repository']}@{event.data['commit']}"
+        for push in pushes(connection, name, version):
+            if not held <= push.withheld:
+                yield push.place

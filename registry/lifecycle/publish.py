@@ -170,15 +170,16 @@ def _publish(
         except BaseException:
             with database.write() as connection:
                 leases.end(connection, lease)
-            _delete_erased(database, blobs, wanted)
+            _delete_erased(database, blobs, sources)
             raise
         if published is not None:
-            _delete_erased(database, blobs, wanted)
+            _delete_erased(database, blobs, sources)
             return published
 
 
 def _delete_erased(database: Database, blobs: BlobStore, put: Sources) -> None:
-    """An erasure that came while we were putting has the last word."""
+    """An erasure has the last word, whether it came before us and somebody sent the bytes all the
+    same, or while we were putting."""
     with database.read() as connection:
         for digest in absences.erased(connection, put):
             blobs.delete(digest)

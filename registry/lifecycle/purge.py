@@ -5,12 +5,14 @@
 For a withdrawn consent or a leak, where a week in the trash is too long. What was erased is refused
 from then on, whoever publishes or pulls it. Invariant: bytes that another live release needs stay,
 and are named; so is whoever else still has some: pushes, releases made from it, gateways and builds
-that hold it now. Doing it again finishes what was interrupted.
+that hold it now. Doing it again finishes what was interrupted. Of a release that is live again
+under another number nothing goes.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,29 +79,13 @@ def look(connection: Connection, name: str, version: int) -> Purge:
     files = connection.execute(
         sa.select(_blobs).where(_blobs.c.release == row.digest, _blobs.c.size > 0)
     ).all()
-    others = (
-        sa.select(_versions.c.name, _versions.c.version, _blobs.c.path, _blobs.c.blob)
-        .join(_versions, _versions.c.digest == _blobs.c.release)
-        .where(
-            _versions.c.deleted.is_(None),
-            _versions.c.digest != row.digest,
-            _blobs.c.blob.in_([file.blob for file in files]),
-        )
-        .order_by(_versions.c.name, _versions.c.version, _blobs.c.path)
-    )
-    shared = {
-        other.blob: f"{other.name}@{other.version}: {other.path}"
-        for other in connection.execute(others)
-    }
+    shared = _shared(connection, name, version, [file.blob for file in files])
     alone = {
         file.blob: file.size
         for file in files
         if file.blob not in shared and file.path != versions.RECORD_PATH
     }
-    pushed = {
-        f"{event.data['repository']}@{event.data['commit']}"
-        for event in erasing.pushes(connection, name, version)
-    }
+    pushed = {push.place for push in erasing.pushes(connection, name, version)}
     children = lookup.releases_from(connection, "parent", row.digest)
     holders = (
         sa.select(_leases.c.kind, _leases.c.holder)
@@ -120,31 +106,58 @@ def look(connection: Connection, name: str, version: int) -> Purge:
     )
 
 
+def _shared(
+    connection: Connection, name: str, version: int, blobs: Sequence[str]
+) -> dict[str, str]:
+    """Those of the blobs that another live version has, with which and where.
+
+    The very release may be live again under another number, which is another version then.
+    """
+    itself = (_versions.c.name == name) & (_versions.c.version == version)
+    others = (
+        sa.select(_versions.c.name, _versions.c.version, _blobs.c.path, _blobs.c.blob)
+        .join(_versions, _versions.c.digest == _blobs.c.release)
+        .where(_versions.c.deleted.is_(None), ~itself, _blobs.c.blob.in_(blobs))
+        .order_by(_versions.c.name, _versions.c.version, _blobs.c.path)
+    )
+    return {
+        other.blob: f"{other.name}@{other.version}: {other.path or 'its record'}"
+        for other in connection.execute(others)
+    }
+
+
 def erase_rest(
     database: Database, blobs: Store, home: Path, name: str, version: int, *, who: str, why: str
 ) -> Purge:
     """Erase what is a deleted version's alone, wherever this registry can reach it.
 
     Raises:
-        Refused: the version is live.
+        Refused: the version is live, or its release is live again under another number: every byte
+            of it is needed then, and nothing was erased.
     """
     with database.read() as connection:
         found = look(connection, name, version)
         if lookup.get_version(connection, name, version).deleted is None:
             raise Refused(f"`{found.ref}` is live", hint=f"adapters delete {found.ref} --purge")
         again = lookup.find_live(connection, found.digest)
+    if again is not None:
+        raise Refused(
+            f"`{again}` is the very release that was deleted as `{found.ref}`: nothing was erased",
+            hint=f"if that is to go too: adapters delete {again} --purge",
+        )
     copies: list[Path] = []
-    if again is None:
-        checkouts = home / "checkouts"
-        checkout = checkouts / found.digest.removeprefix("sha256:")
-        with locked(checkouts, found.digest):
-            if checkout.exists():
-                copies.append(checkout)
-                remove_tree(checkout, checkouts)
+    checkouts = home / "checkouts"
+    checkout = checkouts / found.digest.removeprefix("sha256:")
+    with locked(checkouts, found.digest):
+        if checkout.exists():
+            copies.append(checkout)
+            remove_tree(checkout, checkouts)
     for blob in found.alone:
-        done = erasing.erase(database, blobs, home, blob, who=who, why=why)
+        done = erasing.erase(database, blobs, home, blob, who=who, why=why, spare_live=True)
         copies += done.copies
-    if again is None:
+    with database.read() as connection:
+        needed = _shared(connection, name, version, [found.digest])
+    if not needed:
         with contextlib.suppress(FileNotFoundError):
             blobs.delete(found.digest)  # the record; the index keeps number, digest and reason
     return replace(found, copies=tuple(copies))

@@ -19,6 +19,7 @@ from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.index import log, lookup
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.pushes import PUSH
 from adapterworks.registry.releases.release import Parent, Release
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published
@@ -104,7 +105,7 @@ def _check_name(registry: Registry, held: Held, release: Release, *, asked: bool
             return
         if not lookup.is_name(connection, release.name):
             return
-        events = [*log.every(connection, release.name, kinds=("push", KIND))]
+        events = [*log.every(connection, release.name, kinds=(PUSH, KIND))]
     here = {"repository": held.repository, "endpoint": held.endpoint}
     if not any(here.items() <= event.data.items() for event in events):
         raise Conflict(

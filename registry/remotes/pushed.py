@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.pushes import PUSH
 from adapterworks.registry.releases.types import Event, Resolved
 
-KIND = "push"
+KIND = PUSH
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _VIRTUAL = "registry/imports/virtual.py"
 _REVOCATION = "registry/lifecycle/revocation.py"
 _PROTECTION = "registry/lifecycle/protection.py"
 _CLEARANCE = "registry/lifecycle/clearance.py"
+_PUSHES = "registry/releases/pushes.py"
 _PURGE = "registry/lifecycle/purge.py"
 _PROBES = "registry/imports/probes.py"
 _PUSH = "registry/remotes/hub/push.py"
@@ -171,8 +172,8 @@ _REVIEW_NAMED = (
     Named(
         "a-push-elsewhere-counts-as-the-last-one-here",
         _PUSH,
-        ' and event.data["endpoint"] == hub.endpoint',
-        "",
+        "(push.repository, push.endpoint) == (repository, hub.endpoint)",
+        "push.repository == repository",
         (
             "tests/registry/remotes/hub/test_last_push.py::test_a_push_elsewhere_is_not_the_last_one_here",
         ),
@@ -572,6 +573,75 @@ _OTHER_NAMED = (
             "[sqlite]",
         ),
         "erasing one release would damage another",
+    ),
+    Named(
+        "the-same-release-under-another-number-is-no-other-version",
+        _PURGE,
+        "    itself = (_versions.c.name == name) & (_versions.c.version == version)\n",
+        "    of = (_versions.c.name == name) & (_versions.c.version == version)\n"
+        "    itself = _versions.c.digest.in_(sa.select(_versions.c.digest).where(of))\n",
+        (f"{_LIFECYCLE}/test_purge.py::test_of_a_release_that_is_live_again_nothing_goes[sqlite]",),
+        "purging an old number would erase the card and the lock of the live version",
+    ),
+    Named(
+        "a-purge-takes-what-went-live-meanwhile",
+        "registry/lifecycle/erase.py",
+        "            if spare_live:",
+        "            if False:",
+        (f"{_LIFECYCLE}/test_purge.py::test_what_went_live_after_it_was_looked_at_stays[sqlite]",),
+        "a version published during a purge would lose its card",
+    ),
+    Named(
+        "a-line-of-the-log-is-what-a-push-writes",
+        _PUSHES,
+        " or not (isinstance(repository, str) and isinstance(commit, str)):",
+        ":",
+        (
+            f"{_LIFECYCLE}/test_purge.py"
+            "::test_it_works_whatever_the_log_says_of_pushes[sqlite-data0]",
+        ),
+        "people would be sent to a copy that is nowhere",
+    ),
+    Named(
+        "what-a-push-withheld-is-a-list",
+        _PUSHES,
+        "    paths = withheld if isinstance(withheld, list) else ()",
+        "    paths = withheld or ()",
+        (
+            f"{_LIFECYCLE}/test_purge.py"
+            "::test_a_push_that_does_not_say_what_it_withheld_may_have_taken_all",
+        ),
+        "one line in a log that only grows would forbid every erasure of a version",
+    ),
+    Named(
+        "a-note-says-anything",
+        "gateway/http/routes/registry/bodies.py",
+        "        form = _NOTES.get(self.kind)",
+        "        form = None",
+        ("tests/gateway/registry_http/test_writing.py::test_a_note_says_what_its_kind_does",),
+        "the log would keep for ever what nobody can read",
+    ),
+    Named(
+        "an-alias-that-was-taken-away-was-never-held",
+        _CLEARANCE,
+        "        moves = aliases.history(connection, name, alias)",
+        "        moves = []",
+        (
+            f"{_LIFECYCLE}/test_protection.py"
+            "::test_an_alias_that_was_taken_away_is_as_good_as_held[sqlite]",
+        ),
+        "whoever takes the alias away first moves it to what nobody has reviewed",
+    ),
+    Named(
+        "what-was-erased-before-a-publish-may-stay",
+        _PUBLISH,
+        "        if published is not None:\n            _delete_erased(database, blobs, sources)\n",
+        "        if published is not None:\n            _delete_erased(database, blobs, wanted)\n",
+        (
+            f"{_LIFECYCLE}/test_erase.py"
+            "::test_bytes_that_were_sent_after_they_were_erased_go_with_the_publish[sqlite]",
+        ),
+        "erased bytes that an older program sent would stay in the store",
     ),
     Named(
         "damaged-bytes-count-as-there",

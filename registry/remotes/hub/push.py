@@ -19,6 +19,7 @@ from pathlib import Path
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.pushes import read_push
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import Resolved
 from adapterworks.registry.remotes import delivering
@@ -232,6 +233,7 @@ def _commit(hub: Hub, head: RepoState, parcel: Parcel) -> str:
 
 def _last_push(registry: Registry, hub: Hub, name: str, repository: str) -> str | None:
     for event in pushes(registry, name):
-        if event.data["repository"] == repository and event.data["endpoint"] == hub.endpoint:
-            return str(event.data["commit"])
+        push = read_push(event)
+        if push is not None and (push.repository, push.endpoint) == (repository, hub.endpoint):
+            return push.commit
     return None

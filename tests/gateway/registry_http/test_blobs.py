@@ -99,6 +99,7 @@ def test_missing_bytes_are_said_before_the_answer_begins(offered: Offered, url: 
     offered.registry.blobs.delete(digest_bytes(LOCK))
     answer = offered.ask().get(url)
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "adapter_damaged")
+    assert offered.ask().head(url).status_code == 404
 
 
 @pytest.mark.parametrize("digest", ["sha256:xyz", "..%2F..%2Fetc", "md5:" + "0" * 32])

@@ -266,18 +266,42 @@ def test_a_note_has_no_word_of_the_logs_own(offered: Offered, tmp_path: Path) ->
     publish(offered.registry, tmp_path)
     way = "/adapters/medical/versions/1/notes"
     for word in ("self", "who", "connection", "version"):
-        status, message = refusal(offered, Role.PUBLISHER, way, kind="push", data={word: 1})
+        data = {"repository": "org/x", "commit": "c", word: 1}
+        status, message = refusal(offered, Role.PUBLISHER, way, kind="push", data=data)
         assert (status, f"`data.{word}`" in message) == (400, True)
 
 
 def test_a_note_has_bounds(offered: Offered, tmp_path: Path) -> None:
     publish(offered.registry, tmp_path)
     way = "/adapters/medical/versions/1/notes"
-    post(offered, Role.PUBLISHER, way, kind="push", data={"absent": ["x" * 99] * 2000})
-    status, message = refusal(
-        offered, Role.PUBLISHER, way, kind="push", data={"absent": ["x" * 99] * 3000}
-    )
+    pushed = {"repository": "org/x", "commit": "c"}
+    few, many = ({**pushed, "withheld": ["x" * 99] * count} for count in (2000, 3000))
+    post(offered, Role.PUBLISHER, way, kind="push", data=few)
+    status, message = refusal(offered, Role.PUBLISHER, way, kind="push", data=many)
     assert (status, "more than 262144 bytes" in message) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "where"),
+    [
+        ("push", {}, "`data.repository` of a `push`: Field required"),
+        ("push", {"repository": "org/x"}, "`data.commit` of a `push`: Field required"),
+        ("push", {"repository": 5, "commit": "c"}, "`data.repository` of a `push`"),
+        ("pull", {"repository": "a", "commit": "c", "withheld": 5}, "`data.withheld` of a `pull`"),
+        ("pull", {"repository": "a", "commit": "c", "withheld": [5]}, "`data.withheld.0` of a"),
+        ("push", {"repository": "a\nb", "commit": "c"}, "`data.repository` of a `push`"),
+        ("export", {"form": 5}, "`data.form` of a `export`"),
+    ],
+)
+def test_a_note_says_what_its_kind_does(
+    offered: Offered, tmp_path: Path, kind: str, data: dict[str, Any], where: str
+) -> None:
+    publish(offered.registry, tmp_path)
+    way = "/adapters/medical/versions/1/notes"
+    status, message = refusal(offered, Role.PUBLISHER, way, kind=kind, data=data)
+    assert status == 400
+    assert where in message
+    assert [event.kind for event in offered.registry.log.events("medical")] == ["publish"]
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,18 @@ def holding(root: Path, data: bytes) -> list[Path]:
     return [path for path in files if data in path.read_bytes()]
 
 
+def test_bytes_that_were_sent_after_they_were_erased_go_with_the_publish(
+    registry: Registry, tmp_path: Path
+) -> None:
+    published = release(registry, tmp_path)
+    rows = blob(registry, published)
+    registry.upkeep.erase(rows, who="dpo", why="consent withdrawn")
+    registry.blobs.put(rows, TEXT)  # as an older program would
+    registry.publish_stored(registry.release(published.digest), built=True, who="ann")
+    assert not registry.blobs.exists(rows)
+    assert registry.upkeep.verify("medical@1").clean
+
+
 def test_no_byte_is_left_and_everything_still_verifies(registry: Registry, tmp_path: Path) -> None:
     published = release(registry, tmp_path)
     private, public = make_key(tmp_path, "ours")

@@ -69,6 +69,44 @@ def test_gates_must_have_passed_in_a_build_of_this_registry(
     registry.promote("medical", 2, "candidate", who="ann")  # nobody asks anything for others
 
 
+def test_an_alias_that_was_taken_away_is_as_good_as_held(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Taking it away is not judged, and so must not free the next from the comparison."""
+    first, _ = built(registry, tmp_path, 1), built(registry, tmp_path, 2)
+    registry.promote("medical", 1, "prod", who="ann")
+    protect(registry, preferred=0.45, reviewers=1)
+    why = "nobody has reviewed it beside `medical@1`"
+    assert why in refusal(registry, 2)
+    registry.retire("medical", "prod", who="eve")
+    assert why in refusal(registry, 2)
+    registry.promote("medical", 1, "prod", who="ann")  # back to where it was
+    registry.retire("medical", "prod", who="ann")
+    registry.log.note(
+        "medical", 2, "review", who="ann", against=first.digest, reviewers=1, preferred=0.6,
+        low=0.5, confidence=0.95, unfinished=0,
+    )  # fmt: skip
+    registry.promote("medical", 2, "prod", who="ann")
+    assert registry.upkeep.verify().clean
+
+
+def test_who_was_rolled_back_or_deleted_is_not_compared_with(
+    registry: Registry, tmp_path: Path
+) -> None:
+    for number in range(1, 5):
+        built(registry, tmp_path, number)
+    for number in (1, 2, 3):
+        registry.promote("medical", number, "prod", who="ann")
+    registry.rollback("medical", "prod", who="ann")
+    protect(registry, preferred=0.45)
+    registry.retire("medical", "prod", who="eve")
+    assert "beside `medical@2`" in refusal(registry, 4)
+    registry.delete("medical", 2, who="ann")
+    assert "beside `medical@1`" in refusal(registry, 4)
+    registry.delete("medical", 1, who="ann")
+    registry.promote("medical", 4, "prod", who="ann")  # nobody could compare it with any
+
+
 @pytest.mark.parametrize(
     ("report", "why"),
     [

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Conflict, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.lifecycle import purge as purging
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from tests.registry.releases import draft, folder, publish
@@ -120,3 +123,92 @@ def test_weights_that_are_purged_while_they_are_published_again_are_in_no_versio
     assert [version.version for version in registry.versions("medical")] == []
     assert not registry.blobs.exists(weights)
     assert registry.upkeep.verify().problems == []
+
+
+def test_of_a_release_that_is_live_again_nothing_goes(registry: Registry, tmp_path: Path) -> None:
+    """Purging the old number would take the live version's card and lock."""
+    first = publish(registry, tmp_path, 1)
+    registry.delete("medical", 1, who="ann", why="wrong alias")
+    again = publish(registry, tmp_path, 1, alias="prod")
+    assert (again.version, again.digest) == (2, first.digest)
+    found = registry.upkeep.look_at_purge("medical", 1)
+    assert (found.alone, found.size) == ((), 0)
+    assert "medical@2: README.md" in found.shared
+    with pytest.raises(Refused, match=r"`medical@2` is the very release .* nothing was erased"):
+        registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+    report = registry.upkeep.verify()
+    assert (report.clean, report.absent) == (True, [])
+
+
+def test_a_record_that_another_release_has_as_a_file_stays(
+    registry: Registry, tmp_path: Path
+) -> None:
+    first = publish(registry, tmp_path, 1)
+    files = folder(tmp_path / "keeper", 2)
+    (files / "parent.json").write_bytes(registry.release(first.digest).to_bytes())
+    registry.publish(files, draft(2, name="keeper"), who="ann")
+    done = registry.upkeep.purge("medical", 1, who="ann", why="leak")
+    assert "keeper@1: parent.json" in done.shared
+    assert registry.blobs.exists(first.digest)
+    assert registry.upkeep.verify("keeper@1").clean
+
+
+def test_what_went_live_after_it_was_looked_at_stays(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A card could be erased: a live version can be served without it."""
+    publish(registry, tmp_path, 1)
+    look = purging.look
+    files = folder(tmp_path / "late", 2)
+    for role in ("adapter", "servable"):  # the card alone is the same
+        (files / role / "adapter_config.json").write_text('{"r": 4}')
+
+    def look_and_publish(connection: Connection, name: str, version: int) -> purging.Purge:
+        monkeypatch.undo()
+        found = look(connection, name, version)
+        registry.publish(files, draft(2), who="bob")
+        return found
+
+    monkeypatch.setattr(purging, "look", look_and_publish)
+    with pytest.raises(Refused, match=r"`README.md` of `medical@2`, which is live, has these"):
+        registry.upkeep.purge("medical", 1, who="ann", why="leak")
+    assert registry.upkeep.verify("medical@2").absent == []
+    done = registry.upkeep.purge("medical", 1, who="ann", why="leak")
+    assert "medical@2: README.md" in done.shared
+    assert registry.upkeep.verify().clean
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"repository": 5, "commit": "c"},
+        {"repository": "org/y", "commit": None},
+        {"repository": ["org/y"], "commit": {"a": 1}},
+    ],
+)
+def test_it_works_whatever_the_log_says_of_pushes(
+    registry: Registry, tmp_path: Path, data: dict[str, Any]
+) -> None:
+    published = publish(registry, tmp_path, 1)
+    registry.log.note("medical", 1, "push", who="eve", **data)
+    registry.log.note("medical", 1, "push", who="ann", repository="org/x", commit="c")
+    card = registry.release(published.digest).files["README.md"].digest
+    assert registry.upkeep.look_at_erasure(card).pushed == ("org/x@c",)
+    registry.upkeep.erase(card, who="ann", why="a name in it")
+    done = registry.upkeep.purge("medical", 1, who="ann", why="leak")
+    assert done.pushed == ("org/x@c",)
+    assert not registry.blobs.exists(published.digest)
+
+
+@pytest.mark.parametrize("withheld", [5, None, "README.md", {"README.md": 1}, [["README.md"], 5]])
+def test_a_push_that_does_not_say_what_it_withheld_may_have_taken_all(
+    local_registry: Registry, tmp_path: Path, withheld: Any
+) -> None:
+    published = publish(local_registry, tmp_path, 1)
+    card = local_registry.release(published.digest).files["README.md"].digest
+    for repository, paths in (("org/x", withheld), ("org/y", ["README.md"])):
+        local_registry.log.note(
+            "medical", 1, "push", who="eve", repository=repository, commit="c", withheld=paths
+        )
+    assert local_registry.upkeep.look_at_erasure(card).pushed == ("org/x@c",)

@@ -16,6 +16,7 @@ from adapterworks.gateway.http.routes.common import receipt_of
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.sending import digest_of
 from adapterworks.gateway.request.errors import NoSuchPart
+from adapterworks.manifests.errors import NotFound
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 
@@ -24,7 +25,8 @@ def blob(asked: Asked) -> Response:
     """A file's bytes, or a record's; `Range` asks for one part of them.
 
     Raises:
-        NotFound: no release has them, or they were erased.
+        NotFound: no release has them, or they were erased; to `HEAD`, also that they should be in
+            the store and are not: whoever has them then sends them.
         NoSuchPart: they are fewer.
     """
     digest = digest_of(asked)
@@ -46,6 +48,8 @@ def blob(asked: Asked) -> Response:
         headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
     headers["content-length"] = str(stop - start)
     if asked.request.method == "HEAD":
+        if not asked.registry.blobs.exists(digest):
+            raise NotFound(f"the bytes {digest} are not in the store")
         return Response(status_code=status, headers=headers)
     chunks = asked.registry.blobs.part(digest, start, stop)
     first = next(chunks, b"")  # what is missing is said before the answer has begun

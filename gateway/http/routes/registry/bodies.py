@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from adapterworks.gateway.capture.asked import AskedFeedback
 from adapterworks.gateway.config.table import Table
@@ -31,6 +38,7 @@ _Why = Annotated[str, Field(max_length=2000), AfterValidator(_shown)]
 _Reason = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_shown)]
 _Version = Annotated[int, Field(ge=1, lt=10**9)]
 _Tag = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_printable)]
+_Place = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
 
 
 class Publication(Table):
@@ -99,12 +107,49 @@ class Deprecation(Table):
     why: _Why = ""
 
 
+class Moved(BaseModel):
+    """What the note of a push or a pull says: where the other copy is, and which paths' bytes did
+    not go along. Erasing tells people of it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    repository: _Place
+    endpoint: _Place = ""
+    commit: _Place
+    withheld: list[_Place] = Field(default_factory=list)
+
+
+class Made(BaseModel):
+    """What the note of an export says: in which form."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="allow")
+
+    form: _Place
+
+
+_NOTES: dict[str, type[BaseModel]] = {"push": Moved, "pull": Moved, "export": Made}
+
+
 class Note(Table):
     """Something that was done with a version elsewhere. A proof is only said by a gateway."""
 
     kind: Literal["push", "pull", "import", "export"]
     data: Annotated[dict[str, Any], Field(max_length=32)] = Field(default_factory=dict)
     why: _Why = ""
+
+    @model_validator(mode="after")
+    def _says_what_its_kind_does(self) -> Self:
+        """The log keeps it for ever, and others read it there."""
+        form = _NOTES.get(self.kind)
+        if form is None:
+            return self
+        try:
+            form.model_validate(self.data)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part)[:64] for part in ("data", *fault["loc"]))
+            raise ValueError(f"`{where}` of a `{self.kind}`: {fault['msg']}") from error
+        return self
 
 
 class Signature(Table):

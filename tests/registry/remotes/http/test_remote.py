@@ -115,6 +115,56 @@ def test_a_release_that_is_published_from_elsewhere(server: Server, tmp_path: Pa
     assert {event.who for event in server.registry.log.events("fresh")} == {"promoter"}
 
 
+def test_what_the_store_has_lost_is_sent_again(server: Server, tmp_path: Path) -> None:
+    """The index still names it; the bytes are not there."""
+    remote = server.remote(Role.PUBLISHER)
+    files = folder(tmp_path / "lost", 40)
+    made = remote.publish(files, draft(40, name="lost"), who="")
+    weights = server.registry.release(made.digest).files["servable/adapter_model.safetensors"]
+    server.registry.blobs.delete(weights.digest)
+    assert not remote.blobs.exists(weights.digest)
+    healed = remote.publish(files, draft(40, name="lost"), who="")
+    assert (healed.version, healed.created) == (1, False)
+    assert server.registry.upkeep.verify("lost@1").clean
+
+
+def test_who_has_sent_nothing_is_told_what_the_store_has_lost(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older client asks the index alone; the release that names the file proves nothing."""
+    files = folder(tmp_path / "missing", 45)
+    made = server.remote(Role.PUBLISHER).publish(files, draft(45, name="missing"), who="")
+    release = server.registry.release(made.digest)
+    server.registry.blobs.delete(release.files["adapter.lock"].digest)
+    other = server.remote(Role.PROMOTER)  # with a token that has sent nothing
+    monkeypatch.setattr(other.blobs, "put", lambda digest, source: None)
+    monkeypatch.setattr(other, "_bytes", other.blobs)
+    with pytest.raises(Conflict, match="1 files were not sent: sha256:"):
+        other.publish(files, draft(46, name="missing"), who="")
+    monkeypatch.undo()
+    other.publish(files, draft(46, name="missing"), who="")
+    assert server.registry.upkeep.verify("missing@1").clean
+
+
+def test_what_was_erased_does_not_come_back(server: Server, tmp_path: Path) -> None:
+    """A build that is run again publishes the same release; nobody erases by hand again."""
+    remote, here = server.remote(Role.PUBLISHER), server.registry
+    files = folder(tmp_path / "gone", 50)
+    (files / "predictions.jsonl").write_bytes(b"Jane Roe, born 1970")
+    made = remote.publish(files, draft(50, name="gone"), who="")
+    rows = here.release(made.digest).files["predictions.jsonl"].digest
+    here.upkeep.erase(rows, who="dpo", why="consent withdrawn")
+    again = remote.publish(files, draft(50, name="gone"), who="")
+    assert (again.version, again.created) == (1, False)
+    new = remote.publish(files, draft(51, name="gone"), who="")  # another release with the file
+    assert new.version == 2
+    assert not here.blobs.exists(rows)
+    with pytest.raises(Refused, match=r"erased on .* by dpo: consent withdrawn"):
+        remote.link.put(f"/sent/{rows}", b"Jane Roe, born 1970", {})
+    assert not here.blobs.exists(rows)
+    assert here.upkeep.verify("gone@1").clean
+
+
 def test_who_may_not_move_the_alias_publishes_nothing(server: Server, tmp_path: Path) -> None:
     remote = server.remote(Role.PUBLISHER)
     with pytest.raises(Refused, match="moves no alias"):
@@ -129,9 +179,8 @@ def test_aliases_tags_and_signatures_from_elsewhere(server: Server, tmp_path: Pa
         remote.rollback("legal", "prod", who="", expect=2)
     assert remote.retire("legal", "prod", who="", expect=UNSET).kind == "retire"
     assert remote.tag("legal", 1, add=["good"], who="")[-1] == "good"
-    assert remote.log.note("legal", 1, "push", who="", repository="o/n").data == {
-        "repository": "o/n"
-    }
+    place = {"repository": "o/n", "commit": "c"}
+    assert remote.log.note("legal", 1, "push", who="", **place).data == place
     private, public = make_key(tmp_path, "release")
     digest = remote.resolve("legal@1").digest
     key = remote.signatures.sign(digest, private, who="")

@@ -103,6 +103,19 @@ def test_again_does_nothing_and_notes_nothing(
     assert len(pushes(local_registry, "medical")) == 1
 
 
+def test_lines_of_the_log_that_say_something_else_are_passed_over(
+    local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
+) -> None:
+    """They stay for ever, and the next version is to be pushed all the same."""
+    first = pushed(local_registry, hub)
+    local_registry.log.note("medical", 1, "push", who="eve")
+    local_registry.log.note("medical", 1, "push", who="eve", repository=[5], commit={})
+    publish(local_registry, tmp_path, 2)
+    again = pushed(local_registry, hub, 2)
+    assert again.created
+    assert again.commit != first.commit
+
+
 def test_signatures_made_after_a_push_go_with_the_next_one(
     local_registry: Registry, published: Published, hub: MemoryHub, tmp_path: Path
 ) -> None:
