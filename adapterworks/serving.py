@@ -33,21 +33,17 @@ _FIRST = 64
 
 
 def opened(config: GatewayConfig, wanted: bool) -> GatewayConfig:
-    """The configuration with anyone let in without a key, if that is wanted.
+    """The configuration of a program, with anyone let in without a key, if that is wanted.
 
     Raises:
-        InvalidInput: others than this machine could reach it.
+        ManifestError: it says what is not possible; among that, others than this machine could
+            reach an open gateway.
     """
-    from adapterworks.gateway.config.tables import is_loopback
+    from adapterworks.gateway.config.possible import require_possible
 
-    if not wanted:
-        return config
-    if not is_loopback(config.host):
-        raise InvalidInput(
-            f"an open gateway on `{config.host}` would let anyone in",
-            hint="leave that out and add a tenant: `adapters tenant add NAME --allow '*'`",
-        )
-    return config.model_copy(update={"open": True})
+    config = config.model_copy(update={"open": True}) if wanted else config
+    require_possible(config)
+    return config
 
 
 def say_who_gets_in(app: App, config: GatewayConfig, say: Say) -> None:

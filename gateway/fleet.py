@@ -106,6 +106,20 @@ class Fleet:
         ranked = self.pool.ranked(target.base_digest, target.digest)
         return any(one is not engine for one in ranked)
 
+    def unsettled(self) -> list[str]:
+        """What is still done before it is as it is to begin. Names nobody.
+
+        Of the bases none of whose ready engines is: one that joins those that answer is loaded
+        while they do, and keeps nobody waiting.
+        """
+        told: dict[str, set[str | None]] = {}
+        for engine in self.pool.engines:
+            if engine.health.state == "ready":
+                reasons = told.setdefault(engine.base.digest, set())
+                reasons.add(self.residencies[engine.id].unsettled)
+        waits = [reasons for reasons in told.values() if None not in reasons]
+        return sorted({reason for reasons in waits for reason in reasons if reason is not None})
+
     def _furnish(self, engine: Engine) -> None:
         def observe(release: Release, outcome: str, seconds: float) -> None:
             self._observe(engine, release, outcome, seconds)

@@ -233,9 +233,7 @@ class Gateway:
             for base, states in self.pool.without_engine().items()
         ]
         if not reasons:
-            up = [engine for engine in self.pool.engines if engine.health.state == "ready"]
-            told = {self.residency(engine).unsettled for engine in up}
-            reasons += sorted(reason for reason in told if reason is not None)
+            reasons += self.fleet.unsettled()
         reasons += self.supervisor.down
         if not self.meter.accepts():
             reasons.append("usage cannot be recorded")

@@ -15,9 +15,10 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.values import POSITIVE
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.serving import compose, opened, say_who_gets_in
+from adapterworks.serving import compose, say_who_gets_in
 
 if TYPE_CHECKING:
+    from adapterworks.gateway.config.possible import KeyPath
     from adapterworks.gateway.config.tables import GatewayConfig, LogTable
     from adapterworks.gateway.http.reloading import Source
 
@@ -79,9 +80,10 @@ def command(
     if reload and path is None:
         raise InvalidInput("`--reload` watches a file", hint="add --config gateway.toml")
 
+    options = _options(host, port, open_, max_loras, urls, base)
+
     def read() -> GatewayConfig:
-        config = load_gateway_config(path, os.environ)
-        return opened(_with_options(config, host, port, max_loras, urls, base), open_)
+        return load_gateway_config(path, os.environ, options)
 
     config = read()
     say_who_gets_in(app, config, _say)
@@ -112,38 +114,28 @@ async def _serve(
     )
 
 
-def _with_options(
-    config: GatewayConfig,
+def _options(
     host: str | None,
     port: int | None,
+    open_: bool,
     max_loras: int | None,
     urls: tuple[str, ...],
     base: str | None,
-) -> GatewayConfig:
-    """The configuration with what the command line says instead."""
-    from adapterworks.gateway.config.engines import RemoteEngine
-    from adapterworks.gateway.config.tables import GatewayConfig
-
-    changed: dict[str, Any] = {}
-    if host is not None:
-        changed["host"] = host
-    if port is not None:
-        changed["port"] = port
-    if max_loras is not None:
-        changed["residency"] = config.residency.model_copy(update={"max_loras": max_loras})
-    if urls:
-        if base is None:
-            raise InvalidInput(
-                "an engine's URL does not say which base it serves",
-                hint="add `--base NAME`, or describe the engines in gateway.toml",
-            )
-        engines = tuple(RemoteEngine(url=url, base=base) for url in urls)
-        # A copy does not mark the field as set, and whether it was decides what is derived.
-        values = {name: getattr(config, name) for name in config.model_fields_set}
-        config = GatewayConfig.model_construct(
-            **{**config.__dict__, "engines": engines}, _fields_set={*values, "engines"}
+) -> dict[KeyPath, tuple[str, Any]]:
+    """What the command line says of the configuration: by key the option and the value."""
+    if urls and base is None:
+        raise InvalidInput(
+            "an engine's URL does not say which base it serves",
+            hint="add `--base NAME`, or describe the engines in gateway.toml",
         )
-    return config.model_copy(update=changed)
+    said: dict[KeyPath, tuple[str, Any]] = {
+        ("host",): ("--host", host),
+        ("port",): ("--port", port),
+        ("open",): ("--open", open_ or None),
+        ("residency", "max_loras"): ("--max-loras", max_loras),
+        ("engines",): ("--engine", [{"url": url, "base": base} for url in urls] or None),
+    }
+    return {key: (option, value) for key, (option, value) in said.items() if value is not None}
 
 
 def _log_table(config: GatewayConfig) -> LogTable:

@@ -1,11 +1,12 @@
-"""`gateway.toml` + environment → a `GatewayConfig`, or every fault at once with file, line and key.
+"""`gateway.toml`, environment, options → a `GatewayConfig`, or every fault at once, with its place.
 
 A variable overrides the file: `ADAPTERS_GATEWAY_PORT=9000`, and with two underscores between the
 parts of a path, `ADAPTERS_GATEWAY_RESIDENCY__MAX_LORAS=8`. Its value is read as a TOML value, and
 as a plain string when it is none. Tables in arrays (`[[engines]]`) are set as a whole:
 `ADAPTERS_GATEWAY_ENGINES='[{url = "http://gpu-1:8000", base = "llama-3-8b"}]'`.
 
-Vertex AI's own variables (AIP_HTTP_PORT, …) come before all of them.
+Vertex AI's own variables (AIP_HTTP_PORT, …) come before all of them, and options of a command line
+before those.
 
 Invariant: nothing is silently dropped; a variable that names no key is a fault like any other.
 """
@@ -29,26 +30,31 @@ from adapterworks.gateway.config.engines import (
     LocalEngine,
     RemoteEngine,
 )
-from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
+from adapterworks.gateway.config.possible import KeyPath, dotted, impossible
+from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.lines import key_lines
 
 PREFIX = "ADAPTERS_GATEWAY_"
-KeyPath = tuple[str | int, ...]
 _ENGINE_KINDS = {"local": LocalEngine, "remote": RemoteEngine, "found": FoundEngines}
 
 
 def load_gateway_config(
-    path: Path | None = None, environ: Mapping[str, str] | None = None
+    path: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    options: Mapping[KeyPath, tuple[str, Any]] | None = None,
 ) -> GatewayConfig:
-    """Read `path` (None: defaults only), apply the environment, validate.
+    """Read `path` (None: defaults only), apply the environment and `options`, validate.
+
+    Args:
+        options: what a command line says, by key: the option's name and the key's value.
 
     Raises:
         NotFound: `path` does not exist.
         ManifestError: there are faults; all of them are in `.faults`.
     """
-    source = str(path) if path else "the environment"
+    source = str(path) if path else "the command line" if options else "the environment"
     text = _read(path) if path else ""
     try:
         values = tomllib.loads(text)
@@ -60,12 +66,14 @@ def load_gateway_config(
         if variable.startswith(PREFIX):
             places.override(values, variable, value)
     _keep_vertex(values, places, environ or {})
+    for key, (option, value) in (options or {}).items():
+        places.put(values, key, option, value)
     try:
         config = GatewayConfig.model_validate_json(_to_json(values))
     except ValidationError as error:
         faults = [places.fault(details) for details in error.errors(include_url=False)]
         raise ManifestError(source, places.faults + faults) from error
-    faults = places.faults + [places.at(*found) for found in _impossible(config)]
+    faults = places.faults + [places.at(*found) for found in impossible(config)]
     if faults:
         raise ManifestError(source, faults)
     return _resolve_paths(config, path)
@@ -79,99 +87,41 @@ def _keep_vertex(values: dict[str, Any], places: _Places, environ: Mapping[str, 
         return
     for variable, path in told.items():
         text = environ[variable]
-        places.put(values, path, variable, _toml_value(text) if path == ("port",) else text)
+        value = _toml_value(text) if path == ("port",) else text
+        places.put(values, path, f"${variable}", value)
     places.put(values, ("http", "container"), next(iter(told)), "vertex")
 
 
-def _impossible(config: GatewayConfig) -> list[tuple[KeyPath, str, str]]:
-    """Combinations that are individually valid but jointly impossible: path, message, hint."""
-    found: list[tuple[KeyPath, str, str]] = []
-    if not config.engines:
-        found.append((("engines",), "is empty", "add an `[[engines]]` table or leave it out"))
-    if config.open and not is_loopback(config.host):
-        found.append(
-            (
-                ("open",),
-                f"`open = true` would let anyone who reaches `{config.host}` in without a key",
-                "set `host` to `127.0.0.1`, or add tenants with `adapters tenant add`",
-            )
-        )
-    if config.trust.require_signature and not config.trust.public_keys:
-        found.append(
-            (
-                ("trust", "require_signature"),
-                "signatures are required but no key is trusted",
-                "name the signers' public keys in `trust.public_keys`",
-            )
-        )
-    if config.residency.max_cpu_loras < config.residency.max_loras:
-        found.append(
-            (
-                ("residency", "max_cpu_loras"),
-                f"is below `max_loras` ({config.residency.max_loras}): the engine refuses that",
-                "set it to `max_loras` or more",
-            )
-        )
-    if len(config.residency.pins) >= config.residency.max_cpu_loras:
-        found.append(
-            (
-                ("residency", "pins"),
-                f"{len(config.residency.pins)} pins leave no room for any other adapter "
-                f"(`max_cpu_loras` is {config.residency.max_cpu_loras})",
-                "pin fewer adapters or raise `max_cpu_loras`",
-            )
-        )
-    for key in ("health_route", "predict_route"):
-        if getattr(config.http, key) is not None and config.http.container != "vertex":
-            meant = "set `container` to `vertex`, or leave it out"
-            found.append((("http", key), "is a path of Vertex AI's contract", meant))
-    if config.http.container_key_env is not None and config.http.container is None:
-        meant = "set `container` to `sagemaker` or `vertex`, or leave it out"
-        found.append((("http", "container_key_env"), "is of no platform", meant))
-    urls = [_same(engine.url) for engine in config.engines if isinstance(engine, RemoteEngine)]
-    for index, engine in enumerate(config.engines):
-        if isinstance(engine, RemoteEngine) and urls.count(_same(engine.url)) > 1:
-            found.append(
-                (
-                    ("engines", index, "url"),
-                    f"`{engine.url}` is listed twice",
-                    "list each engine once",
-                )
-            )
-    return found
-
-
-def _same(url: str) -> str:
-    """An address without what does not matter."""
-    return url.rstrip("/").lower()
-
-
 class _Places:
-    """Where each value came from: a line of the file, or a variable."""
+    """Where each value came from: a line of the file, a variable, or an option."""
 
     def __init__(self, source: str, lines: dict[KeyPath, int]) -> None:
         self.source = source
         self.lines = lines
-        self.variables: dict[KeyPath, str] = {}
+        self.elsewhere: dict[KeyPath, str] = {}  # what said it instead of the file
         self.faults: list[Fault] = []
 
     def override(self, values: dict[str, Any], variable: str, text: str) -> None:
         """Put a variable's value into `values`."""
         path: KeyPath = tuple(variable.removeprefix(PREFIX).lower().split("__"))
-        self.put(values, path, variable, _toml_value(text))
+        self.put(values, path, f"${variable}", _toml_value(text))
 
-    def put(self, values: dict[str, Any], path: KeyPath, variable: str, value: Any) -> None:
-        """Put what a variable says into `values`."""
-        self.variables[path] = variable
+    def put(self, values: dict[str, Any], path: KeyPath, who: str, value: Any) -> None:
+        """Put what somebody other than the file says into `values`."""
+        self.elsewhere[path] = who
+        for said in (self.lines, self.elsewhere):  # of a table that is replaced as a whole
+            below = [key for key in said if len(key) > len(path) and key[: len(path)] == path]
+            for key in below:
+                del said[key]
         table = values
         for part in path[:-1]:
             inner = table.setdefault(str(part), {})
             if not isinstance(inner, dict):
                 self.faults.append(
                     Fault(
-                        f"${variable}",
+                        who,
                         None,
-                        _dotted(path),
+                        dotted(path),
                         f"`{part}` is not a table of named values",
                         "set an array as a whole",
                     )
@@ -183,13 +133,12 @@ class _Places:
     def at(self, path: KeyPath, message: str, hint: str | None) -> Fault:
         """A fault at the deepest part of `path` whose place is known."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.variables:
-                variable = self.variables[path[:length]]
-                return Fault(f"${variable}", None, _dotted(path), message, hint)
+            if path[:length] in self.elsewhere:
+                return Fault(self.elsewhere[path[:length]], None, dotted(path), message, hint)
             if path[:length] in self.lines:
                 line = self.lines[path[:length]]
-                return Fault(self.source, line, _dotted(path), message, hint)
-        return Fault(self.source, None, _dotted(path), message, hint)
+                return Fault(self.source, line, dotted(path), message, hint)
+        return Fault(self.source, None, dotted(path), message, hint)
 
     def fault(self, details: ErrorDetails) -> Fault:
         """A validation error in our words."""
@@ -276,10 +225,3 @@ def _line_of(error: tomllib.TOMLDecodeError) -> int | None:
 def _first_line(error: Exception) -> str:
     message = str(error).splitlines()[0].removesuffix(".")
     return message[:1].lower() + message[1:]
-
-
-def _dotted(path: KeyPath) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text

@@ -2,6 +2,7 @@
 
 Invariants:
 - a line that is kept is never asked again, whatever was killed in between;
+- a batch is done when each of its lines is kept: one that was cut off is asked again;
 - a batch that is to give way asks no further line, and drops none that is being answered; one that
   waits for an engine or for its tenant's limits is as good as not asked.
 """
@@ -160,10 +161,11 @@ async def _answer(
 
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(at_once(room)):
-                group.create_task(one_after_the_other())
+            asking = [group.create_task(one_after_the_other()) for _ in range(at_once(room))]
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from errors
+    if any(task.cancelled() for task in asking):  # the group takes that for an end like any other
+        raise Unavailable("a line was cut off before its answer was kept")
     if NotAsked.LIMITS in not_asked:
         return Given("queued", after=_WAITS_S)
     if not_asked:

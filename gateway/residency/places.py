@@ -4,6 +4,7 @@ Invariants:
 - an adapter is held only after it was loaded and proved in this generation of the engine;
 - loaded adapters never number more than the engine's capacity;
 - an adapter is unloaded only while nothing uses it;
+- what is closed begins no load, and whoever waited for one is told, not cancelled;
 - a tenant that has adapters loaded which nobody else uses makes room among those first, once they
   are its share.
 """
@@ -16,7 +17,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.seats import Seats
@@ -77,7 +78,10 @@ class Places:
         engine.on_ready(self._new_generation)
 
     def close(self) -> None:
-        """Load nothing more; what is loaded stays with the engine."""
+        """Load nothing more; what is loaded stays with the engine.
+
+        Whoever waits for a load is told `NotAsked`: another engine may have it.
+        """
         self._closed = True
         loads = [e.task for e in self.entries.values() if e.task is not None]
         for task in [*self._background, *loads]:
@@ -150,6 +154,7 @@ class Places:
 
         Raises:
             Refused, IntegrityError: it was refused lately.
+            NotAsked: nothing is loaded here any more.
         """
         entry = self._present(release)
         if entry is None:
@@ -168,8 +173,11 @@ class Places:
             if entry is None:
                 return
             assert entry.task is not None
-            # Shielded: who started the load may leave, those who joined still want it.
-            await asyncio.shield(entry.task)
+            # Not awaited itself: who started the load may leave, those who joined still want it.
+            await asyncio.wait({entry.task})
+            if entry.task.cancelled():  # not whoever waits here: the load alone was ended
+                raise _left()
+            entry.task.result()
             if entry.error is not None:
                 raise entry.error.again()
 
@@ -199,6 +207,8 @@ class Places:
         return None
 
     def _begin(self, release: Release, tenant: str | None) -> Entry:
+        if self._closed:
+            raise _left()
         pinned = release.digest in self._pins
         level = self._popularity.level(release.digest)
         entry = Entry(release, "waiting", pinned=pinned, owner=tenant, level=level)
@@ -234,7 +244,9 @@ class Places:
             entry.error, outcome = error, "failed"
             self._forget(entry)
         except asyncio.CancelledError:
+            entry.error = _left()
             self._forget(entry)
+            self.seats.wake()
             raise
         except BaseException as error:  # a bug must not leave an entry that loads for ever
             entry.error = Unavailable(f"loading failed: {type(error).__name__}", retry_after=10.0)
@@ -321,3 +333,12 @@ class Places:
         task = self._supervisor.once("reload", reload(), what=self._engine.id)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _left() -> NotAsked:
+    """What is said to whoever waits for a load of an engine that is let go of."""
+    return NotAsked(
+        "the engine is let go of, and nothing is loaded there any more",
+        hint="try again shortly",
+        retry_after=2.0,
+    )

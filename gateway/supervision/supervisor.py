@@ -6,7 +6,8 @@ counted, and it is called again, after a pause that doubles from `PAUSE_SECONDS`
 `beat` each time that it got something done.
 
 Invariants:
-- whatever a worker raises, it runs again, until it is told to end;
+- whatever a worker raises, it runs again, until it is told to end; a cancellation that was meant
+  for something it waited for tells it nothing of the kind;
 - `down` names a worker that failed and does not recover, or whose last beat is too long ago, and
   `hopeless` one that has failed for so long that only a new process may help.
 """
@@ -153,7 +154,9 @@ class Supervisor:
                     worker.begins()
                     try:
                         await run(worker)
-                    except Exception as error:
+                    except (Exception, asyncio.CancelledError) as error:
+                        if _is_ended(error):
+                            raise
                         pause = worker.raised(error)
                         self._counted(name)
                         await asyncio.sleep(pause)
@@ -234,3 +237,9 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _is_ended(error: BaseException) -> bool:
+    """Whether this is the cancellation of the running task, not of another one it waited for."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0

@@ -142,4 +142,4 @@ def test_open_is_for_loopback_only(tmp_path: Path) -> None:
         timeout=60,
     )
     assert told.returncode == 2
-    assert "would let anyone in" in told.stderr
+    assert "would let anyone who reaches `0.0.0.0` in" in told.stderr

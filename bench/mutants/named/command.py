@@ -10,6 +10,7 @@ _ASKING = "adapterworks/cli/chat_asking.py"
 _BASH = "adapterworks/cli/bash.py"
 _MAIN = "adapterworks/cli/main.py"
 _SOCKETS = "gateway/http/sockets.py"
+_OF_CONFIG = "tests/gateway/config/test_config.py"
 _OF_EDGES = "tests/cli/test_edges.py"
 _OF_CHAT = "tests/cli/test_chat.py"
 _OF_WORK = "tests/cli/test_before_work.py"
@@ -130,5 +131,21 @@ NAMED = (
         'of = re.compile(rf"{re.escape(name)}-.*")',
         ("tests/cli/test_samples.py::test_another_adapters_samples_are_not_shown",),
         "`adapters samples medical` would show another adapter's prompts and rewards",
+    ),
+    Named(
+        "an-open-gateway-listens-anywhere",
+        "gateway/config/possible.py",
+        "    if config.open and not is_loopback(config.host):",
+        "    if False:",
+        (f"{_OF_CONFIG}::test_what_the_command_line_says_is_looked_at_with_the_rest",),
+        "`--host 0.0.0.0` beside `open = true` would let everybody in without a key",
+    ),
+    Named(
+        "what-a-program-configures-is-not-looked-at",
+        "adapterworks/serving.py",
+        "    require_possible(config)\n",
+        "",
+        (f"{_OF_CONFIG}::test_what_a_program_puts_together_is_looked_at_too",),
+        "`adapterworks.serve` would open a gateway to a network",
     ),
 )

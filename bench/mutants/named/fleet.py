@@ -416,4 +416,15 @@ NAMED = (
         "no engine with our plugin could join without a copy of its base in the gateway",
         quick=True,
     ),
+    Named(
+        "an-engine-that-joins-makes-the-gateway-unready",
+        "gateway/fleet.py",
+        "        waits = [reasons for reasons in told.values() if None not in reasons]\n",
+        "        waits = list(told.values())\n",
+        (
+            "tests/gateway/discovery/test_follow.py"
+            "::test_an_engine_that_joins_and_still_loads_leaves_the_gateway_ready",
+        ),
+        "adding an engine would take every gateway out of service at once",
+    ),
 )

@@ -272,9 +272,9 @@ _HOLDING_NAMED = (
     Named(
         "a-failed-load-is-reported-as-success",
         _PLACES,
-        "            await asyncio.shield(entry.task)\n            if entry.error is not None:\n"
+        "            entry.task.result()\n            if entry.error is not None:\n"
         "                raise entry.error.again()\n",
-        "            await asyncio.shield(entry.task)\n            return\n",
+        "            return\n",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
         "a request would be answered by the base, or by whoever has the name",
         source="gateway.md §7",
@@ -326,8 +326,8 @@ _HOLDING_NAMED = (
     Named(
         "whoever-leaves-ends-the-load",
         _PLACES,
-        "            await asyncio.shield(entry.task)\n            if entry.error",
-        "            await entry.task\n            if entry.error",
+        "            await asyncio.wait({entry.task})\n",
+        "            await entry.task\n",
         (f"{_OF_HOLDING}::test_whoever_started_a_load_may_leave",),
         "a client that closes its connection would fail everybody else's request",
     ),
@@ -421,6 +421,27 @@ _HOLDING_NAMED = (
         '        """A user is done."""\n',
         (f"{_OF_HOLDING}::test_a_lease_counts_its_user_and_keeps_the_time",),
         "slots would be held by requests that ended long ago",
+    ),
+)
+
+_LEAVING_NAMED = (
+    Named(
+        "who-waits-for-a-load-is-cancelled-with-it",
+        _PLACES,
+        "            await asyncio.wait({entry.task})\n",
+        "            await asyncio.shield(entry.task)\n",
+        (
+            f"{_OF_HOLDING}::test_whoever_waits_for_a_load_of_an_engine_that_leaves_is_told_and_not_cancelled",
+        ),
+        "an engine that leaves would end batches, the prover, and requests for other engines",
+    ),
+    Named(
+        "what-is-closed-loads-on",
+        _PLACES,
+        "        if self._closed:\n            raise _left()\n",
+        "",
+        (f"{_OF_HOLDING}::test_a_load_ends_when_the_gateway_does",),
+        "an engine that leaves would be given adapters by those who still wait there",
     ),
 )
 
@@ -693,6 +714,6 @@ _RESOLVE_NAMED = (
 )
 
 NAMED = (
-    *_PRESSURE_NAMED, *_SHARES_NAMED, *_PROMOTED_NAMED, *_HOLDING_NAMED, *_SEATS_NAMED,
-    *_PROOF_NAMED, *_RESOLVE_NAMED,
+    *_PRESSURE_NAMED, *_SHARES_NAMED, *_PROMOTED_NAMED, *_HOLDING_NAMED, *_LEAVING_NAMED,
+    *_SEATS_NAMED, *_PROOF_NAMED, *_RESOLVE_NAMED,
 )  # fmt: skip

@@ -64,4 +64,12 @@ NAMED = (
         (f"{_TESTS}::test_what_is_done_once_is_kept_and_its_failure_is_seen",),
         "loads in the background would end without a word",
     ),
+    Named(
+        "a-cancellation-of-something-else-ends-a-task",
+        _SUPERVISOR,
+        "task is not None and task.cancelling() > 0",
+        "task is not None",
+        (f"{_TESTS}::test_a_task_is_called_again_when_what_it_waited_for_was_cancelled",),
+        "what proves jobs would be gone until a restart, and `/ready` would not say so",
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -13,6 +14,7 @@ from adapterworks.gateway.config.load import load_gateway_config
 from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
+from adapterworks.serving import opened
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "reference" / "gateway.example.toml"
@@ -118,6 +120,52 @@ def test_impossible_combinations_are_faults(
     tmp_path: Path, text: str, place: tuple[int, str]
 ) -> None:
     assert faults(write(tmp_path, text))[0] == place
+
+
+def _said(*options: tuple[tuple[str, ...], str, object]) -> dict[Any, tuple[str, object]]:
+    return {path: (option, value) for path, option, value in options}
+
+
+def test_what_the_command_line_says_is_looked_at_with_the_rest(tmp_path: Path) -> None:
+    """Each alone is allowed: an open gateway on loopback, and one with keys on any address."""
+    anywhere = (("host",), "--host", "0.0.0.0")
+    file = write(tmp_path, "port = 1\nopen = true\n")
+    for path, environ, place in (
+        (file, {}, f"{file}:2: open: "),
+        (None, {"ADAPTERS_GATEWAY_OPEN": "true"}, r"\$ADAPTERS_GATEWAY_OPEN: open: "),
+    ):
+        with pytest.raises(ManifestError, match=f"{place}.*who reaches `0.0.0.0` in without a key"):
+            load_gateway_config(path, environ, _said(anywhere))
+    with pytest.raises(ManifestError, match="--open: open: "):
+        load_gateway_config(None, {}, _said(anywhere, (("open",), "--open", True)))
+    # What it says counts instead of the rest, so a fault that it mends is none.
+    path = write(tmp_path, 'host = "0.0.0.0"\n[[engines]]\nurl = "http://c"\nbase = "x"\n')
+    both = [{"url": url, "base": "x"} for url in ("http://a", "http://a/")]
+    local = (("host",), "--host", "127.0.0.1")
+    config = load_gateway_config(
+        path,
+        {"ADAPTERS_GATEWAY_OPEN": "true"},
+        _said(local, (("engines",), "--engine", both[:1])),
+    )
+    assert (config.open, config.host) == (True, "127.0.0.1")
+    assert config.engines == (RemoteEngine(url="http://a", base="x"),)
+    assert "engines" in config.model_fields_set
+    with pytest.raises(ManifestError, match=r"--engine: engines\[1\].url: `http://a/` is listed"):
+        load_gateway_config(path, {}, _said((("engines",), "--engine", both)))
+    with pytest.raises(
+        ManifestError, match=r"residency.max_cpu_loras: is below `max_loras` \(99\)"
+    ):
+        load_gateway_config(None, {}, _said((("residency", "max_loras"), "--max-loras", 99)))
+
+
+def test_what_a_program_puts_together_is_looked_at_too() -> None:
+    assert opened(GatewayConfig(), True).open
+    for config, wanted in (
+        (GatewayConfig(host="0.0.0.0"), True),
+        (GatewayConfig(host="0.0.0.0", open=True), False),
+    ):
+        with pytest.raises(ManifestError, match=r"who reaches `0\.0\.0\.0` in without a key"):
+            opened(config, wanted)
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from adapterworks.gateway.config.tables import GatewayConfig, TrustTable
+from adapterworks.gateway.config.tables import GatewayConfig, ResidencyTable, TrustTable
 from adapterworks.gateway.discovery.file import FileFinder
 from adapterworks.gateway.discovery.finder import NotTold
 from adapterworks.gateway.discovery.follow import Follower
@@ -27,7 +28,7 @@ from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
 from tests.gateway.engine_standin import StandIn
-from tests.gateway.running import Launcher, serve
+from tests.gateway.running import Launcher, Running, serve
 
 BASE = ServedBase("tiny", "tiny", "sha256:" + "b" * 64)
 
@@ -277,3 +278,70 @@ def test_engines_are_added_and_taken_out_under_load(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert engines[first].health.state == "stopped"
+
+
+def test_a_request_whose_load_was_under_way_on_an_engine_that_leaves_is_answered_by_another(
+    launcher: Launcher, made: dict[str, Made], registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    release = publish(registry, made["medical"], base, "medical")
+    standins = {f"engine-{number}": StandIn(base.name) for number in range(2)}
+    engines = [launcher.standin(base, standin, id=id) for id, standin in standins.items()]
+    config = GatewayConfig(open=True, trust=TrustTable(proof="off"))
+    running = launcher.gateway(registry, engines, tmp_path / "spool", config)
+    running.wait_for_engines()
+    gateway = running.gateway
+    home = gateway.pool.home(base.digest, release.digest)
+    assert home is not None
+    standins[home.id].load_seconds = 600.0
+    asked = threading.Thread(target=lambda: answers.append(_ask(running)))
+    answers: list[str] = []
+    asked.start()
+    deadline = time.monotonic() + 60
+    while not any(entry.stage == "loading" for entry in gateway.residency(home).entries):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.loop.run(gateway.fleet.leave(home))
+    asked.join(60)
+    standins[home.id].load_seconds = 0.0
+    assert len(answers) == 1
+    assert [bool(standin.bodies) for id, standin in standins.items()] == [
+        id != home.id for id in standins
+    ]
+
+
+def _ask(running: Running) -> str:
+    answer = running.client().chat.completions.create(
+        model="medical", messages=[{"role": "user", "content": "hello"}], max_tokens=1
+    )
+    return answer.id
+
+
+def test_an_engine_that_joins_and_still_loads_leaves_the_gateway_ready(
+    launcher: Launcher, made: dict[str, Made], registry: Registry, base: Base, tmp_path: Path
+) -> None:
+    """All gateways see it join at once: each would say that it is not ready, and all be left."""
+    publish(registry, made["medical"], base, "medical")
+    slow = StandIn(base.name)
+    slow.load_seconds = 600.0
+    engine = launcher.standin(base, StandIn(base.name), id="engine-0")
+    late = launcher.standin(base, slow, id="engine-1")
+    config = GatewayConfig(
+        open=True, trust=TrustTable(proof="off"), residency=ResidencyTable(pins=("medical",))
+    )
+    running = launcher.gateway(registry, [engine], tmp_path / "spool", config)
+    running.wait_ready()
+    gateway = running.gateway
+    running.loop.run(gateway.fleet.join(late))
+    gateway._upkeep.moved()
+    running.wait_for_engines()
+    deadline = time.monotonic() + 60
+    while not gateway.residency(late).entries:
+        assert gateway.ready == (True, "")
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert "being loaded" in str(gateway.residency(late).unsettled)
+    assert gateway.ready == (True, "")
+    running.loop.run(gateway.fleet.leave(engine))  # now nobody is as it is to begin
+    assert gateway.ready == (False, "adapters are being loaded: 0 of 1")
+    slow.load_seconds = 0.0
+    running.wait_ready()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Receive
 
-from adapterworks.gateway.jobs import asking
+from adapterworks.gateway.jobs import asking, batching
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
@@ -66,6 +67,29 @@ def test_a_sample_is_drawn_of_a_batchs_lines_too(house: House) -> None:
     assert wait(client, batch.id, "completed", "failed").status == "completed"
     wanted = [name for n in range(1, 13) if consent.takes(name := f"{batch.id}-{n}")]
     assert kept(house, len(wanted)) == sorted(wanted)
+
+
+def test_a_line_that_is_cut_off_is_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the cancellation of something it waited for: no error, and nobody's wish."""
+    whole, cut = asking.collected, ["question 1", "question 2"]
+    monkeypatch.setattr(batching, "_AGAIN_S", 0.1)
+
+    async def collected(exchange: Exchange, receive: Receive) -> Any:
+        content = exchange._call.payload["messages"][0]["content"]
+        if content in cut:
+            cut.remove(content)
+            raise asyncio.CancelledError
+        return await whole(exchange, receive)
+
+    monkeypatch.setattr(asking, "collected", collected)
+    client, model = house.client(), house.standin.base
+    batch = begin(client, [request(number, model) for number in range(5)])
+    done = wait(client, batch.id, "completed", "failed")
+    assert not cut
+    answers = lines(client, done.output_file_id)
+    assert [line["custom_id"] for line in answers] == ["q0", "q1", "q2", "q3", "q4"]
 
 
 def test_a_defect_that_one_line_meets_costs_that_line(

@@ -8,6 +8,8 @@ import traceback
 
 import pytest
 
+from adapterworks.gateway.admission.fairness import FairQueue
+from adapterworks.gateway.engines.engine import NotAsked
 from adapterworks.gateway.residency import residency as module
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
@@ -472,7 +474,45 @@ async def test_a_load_ends_when_the_gateway_does() -> None:
     residency.close()
     await settle()
     assert stages(residency) == {}
-    assert asking.cancelled()
+    with pytest.raises(NotAsked, match="let go of"):
+        await asking
+    with pytest.raises(NotAsked, match="let go of"):
+        await residency.warm(C)
+    assert engine.log == ["+a", "+b"]
+
+
+async def test_whoever_waits_for_a_load_of_an_engine_that_leaves_is_told_and_not_cancelled() -> (
+    None
+):
+    engine = Scripted(capacity=1)
+    engine.gates["a"] = asyncio.Event()
+    residency = engine.residency()
+    queue = FairQueue(slots=1)
+    residency.seats.on_change(queue.look_again)
+
+    async def in_turn() -> None:
+        async with queue.turn("t", 1, gate=residency.gate(A)):
+            raise AssertionError
+
+    waiting = [
+        asyncio.create_task(residency.warm(A)),
+        asyncio.create_task(residency.warm(B)),  # waits for A's place
+        asyncio.create_task(in_turn()),
+    ]
+    await settle()
+    residency.close()
+    ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 2.0)
+    assert [type(end) for end in ended] == [NotAsked] * 3
+
+
+async def test_whoever_is_cancelled_while_it_waits_for_a_load_is() -> None:
+    engine = Scripted()
+    engine.gates["a"] = asyncio.Event()
+    asking = asyncio.create_task(engine.residency().warm(A))
+    await settle()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
 
 
 async def test_an_engine_that_is_not_ready_gets_its_pins_when_it_is() -> None:

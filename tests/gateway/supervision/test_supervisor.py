@@ -60,6 +60,30 @@ async def test_whatever_a_task_raises_it_is_logged_counted_and_called_again(
     assert supervisor.workers == {}
 
 
+async def test_a_task_is_called_again_when_what_it_waited_for_was_cancelled(
+    pauses: list[float],
+) -> None:
+    counted: list[str] = []
+    supervisor = Supervisor(count=counted.append)
+    again = asyncio.Event()
+
+    async def run(worker: Worker) -> None:
+        if worker.failures:
+            again.set()
+            await asyncio.Event().wait()
+        other = asyncio.create_task(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(other.cancel)
+        await other
+
+    task = supervisor.task("prover", run)
+    await asyncio.wait({task, asyncio.create_task(again.wait())}, return_when="FIRST_COMPLETED")
+    assert (counted, again.is_set(), list(supervisor.workers)) == (["prover"], True, ["prover"])
+    await supervisor.cancel()  # and its own end is one
+    assert task.cancelled()
+    assert counted == ["prover"]
+    assert supervisor.workers == {}
+
+
 async def test_the_pause_grows_to_its_most_and_begins_anew_after_a_success(
     pauses: list[float],
 ) -> None:
