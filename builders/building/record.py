@@ -21,11 +21,10 @@ from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.training.events import EventLog
 
 _RECORD = "build.json"
-# What a later plan with the same training takes over from the one that began it: the memory that
-# was free then decided the micro batch, and the lock tells of the training, wherever that was.
-_OF_TRAINING = (
-    "micro_batch", "accumulation", "generation_batch", "memory", "seconds", "code", "packages",
-)  # fmt: skip
+# What a later plan with the same training takes over from the one that began it, as the lock tells
+# of the training wherever that was; and how its batches were divided, which memory decides.
+_OF_TRAINING = ("seconds", "code", "packages")
+_DIVIDED = ("micro_batch", "accumulation", "generation_batch", "memory")
 
 
 class Stages:
@@ -44,7 +43,10 @@ class Stages:
         begun = _read(folder)
         self._record: dict[str, Any] = begun or {"done": {}, "python": environment().python}
         if begun and begun["digests"]["train"] == plan.digests.train and _is_training(folder):
-            kept = {key: begun["plan"][key] for key in _OF_TRAINING if key in begun["plan"]}
+            keys: tuple[str, ...] = _OF_TRAINING
+            if self.has("train", plan.digests.train) or _still_holds(begun["plan"], plan):
+                keys += _DIVIDED
+            kept = {key: begun["plan"][key] for key in keys if key in begun["plan"]}
             plan = plan.model_copy(update=kept)
         if not begun or begun["digests"]["publish"] != plan.digest:
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -210,3 +212,13 @@ def _read(folder: Path) -> dict[str, Any] | None:
 
 def _is_training(folder: Path) -> bool:
     return (folder / "train").exists()
+
+
+def _still_holds(begun: dict[str, Any], plan: Plan) -> bool:
+    """Whether an unfinished training goes on with its batches divided as they were.
+
+    Not where the manifest's `[train]` divides them otherwise now (`micro_batch_size` was lowered,
+    since there was too little memory), nor where what is free now takes less: a plan fills it.
+    """
+    train = plan.manifest.train.model_dump(mode="json")
+    return begun["manifest"]["train"] == train and begun["memory"]["total"] <= plan.memory["total"]

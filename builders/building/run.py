@@ -220,19 +220,22 @@ def _run_one(
         keep = () if carry is None else (_keeper(carry, folder),)
         events = EventLog(folder / "events.jsonl", *listeners, *keep)
         stages.tell(events)
-        # Micro batch and estimates may differ with the memory free now; the first plan holds.
+        # Micro batch and estimates may differ with the memory free now: `Stages` knows which hold.
         prepared = replace(prepared, plan=stages.plan)
         given = Given(registry, bases, engines, who, alias, hold_alias, say, guard, home / "cache")
         parents = [parent.digest for parent in plan.origins.parents]
         read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
         hold = registry.hold(*read, kind="build") if read else nullcontext()
-        room = nullcontext() if stages.has_training else _reserved(reservations, stages.plan)
-        with hold, room:
+        with hold, _room(reservations, stages):
             return run_stages(prepared, stages, events, lock, given)
 
 
-def _reserved(reservations: Reservations, plan: Plan) -> AbstractContextManager[None]:
-    """The memory of a training, so that no other build here counts on it."""
+def _room(reservations: Reservations, stages: Stages) -> AbstractContextManager[None]:
+    """The memory of a training, so that no other build here counts on it; of one that goes on after
+    a kill as well. Nothing where it is done."""
+    plan = stages.plan
+    if stages.has("train", plan.digests.train):
+        return nullcontext()
     # The processes of a CPU share its memory; each of several cards has its own.
     times = plan.manifest.train.processes if plan.device == "cpu" else 1
     return reservations.held(plan.memory["total"] * times, f"`{plan.manifest.adapter.name}`")

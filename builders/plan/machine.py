@@ -9,7 +9,7 @@ import os
 import platform
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from adapterworks.manifests.errors import InvalidInput
 
@@ -94,11 +94,24 @@ def detect_machine() -> Machine:
             total = min(card.total_memory for card in cards)
             # An engine, say, may hold most of a card.
             free = min(torch.cuda.mem_get_info(number)[0] for number in range(len(cards)))
-            precision: Precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            precision: Precision = "bf16" if all(map(_computes_bf16, cards)) else "fp16"
             return Machine("cuda", cards[0].name, free, precision, cores, len(cards), total)
     name = platform.processor() or platform.machine()
     free, total = free_memory()
     return Machine("cpu", name, free, "fp32", cores, total=total)
+
+
+def _computes_bf16(card: Any) -> bool:
+    """Whether a card computes in bfloat16 itself: NVIDIA's since Ampere (8.0), AMD's that torch
+    knows. `torch.cuda.is_bf16_supported` counts emulation too, which has no tensor cores and no
+    attention but the one that keeps every score.
+
+    Args:
+        card: its properties, as torch tells them.
+    """
+    import torch
+
+    return torch.version.hip is not None or card.major >= 8
 
 
 def _has_nvidia() -> bool:

@@ -57,6 +57,12 @@ def check_possible(
         raise InvalidInput(
             "`train.precision` `fp16` needs a CUDA device", hint='use `precision = "auto"`'
         )
+    if machine.precision == "fp16" and precision == "bf16":
+        raise InvalidInput(
+            "`train.precision` `bf16` needs a GPU that computes in it (NVIDIA's since Ampere), "
+            f"and `{machine.name}` only emulates it",
+            hint='use `precision = "auto"`, which is `fp16` there',
+        )
     if machine.device == "cuda" and train.processes > machine.cards:
         raise InvalidInput(
             f"`train.processes` is {train.processes}, and this machine has {machine.cards} GPUs",

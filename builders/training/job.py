@@ -19,27 +19,14 @@ from typing import Any
 
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.events import Event, Listener, parse_lines
-from adapterworks.manifests.errors import (
-    AdapterworksError,
-    Conflict,
-    IntegrityError,
-    InvalidInput,
-    NotFound,
-    Refused,
-    Unavailable,
-)
+from adapterworks.builders.training.failure import FAILURE, LOG, failure_of
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place
 
 # Ways of `accelerate` in which every process holds all weights.
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU")
 _POLL = 0.2
-_FAILURE = "failure.json"
-_LOG = "train.log"
-_KINDS: dict[str, type[AdapterworksError]] = {
-    kind.__name__: kind
-    for kind in (Conflict, IntegrityError, InvalidInput, NotFound, Refused, Unavailable)
-}
 
 
 @dataclass(frozen=True)
@@ -130,14 +117,16 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
 
     Raises:
         AdapterworksError: the training said so, with its own kind of error: `Refused` where it
-            diverged, `InvalidInput` where a grader cannot read a row, and so on.
-        Unavailable: the process ended without saying why (out of memory, killed).
+            diverged or had too little memory, `InvalidInput` where a grader cannot read a row, and
+            so on.
+        Unavailable: the process ended without saying why (it was killed, or has a fault).
     """
     job.write(folder)
-    (folder / _FAILURE).unlink(missing_ok=True)
+    (folder / FAILURE).unlink(missing_ok=True)
     events = folder / "events.jsonl"
     seen = events.stat().st_size if events.exists() else 0
-    with (folder / _LOG).open("ab") as log:
+    with (folder / LOG).open("ab") as log:
+        began = log.tell()
         process = subprocess.Popen(
             [*_launcher(job), "-m", "adapterworks.builders.training.loop", str(folder)],
             stdin=subprocess.DEVNULL,
@@ -158,7 +147,7 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
             raise
     _pass_on(events, seen, listener)
     if process.returncode != 0:
-        raise _failure(folder, process.returncode)
+        raise failure_of(folder, process.returncode, began)
 
 
 def check_launcher(manifest: Manifest) -> str | None:
@@ -206,17 +195,6 @@ def check_launcher(manifest: Manifest) -> str | None:
     return configuration
 
 
-def report_failure(folder: Path, error: AdapterworksError) -> None:
-    """Leave what a training was ended by for the build to raise, as an error of the same kind."""
-    known = (one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS)
-    values: dict[str, Any] = {
-        "error": next(known, Refused.__name__),
-        "message": error.message,
-        "hint": error.hint,
-    }
-    (folder / _FAILURE).write_text(json.dumps(values), encoding="utf-8")
-
-
 def _launcher(job: Job) -> list[str]:
     processes = job.plan.manifest.train.processes
     if job.accelerate is not None:
@@ -247,24 +225,6 @@ def _pass_on(path: Path, start: int, listener: Callable[[Event], None]) -> int:
     for event in parse_lines(whole):
         listener(event)
     return start + len(whole)
-
-
-def _failure(folder: Path, code: int) -> AdapterworksError:
-    path = folder / _FAILURE
-    if path.exists():
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = _KINDS[values["error"]]
-        return kind(values["message"], hint=values["hint"])
-    if code in (-9, 137):
-        return Unavailable(
-            "the training process was killed, most likely for want of memory",
-            hint="free memory or set a smaller `train.micro_batch_size`, then `--resume`",
-        )
-    lines = (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
-    return Unavailable(
-        f"the training process failed with exit code {code}: {lines[-1] if lines else 'no output'}",
-        hint=f"its whole output is in `{folder / _LOG}`",
-    )
 
 
 def _alive(process: int) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -399,7 +400,8 @@ class Trainer:
 
 def main(folder: Path) -> int:
     """Train the job that `builders/building/run.py` wrote; returns the exit code."""
-    from adapterworks.builders.training.job import Job, report_failure
+    from adapterworks.builders.training.failure import out_of_memory, report_failure, wants_memory
+    from adapterworks.builders.training.job import Job
 
     job = Job.read(folder)
     try:
@@ -420,6 +422,12 @@ def main(folder: Path) -> int:
         ).run(job.until)
     except AdapterworksError as error:
         report_failure(folder, error)
+        return 1
+    except (MemoryError, RuntimeError) as error:
+        if not wants_memory(error):
+            raise
+        traceback.print_exc()
+        report_failure(folder, out_of_memory(job.plan))
         return 1
     return 0
 

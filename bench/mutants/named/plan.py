@@ -344,10 +344,19 @@ NAMED = (
     Named(
         "an-old-card-is-given-bfloat16",
         "builders/plan/machine.py",
+        '"bf16" if all(map(_computes_bf16, cards)) else "fp16"',
         '"bf16" if torch.cuda.is_bf16_supported() else "fp16"',
-        '"bf16"',
         (f"{_TESTS}/test_machine.py::test_a_card_gives_its_memory_and_its_best_precision",),
         "a T4 would compute bfloat16 in software, many times slower",
+    ),
+    Named(
+        "bfloat16-is-emulated-where-it-was-asked-for",
+        "builders/plan/possible.py",
+        'if machine.precision == "fp16" and precision == "bf16":',
+        "if False:",
+        (f"{_TESTS}/test_numbers.py::"
+         "test_a_card_that_only_emulates_bfloat16_is_not_given_it",),
+        "a T4 would keep every score of its attention, which no plan counts",
     ),
     Named(
         "few-rows-are-said-of-nothing",
@@ -392,6 +401,42 @@ NAMED = (
         "free = machine.memory",
         (_RESERVED,),
         "two workers would start into the same memory, and the kernel would end one of them",
+    ),
+    Named(
+        "what-goes-on-reserves-nothing",
+        "builders/building/run.py",
+        '    if stages.has("train", plan.digests.train):\n        return nullcontext()\n',
+        "    if stages.has_training:\n        return nullcontext()\n",
+        ("tests/builders/building/test_record.py::"
+         "test_a_training_that_goes_on_reserves_its_memory_and_one_that_is_done_none",),
+        "after a kill two builds would load their bases into the same memory",
+    ),
+    Named(
+        "the-old-micro-batch-comes-back",
+        "builders/building/record.py",
+        'begun["manifest"]["train"] == train and begun["memory"]',
+        'train is not None and begun["memory"]',
+        ("tests/builders/building/test_record.py::"
+         "test_an_unfinished_training_goes_on_with_the_micro_batch_that_it_is_told",),
+        "a training that was killed for want of memory would die at the same row for ever",
+    ),
+    Named(
+        "what-does-not-fit-any-more-goes-on",
+        "builders/building/record.py",
+        ' and begun["memory"]["total"] <= plan.memory["total"]',
+        "",
+        ("tests/builders/building/test_record.py::"
+         "test_an_unfinished_training_keeps_its_micro_batch_as_long_as_it_fits",),
+        "a card that an engine shares now would be given what the whole card could hold",
+    ),
+    Named(
+        "a-finished-training-is-told-of-as-it-was-not-done",
+        "builders/building/record.py",
+        'if self.has("train", plan.digests.train) or _still_holds(begun["plan"], plan):',
+        'if _still_holds(begun["plan"], plan):',
+        ("tests/builders/building/test_record.py::"
+         "test_a_finished_training_is_told_of_as_it_was_done",),
+        "a release's lock would name another micro batch than it was trained with",
     ),
     Named(
         "what-was-taken-is-counted-twice",

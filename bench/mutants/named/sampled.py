@@ -222,7 +222,7 @@ NAMED = (
     ),
     Named(
         "what-ends-a-training-is-a-refusal",
-        "builders/training/job.py",
+        "builders/training/failure.py",
         'kind = _KINDS[values["error"]]',
         "kind = Refused",
         ("tests/builders/training/test_job.py::test_what_ends_a_job_comes_back_as_it_was",),

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.building.record import Stages, left_behind, unfinished
+from adapterworks.builders.building.reservations import Reservations
+from adapterworks.builders.building.run import _room
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.digests import TRAINING_SEMANTICS
 from adapterworks.builders.plan.plan import Plan, make_plan
@@ -108,6 +110,68 @@ def test_another_publication_of_one_training_begins_anew_and_keeps_its_micro_bat
     first = Stages(tmp_path, plan.model_copy(update={"micro_batch": 2}), log)
     (tmp_path / "train").mkdir()
     assert Stages(tmp_path, other, log).plan.micro_batch == 2
+
+
+def planned(plan: Plan, micro: int, total: int, **train: Any) -> Plan:
+    """The plan with so many rows at a time, which take so much memory."""
+    table = plan.manifest.train.model_copy(update=train)
+    manifest = plan.manifest.model_copy(update={"train": table})
+    memory = {**plan.memory, "total": total}
+    return plan.model_copy(update={"micro_batch": micro, "memory": memory, "manifest": manifest})
+
+
+def test_an_unfinished_training_goes_on_with_the_micro_batch_that_it_is_told(
+    tmp_path: Path, plan: Plan
+) -> None:
+    """It was killed for want of memory, and a smaller one is what the message advises."""
+    log = EventLog(tmp_path / "events.jsonl")
+    first = Stages(tmp_path, planned(plan, 8, 800), log)
+    (tmp_path / "train").mkdir()
+    told = Stages(tmp_path, planned(plan, 1, 100, micro_batch_size=1), log).plan
+    assert told.digests.train == first.plan.digests.train
+    assert (told.micro_batch, told.memory["total"]) == (1, 100)
+    again = Stages(tmp_path, planned(plan, 2, 900, gradient_checkpointing=True), log).plan
+    assert (again.micro_batch, again.memory["total"]) == (2, 900)
+
+
+def test_an_unfinished_training_keeps_its_micro_batch_as_long_as_it_fits(
+    tmp_path: Path, plan: Plan
+) -> None:
+    log = EventLog(tmp_path / "events.jsonl")
+    Stages(tmp_path, planned(plan, 4, 400), log)
+    (tmp_path / "train").mkdir()
+    more_is_free = Stages(tmp_path, planned(plan, 8, 800), log).plan
+    assert (more_is_free.micro_batch, more_is_free.memory["total"]) == (4, 400)
+    less_is_free = Stages(tmp_path, planned(plan, 2, 200), log).plan
+    assert (less_is_free.micro_batch, less_is_free.memory["total"]) == (2, 200)
+
+
+def test_a_finished_training_is_told_of_as_it_was_done(tmp_path: Path, plan: Plan) -> None:
+    """What is left of its build (a gate, say) is planned anew, and the lock tells of the
+    training."""
+    log = EventLog(tmp_path / "events.jsonl")
+    stages = Stages(tmp_path, planned(plan, 8, 800), log)
+    (tmp_path / "train").mkdir()
+    stages.put("train", plan.digests.train, {})
+    told = Stages(tmp_path, planned(plan, 1, 100, micro_batch_size=1), log).plan
+    assert (told.micro_batch, told.memory["total"]) == (8, 800)
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_training_that_goes_on_reserves_its_memory_and_one_that_is_done_none(
+    tmp_path: Path, plan: Plan, done: bool
+) -> None:
+    """Two builds of a machine that was started anew both come back to their checkpoints."""
+    stages = Stages(tmp_path, plan, EventLog(tmp_path / "events.jsonl"))
+    (tmp_path / "train" / "checkpoints").mkdir(parents=True)
+    if done:
+        stages.put("train", plan.digests.train, {})
+    assert stages.has_training
+    here = Reservations(tmp_path / "home", detect=lambda: MACHINE)
+    with _room(here, stages):
+        reserved = MACHINE.memory - here.machine().memory
+    # This process may take some of it at once, which is not free then.
+    assert reserved == 0 if done else reserved > 0
 
 
 def test_a_training_that_was_taken_over_is_told_of_as_it_was_done_after_a_kill_too(

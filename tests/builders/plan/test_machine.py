@@ -45,9 +45,10 @@ def group(limit: str, used: str = "", cached: str = "") -> dict[str, str]:
 def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16: bool) -> None:
     monkeypatch.setattr(machine, "_has_nvidia", lambda: driver)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
-    properties = SimpleNamespace(name="A10", total_memory=24 << 30)
-    smaller = SimpleNamespace(name="A10", total_memory=20 << 30)
+    # As torch answers of any card: emulation counts.
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    properties = SimpleNamespace(name="A10", total_memory=24 << 30, major=8)
+    smaller = SimpleNamespace(name="A10", total_memory=20 << 30, major=8 if bf16 else 7)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: [properties, smaller][number]

@@ -100,6 +100,15 @@ def test_the_learning_rate_is_the_manifests_or_the_methods_with_its_source() -> 
     assert (given.learning_rate, given.learning_rate_source) == (1e-3, "manifest")
 
 
+def test_a_card_that_only_emulates_bfloat16_is_not_given_it() -> None:
+    """Neither kernel of attention that keeps no scores takes it there."""
+    old = Machine("cuda", "T4", 24 << 30, "fp16", 8)
+    assert plan(on=old).precision == "fp16"
+    with pytest.raises(InvalidInput, match=r"`train\.precision` `bf16` needs a GPU that computes"):
+        plan(on=old, precision="bf16")
+    assert plan(on=GPU, precision="bf16").precision == "bf16"
+
+
 def test_the_precision_is_the_manifests_or_the_devices() -> None:
     assert plan(on=GPU).precision == "bf16"
     assert plan(on=GPU, precision="fp32").precision == "fp32"

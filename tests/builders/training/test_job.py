@@ -22,6 +22,7 @@ from adapterworks.builders.training import job as job_module
 from adapterworks.builders.training import loop, model
 from adapterworks.builders.training.batches import save_encoded
 from adapterworks.builders.training.events import read_events
+from adapterworks.builders.training.failure import failure_of, out_of_memory
 from adapterworks.builders.training.job import Job, check_launcher, run_job
 from adapterworks.builders.training.loop import Trainer
 from adapterworks.manifests.errors import (
@@ -101,8 +102,53 @@ def test_what_ends_a_job_comes_back_as_it_was(
 
     monkeypatch.setattr(Trainer, "run", end)
     assert loop.main(folder) == 1
-    back = job_module._failure(folder, 1)
+    back = failure_of(folder, 1)
     assert (type(back), back.message, back.hint) == (kind, error.message, error.hint)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate "
+                     "memory: you tried to allocate 1 bytes"),
+        MemoryError(),
+    ],
+    ids=["allocator", "runtime", "cpu", "python"],
+)  # fmt: skip
+def test_too_little_memory_is_told_with_what_takes_less(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It would end alike if it were tried again, so it is no reason to wait."""
+
+    def end(self: Trainer, until: int | None) -> None:
+        raise error
+
+    monkeypatch.setattr(Trainer, "run", end)
+    folder = written_job(bench, bench.plan().model_copy(update={"micro_batch": 4}))
+    assert loop.main(folder) == 1
+    back = failure_of(folder, 1)
+    assert type(back) is Refused
+    assert back.message.startswith("the training ran out of memory: its plan foresaw ")
+    assert "set `train.micro_batch_size` below 4 or" in str(back.hint)
+    assert str(back.hint).endswith("then `--resume`")
+
+
+def test_what_takes_no_less_memory_is_not_advised(bench: Bench) -> None:
+    least = bench.plan(gradient_checkpointing=True).model_copy(update={"micro_batch": 1})
+    assert "--resume" not in str(out_of_memory(least).hint)
+
+
+def test_another_fault_of_the_arithmetic_is_none_of_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(self: Trainer, until: int | None) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(Trainer, "run", end)
+    with pytest.raises(RuntimeError, match="mat1"):
+        loop.main(written_job(bench, bench.plan()))
 
 
 def test_a_job_comes_back_from_its_file(bench: Bench, tmp_path: Path) -> None:
@@ -241,6 +287,71 @@ def test_a_failure_comes_back_with_its_reason(
     with pytest.raises(error, match=message) as caught:
         child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
     assert hint in str(caught.value.hint)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("codes", "said", "message"),
+    [
+        ({1: -9}, {}, "was killed, most likely for want of memory"),
+        (
+            {0: 1, 1: -15},
+            {0: ["[rank0]: Traceback (most recent call last):", "[rank0]: ValueError: no column"]},
+            "failed with exit code 1: ValueError: no column$",
+        ),
+        (
+            {0: 1, 1: 1},
+            {0: ["[rank0]: ValueError: no column"], 1: ["[rank1]: RuntimeError: peer is gone"]},
+            "exit code 1: ValueError: no column$",
+        ),
+        ({0: 3}, {0: ["one", "the last word"]}, "exit code 3: the last word$"),
+    ],
+    ids=["killed", "raised", "raised in both", "silent"],
+)
+def test_of_several_processes_the_one_that_failed_first_says_why(
+    child: Child,
+    bench: Bench,
+    codes: dict[int, int],
+    said: dict[int, list[str]],
+    message: str,
+) -> None:
+    """What is started is the launcher, whose report ends with a line of `=`."""
+    lines = [line for rank in sorted(said) for line in said[rank]]
+    failures = {rank: (code, 10 + rank) for rank, code in codes.items()}
+    program = f"""
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+for line in {lines!r}:
+    print(line, file=sys.stderr)
+failures = {{}}
+for rank, (code, pid) in {failures!r}.items():
+    failures[rank] = ProcessFailure(rank, pid, code, "")
+    failures[rank].timestamp = rank
+raise ChildFailedError("adapterworks.builders.training.loop", failures)
+"""
+    (child.folder / "train.log").write_text("OSError: of the run before\n")
+    with pytest.raises(Unavailable, match=f"(?m){message}"):
+        child.run(program, Job(bench.plan(processes=2), "/bases/tiny", 1, os.getpid()))
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        ("os.kill(os.getpid(), 9)", "was killed, most likely for want of memory"),
+        ("raise ValueError('no column')", "exit code 1: ValueError: no column$"),
+    ],
+)
+def test_what_accelerate_launches_says_why(
+    child: Child, bench: Bench, ends: str, message: str
+) -> None:
+    """`accelerate launch` of one process ends with an error of its own about the command."""
+    program = f"""
+import subprocess
+command = [sys.executable, "-c", {f"import os; {ends}"!r}]
+code = subprocess.run(command).returncode
+if code:
+    raise subprocess.CalledProcessError(returncode=code, cmd=command)
+"""
+    with pytest.raises(Unavailable, match=f"(?m){message}"):
+        child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
 
 
 def test_a_build_that_is_interrupted_ends_its_training(child: Child, bench: Bench) -> None:
