@@ -15,6 +15,7 @@ from adapterworks.cli.values import SEQUENCE
 if TYPE_CHECKING:
     from adapterworks.gateway.capture.judgements import Judgements
     from adapterworks.gateway.capture.over_http import JudgementsOverHttp
+    from adapterworks.gateway.tenants.tenant import Tenant
     from adapterworks.registry.exchanges.exchange import Exchange, Feedback
 
 _COLUMNS = ("at", "tenant", "adapter", "receipt", "reviewer", "thumb", "score", "label", "texts")
@@ -129,17 +130,19 @@ def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> N
 def export(app: App, tenant: str | None, adapter: str | None, share: str | None) -> None:
     """Print captured answers that somebody said something of, one JSON object a line.
 
-    Each line has `messages`, the `answer`, the receipt's digests and all `feedback`. Answers that
-    were not captured have no texts: `adapters feedback list --json` has what was said of them.
+    Each line has `messages`, the `answer`, the receipt's digests and all `feedback`; `share` is the
+    stricter of what its tenant let be learnt when it asked and what it lets be learnt now. Answers
+    that were not captured have no texts: `adapters feedback list --json` has what was said of them.
 
     \b
     Example:
       adapters feedback export --adapter medical > reviewed.jsonl
     """
-    names = _names(app)
+    tenants = {one.id: one for one in admin(app).list()}
     for item in _judgements(app).exchanges(tenant=_id(app, tenant), adapter=adapter):
-        if share in (None, item.share):
-            click.echo(json.dumps(_exported(item, names), ensure_ascii=False))
+        line = _exported(item, tenants.get(item.tenant))
+        if share in (None, line["share"]):
+            click.echo(json.dumps(line, ensure_ascii=False))
 
 
 @command.command()
@@ -264,12 +267,17 @@ def _json(said: Feedback, names: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _exported(item: Exchange, names: dict[str, str]) -> dict[str, Any]:
+def _exported(item: Exchange, owner: Tenant | None) -> dict[str, Any]:
+    """A line; of a tenant that is not there any more nobody may learn."""
+    from adapterworks.registry.exchanges.exchange import strictest
+
+    name = item.tenant if owner is None else owner.name
+    now = "none" if owner is None else owner.shares(item.adapter)
     return {
         "id": item.id,
         "receipt": item.receipt,
-        "tenant": names.get(item.tenant, item.tenant),
-        "share": item.share,
+        "tenant": name,
+        "share": strictest(item.share, now),
         "adapter": item.adapter,
         "release": item.release or None,
         "base": item.base,
@@ -278,5 +286,5 @@ def _exported(item: Exchange, names: dict[str, str]) -> dict[str, Any]:
         "messages": item.messages,
         "answer": item.text,
         "redacted": list(item.redacted),
-        "feedback": [_json(said, names) for said in item.feedback],
+        "feedback": [_json(said, {item.tenant: name}) for said in item.feedback],
     }

@@ -16,7 +16,7 @@ from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import COUNT, NAME
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.failures.told import Told
     from adapterworks.gateway.tenants.tenant import Tenant
     from adapterworks.registry.datasets.owners import Claim
+    from adapterworks.registry.exchanges.exchange import Share
     from adapterworks.registry.releases.release import Parent
     from adapterworks.registry.releases.types import Resolved
 
@@ -89,7 +90,7 @@ def command(
     """Cluster what a release got wrong, and make a dataset of what to learn next.
 
     Feedback gives corrections, which become rows. `capture` reads it where it is sealed, with every
-    question that was asked as the traffic, and takes what its tenant lets be learnt, then and now:
+    question that was asked as the traffic. Both take what its tenant lets be learnt, then and now:
     the dataset is that tenant's, with the same share. An evaluation's failures are test rows, which
     may never be learnt: rows of the POOL that are like them stand in for them, without those that
     the release was trained on. The pool is its own source of training rows if none is named.
@@ -215,7 +216,7 @@ def _told(
     from adapterworks.cli.tenant_shown import admin
 
     if file is not None:
-        return read_told(file, release.name, tenant=tenant)
+        return read_told(file, release.name, tenant=tenant, shares=_shares(app, release.name))
     chosen = admin(app).list() if tenant is None else [admin(app).show(tenant)[0]]
     owners = {one.id: _owner(one, release.name) for one in chosen}
     items = app.exchanges.read(
@@ -233,9 +234,18 @@ def _owner(tenant: Tenant, adapter: str) -> Owner:
     """A tenant as it is now: who has withdrawn its consent shares with nobody."""
     from adapterworks.builders.failures.captured import Owner
 
-    consent = tenant.consent
-    allowed = consent is not None and consent.covers(adapter)
-    return Owner(tenant.name, consent.share if consent is not None and allowed else "none")
+    return Owner(tenant.name, tenant.shares(adapter))
+
+
+def _shares(app: App, adapter: str) -> dict[str, Share]:
+    """What tenants let be learnt now, by name; none where this user may not ask for them."""
+    from adapterworks.cli.tenant_shown import admin
+
+    try:
+        return {one.name: one.shares(adapter) for one in admin(app).list()}
+    except Refused:
+        app.note("tenants could not be asked what they share now: the file's own words count")
+        return {}
 
 
 def _failed(app: App, release: Resolved, first: Sequence[Cluster]) -> tuple[Parent, ...]:

@@ -16,6 +16,7 @@ from adapterworks.cli.values import COUNT, NAME, SEED
 if TYPE_CHECKING:
     from adapterworks.builders.reviewing.outcome import Outcome
     from adapterworks.builders.reviewing.review import Review
+    from adapterworks.builders.reviewing.votes import Votes
 
 _name = click.argument("name")
 _reviewer = click.option("--reviewer", help="Who judges: a short name (default: ADAPTERS_USER).")
@@ -124,11 +125,10 @@ def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
     Example:
       adapters review next medical-4-3 --reviewer ann --json
     """
-    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.builders.reviewing.votes import Votes
 
     review = _review(app, name)
-    with votes(_folder(app), review) as held:
-        waiting = held.open(reviewer or app.settings.who)
+    waiting = Votes(_folder(app), review).open(reviewer or app.settings.who)
     if as_json:
         printing.echo_json(
             {"open": len(waiting), "next": review_shown.shown(waiting[0]) if waiting else None}
@@ -155,11 +155,10 @@ def vote(
     Example:
       adapters review vote medical-4-3 17 2 --reviewer ann
     """
-    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.builders.reviewing.votes import Votes
 
     review = _review(app, name)
-    with votes(_folder(app), review) as held:
-        cast = held.cast(reviewer or app.settings.who, ballot, choice)
+    cast = Votes(_folder(app), review).cast(reviewer or app.settings.who, ballot, choice)
     if as_json:
         printing.echo_json(
             {"reviewer": cast.reviewer, "ballot": cast.ballot, "choice": cast.choice}
@@ -176,25 +175,25 @@ def ask(app: App, name: str, reviewer: str | None) -> None:
     """Go through what a reviewer has not judged yet, one after the other.
 
     Type 1 or 2 for the better answer, = for neither, or a mark from 1 to 5; s leaves one for later,
-    q ends. What was typed is kept at once.
+    q ends. What was typed is kept at once; others may judge the same review meanwhile.
 
     \b
     Example:
       adapters review ask medical-4-3 --reviewer ann
     """
-    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.builders.reviewing.votes import Votes
 
     review, who = _review(app, name), reviewer or app.settings.who
-    with votes(_folder(app), review) as held:
-        waiting = held.open(who)
-        for at, ballot in enumerate(waiting):
-            review_shown.show_ballot(ballot, len(waiting) - at)
-            choice = review_shown.typed(ballot)
-            if choice == review_shown.ENDS:
-                break
-            if isinstance(choice, int):
-                held.cast(who, ballot.name, choice)
-        left = len(held.open(who))
+    held = Votes(_folder(app), review)
+    waiting = held.open(who)
+    for at, ballot in enumerate(waiting):
+        review_shown.show_ballot(ballot, len(waiting) - at)
+        choice = review_shown.typed(ballot)
+        if choice == review_shown.ENDS:
+            break
+        if isinstance(choice, int):
+            held.cast(who, ballot.name, choice)
+    left = len(held.open(who))
     click.echo(f"{left} left; what is judged: adapters review show {name}")
 
 
@@ -210,7 +209,7 @@ def show(app: App, name: str, confidence: float, as_json: bool) -> None:
     Example:
       adapters review show medical-4-3
     """
-    review, found = _outcome(app, name, confidence)
+    review, _, found = _outcome(app, name, confidence)
     if as_json:
         printing.echo_json(review_shown.table(review) | found.to_json())
         return
@@ -242,8 +241,7 @@ def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> No
     Example:
       adapters review close medical-4-3 --why "two coders, 50 rows"
     """
-    review, found = _outcome(app, name, confidence)
-    unfinished = _unfinished(app, review)
+    review, held, found = _outcome(app, name, confidence)
     version = app.registry.resolve(app.ref(f"{review.adapter}@{review.reviewed.digest}")).version
     facts: dict[str, Any] = {
         "review": review.digest,
@@ -256,7 +254,7 @@ def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> No
         "high": found.high,
         "confidence": confidence,
         "alpha": found.alpha,
-        "unfinished": unfinished,
+        "unfinished": len(held.unfinished),
     }
     event = app.registry.log.note(
         review.adapter, version, "review", who=app.settings.who, why=why, **facts
@@ -280,17 +278,14 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
       adapters review rank medical
     """
     from adapterworks.builders.reviewing.bradley_terry import fit
-    from adapterworks.builders.reviewing.outcome import judged
+    from adapterworks.builders.reviewing.outcome import judged, preferences_of
     from adapterworks.builders.reviewing.review import reviews
-    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.builders.reviewing.votes import Votes
     from adapterworks.manifests.errors import InvalidInput
 
-    found = [one for one in reviews(_folder(app)) if one.adapter == adapter]
-    cast = {}
-    for review in found:
-        with votes(_folder(app), review) as held:
-            cast[review.name] = held.all
-    found = [review for review in found if cast[review.name]]
+    held = [Votes(_folder(app), one) for one in reviews(_folder(app)) if one.adapter == adapter]
+    held = [one for one in held if preferences_of(one.review, one.all, one.looked)]
+    found = [one.review for one in held]
     sides = {side.digest: side.ref for one in found for side in (one.against, one.reviewed)}
     if not sides:
         raise InvalidInput(
@@ -298,10 +293,12 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
             hint=f"adapters review start {adapter}@N {adapter}@M",
         )
     places = {digest: at for at, digest in enumerate(sides)}
-    comparisons, begin = [], 0
-    for review in found:
-        comparisons += judged(review, cast[review.name], places, begin)
-        begin += len(review.items) + 1
+    numbers: dict[str, int] = {}
+    comparisons = [
+        judgement
+        for one in held
+        for judgement in judged(one.review, one.all, places, numbers, one.looked)
+    ]
     strengths = fit(comparisons, len(sides))
     rows = []
     for at in sorted(places.values(), key=lambda at: -strengths.values[at]):
@@ -333,18 +330,10 @@ def _review(app: App, name: str) -> Review:
     return read_review(_folder(app), name)
 
 
-def _outcome(app: App, name: str, confidence: float) -> tuple[Review, Outcome]:
+def _outcome(app: App, name: str, confidence: float) -> tuple[Review, Votes, Outcome]:
     from adapterworks.builders.reviewing.outcome import outcome
-    from adapterworks.builders.reviewing.votes import votes
+    from adapterworks.builders.reviewing.votes import Votes
 
     review = _review(app, name)
-    with votes(_folder(app), review) as held:
-        return review, outcome(review, held.all, confidence)
-
-
-def _unfinished(app: App, review: Review) -> int:
-    """How many reviewers have judged a part."""
-    from adapterworks.builders.reviewing.votes import votes
-
-    with votes(_folder(app), review) as held:
-        return len(held.unfinished)
+    held = Votes(_folder(app), review)
+    return review, held, outcome(review, held.all, confidence, looked=held.looked)

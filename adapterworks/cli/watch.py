@@ -141,6 +141,13 @@ def command(
     refuse_unless(origin != "inputs", ("max_drop",), "what compares two releases")
     from adapterworks.builders.watching.alias import pair_of
 
+    asked_for = {
+        "tenant": tenant,
+        "rows": source,
+        "since": None if since is None else f"{since}s",
+        "confidence": confidence,
+    }
+    looked = {name: str(value) for name, value in asked_for.items() if value is not None}
     while True:
         if origin == "inputs":
             watch_inputs.look(
@@ -153,6 +160,7 @@ def command(
                 most=max_shift,
                 metrics=metrics_file,
                 as_json=as_json,
+                looked=looked,
             )
             if every is None:
                 return
@@ -169,7 +177,7 @@ def command(
         else:
             decision, told = _asked(app, pair, source, metric, confidence, max_drop)
         watch_found.settle(
-            app, pair, origin, decision, told, max_drop, rollback, metrics_file, as_json
+            app, pair, origin, decision, told, max_drop, rollback, metrics_file, as_json, looked
         )
         if every is None:
             return

@@ -1,14 +1,15 @@
 """Alarms of `adapters watch`: a row in the log, which webhooks tell of, and a file of metrics.
 
 Invariant: what goes on being wrong is noted once: looking again every hour tells nobody twice. That
-it is over is noted too, so that what begins again is told again.
+it is over is noted too, so that what begins again is told again. Looks at one alias that differ in
+anything that was asked for (a tenant's answers, another metric) have an alarm each.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapterworks.app import App
@@ -16,7 +17,6 @@ from adapterworks.app import App
 KIND = "alarm"
 OVER = "alarm-over"
 Gauge = tuple[str, dict[str, str], float]
-_LOOKED_AT = 200  # rows of a version's log, newest first
 _HELP = {
     "alarm": "1 where the last look found that it is worse, or that it is asked other things",
     "drop": "By how much the mean dropped",
@@ -33,6 +33,8 @@ class Alarm:
     Attributes:
         origin: what was looked at: `rows`, `feedback` or `inputs`.
         why: in one line.
+        looked: what else makes this look another one than others at the alias: `tenant`, `against`,
+            `metric`, `rows`, bounds.
     """
 
     name: str
@@ -40,6 +42,17 @@ class Alarm:
     alias: str
     origin: str
     why: str
+    looked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> dict[str, str]:
+        """What is in the log: of the same look the same."""
+        return {"watched": self.origin, **self.looked}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Of its gauges."""
+        return {"alias": f"{self.name}:{self.alias}", "from": self.origin, **self.looked}
 
 
 def raise_alarm(
@@ -57,7 +70,7 @@ def raise_alarm(
         who=app.settings.who,
         why=alarm.why,
         alias=alarm.alias,
-        watched=alarm.origin,
+        **alarm.data,
     )
 
 
@@ -79,16 +92,9 @@ def write_metrics(path: Path, gauges: Sequence[Gauge]) -> None:
 
 def _open(app: App, alarm: Alarm) -> bool:
     """Whether the last word on this was that it is wrong."""
-    events = app.registry.log.events(
-        alarm.name, version=alarm.version, facts=True, limit=_LOOKED_AT
-    )
-    known = (
-        event.kind
-        for event in events
-        if event.kind in (KIND, OVER)
-        and (event.alias, event.data.get("watched")) == (alarm.alias, alarm.origin)
-    )
-    return next(known, OVER) == KIND
+    known = app.registry.log.facts(alarm.name, alarm.version, (KIND, OVER))
+    same = (one.kind for one in known if (one.alias, one.data) == (alarm.alias, alarm.data))
+    return next(same, OVER) == KIND
 
 
 def _quoted(text: str) -> str:

@@ -155,21 +155,17 @@ def _losses(app: App, pair: Pair, asked: Asked, tenant: str | None) -> Iterator[
         with kept_answers(app.settings.home / "cache" / "endpoints" / "watch.jsonl") as kept:
             yield (
                 f"preference of {judge.name}",
-                by_judge(judge, kept, budget, parallel=PARALLEL, withheld=_withheld(app)),
+                by_judge(judge, kept, budget, parallel=PARALLEL, sharing=_sharing(app, pair.name)),
             )
         if budget.spent:
             app.note(f"the judge's {asked.max_tokens} tokens ended it: raise --max-tokens")
 
 
-def _withheld(app: App) -> list[str]:
-    """Tenants who share with nobody now."""
+def _sharing(app: App, adapter: str) -> set[str]:
+    """Tenants who share what this adapter answers them with somebody, now."""
     from adapterworks.cli.tenant_shown import admin
 
-    return [
-        tenant.id
-        for tenant in admin(app).list()
-        if tenant.consent is None or tenant.consent.share == "none"
-    ]
+    return {one.id for one in admin(app).list() if one.shares(adapter) != "none"}
 
 
 def _metric(app: App, pair: Pair, name: str | None) -> Metric:

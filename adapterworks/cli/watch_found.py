@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,17 +34,26 @@ def settle(
     rollback: bool,
     metrics: Path | None,
     as_json: bool,
+    looked: Mapping[str, str],
 ) -> None:
-    """Say what was found; go back and alarm where it is worse."""
+    """Say what was found; go back and alarm where it is worse.
+
+    Args:
+        looked: what was asked for, besides what was found with it.
+    """
     from adapterworks.builders.watching.alias import roll_back
     from adapterworks.cli.promote import describe
 
     why = _line(pair, decision, told, most)
     worse = decision.verdict == "drop"
-    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why)
-    labels = {"alias": f"{pair.name}:{pair.alias}", "from": origin}
-    gauges = [("alarm", labels, float(worse)), ("drop", labels, decision.drop)]
-    gauges.append(("rows", labels, float(decision.rows)))
+    beside = {
+        "against": str(pair.reference),
+        "metric": str(told["metric"]),
+        "max_drop": f"{most:g}",
+    }
+    alarm = Alarm(pair.name, pair.watched.version, pair.alias, origin, why, {**looked, **beside})
+    gauges = [("alarm", alarm.labels, float(worse)), ("drop", alarm.labels, decision.drop)]
+    gauges.append(("rows", alarm.labels, float(decision.rows)))
     raise_alarm(app, alarm, metrics, gauges, wrong=worse)
     move = None
     if worse and rollback:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.watch_alarm import Alarm, raise_alarm
+from adapterworks.cli.watch_alarm import Alarm, Gauge, raise_alarm
 from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from adapterworks.builders.watching.inputs import Inputs
@@ -37,8 +38,12 @@ def look(
     most: float,
     metrics: Path | None,
     as_json: bool,
+    looked: Mapping[str, str],
 ) -> None:
     """Compare once, and say what was found.
+
+    Args:
+        looked: what was asked for.
 
     Raises:
         InvalidInput: it is no alias, or too few questions are known.
@@ -57,8 +62,10 @@ def look(
     found = watch_inputs(known, traffic, confidence=confidence, most=most)
     why = _line(ref, release, found, most)
     drifted = found.verdict == "drift"
-    alarm = Alarm(ref.name, release.version, ref.alias, "inputs", why)
-    raise_alarm(app, alarm, metrics, _gauges(ref, found), wrong=drifted)
+    alarm = Alarm(
+        ref.name, release.version, ref.alias, "inputs", why, {**looked, "max_shift": f"{most:g}"}
+    )
+    raise_alarm(app, alarm, metrics, _gauges(alarm.labels, found), wrong=drifted)
     if as_json:
         named = {"alias": f"{ref.name}:{ref.alias}", "release": str(release), "max_shift": most}
         printing.echo_json(named | found.to_json())
@@ -137,12 +144,11 @@ def _show(found: Inputs) -> None:
     )
 
 
-def _gauges(ref: Ref, found: Inputs) -> list[tuple[str, dict[str, str], float]]:
-    alias = f"{ref.name}:{ref.alias}"
-    gauges: list[tuple[str, dict[str, Any], float]] = [
-        ("alarm", {"alias": alias, "from": "inputs"}, float(found.verdict == "drift")),
-        ("questions", {"alias": alias}, float(found.asked)),
+def _gauges(labels: dict[str, str], found: Inputs) -> list[Gauge]:
+    gauges: list[Gauge] = [
+        ("alarm", labels, float(found.verdict == "drift")),
+        ("questions", labels, float(found.asked)),
     ]
     for one in found.aspects:
-        gauges.append(("shift", {"alias": alias, "what": one.name}, one.now - one.before))
+        gauges.append(("shift", {**labels, "what": one.name}, one.now - one.before))
     return gauges

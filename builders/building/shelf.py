@@ -25,6 +25,7 @@ from adapterworks.registry.datasets.owners import (
     recorded,
     require_allowed,
 )
+from adapterworks.registry.datasets.tenants import tenants_of
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.remotes.http.datasets import open_datasets
@@ -56,7 +57,12 @@ def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
     """
     if registry is None:
         return Shelf()
-    learner = Learner(manifest.adapter.name, manifest.adapter.tenant, manifest.data.tenants)
+    learner = Learner(
+        manifest.adapter.name,
+        manifest.adapter.tenant,
+        manifest.data.tenants,
+        known=tenants_of(registry),
+    )
     found: dict[tuple[str, str], Parent] = {}
     claims: list[Claim] = []
     for relation, source in _sources(manifest):

@@ -29,6 +29,7 @@ from adapterworks.manifests.sources import DATASET, DatasetSource, parse_source
 from adapterworks.registry.datasets.owners import SHARES, Claim, of_dataset, recorded, strictest
 from adapterworks.registry.datasets.record import SPLITS, DatasetRecord, Share, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.tenants import Tenants, tenants_of
 from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.releases.types import now
 
@@ -114,7 +115,7 @@ def add_dataset(
     if not splits:
         raise InvalidInput(f"there are no rows for `{name}`", hint="name files of rows")
     datasets = Datasets(registry)
-    owned = _owned(datasets, name, splits, about, claims)
+    owned = _owned(datasets, name, splits, about, claims, tenants_of(registry))
     seen = datasets.seals()
     test = splits.get("test", ())
     seal = make_seal(test) if test else None
@@ -152,6 +153,7 @@ def _owned(
     splits: Mapping[Split, Sequence[Row]],
     about: About,
     claims: Sequence[Claim],
+    called: Tenants,
 ) -> About:
     """What is said of them, with whose they are by where they were read.
 
@@ -171,8 +173,8 @@ def _owned(
     held = [*claims]
     for dataset in (*read.values(), *(one for one in above if one is not None)):
         held += of_dataset(datasets, dataset)
-    shares = recorded(held)
-    tenants = sorted({*shares, *([] if about.tenant is None else [about.tenant])})
+    shares = recorded(replace(claim, tenant=called.name(claim.tenant)) for claim in held)
+    tenants = sorted({*shares, *([] if about.tenant is None else [called.name(about.tenant)])})
     if len(tenants) > 1:
         said = "; ".join(dict.fromkeys(map(str, held)))
         raise Refused(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.endpoints.endpoint import Endpoint
@@ -26,6 +26,8 @@ PARALLEL = 8
 _TRIES = 8
 _FIRST_WAIT, _MOST_WAIT = 1.0, 60.0
 _SECONDS, _CONNECT_SECONDS = 600.0, 10.0
+# What may have been answered by a model behind it: a proxy that gave up, a fault after the answer.
+_MAYBE_BILLED = frozenset({408, 500, 502, 504})
 _OVERHEAD = 64  # tokens of a template around the turns
 # Parameters that some models know by another name, or not at all: models that reason take
 # `max_completion_tokens`, and no temperature but their own.
@@ -87,6 +89,7 @@ class Said:
         cut: it ended because it was too long.
         prompt_tokens, completion_tokens: as the endpoint counts them; 0 where it does not say.
         tool_calls: what it calls, in OpenAI's form.
+        lost: how often it was sent before and may have been answered, and billed, unheard.
     """
 
     text: str
@@ -94,17 +97,23 @@ class Said:
     prompt_tokens: int
     completion_tokens: int
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    lost: int = 0
 
     def spent(self, chat: Chat) -> tuple[int, int]:
-        """Tokens of prompt and answer; where the endpoint does not count, the most that they can
-        have been."""
-        if self.prompt_tokens + self.completion_tokens:
-            return self.prompt_tokens, self.completion_tokens
-        return chat.most_prompt, chat.max_tokens
+        """Tokens of prompt and answer; where the endpoint does not count, or was not heard, the
+        most that they can have been."""
+        most = chat.most_prompt, chat.max_tokens
+        counted = self.prompt_tokens + self.completion_tokens
+        heard = (self.prompt_tokens, self.completion_tokens) if counted else most
+        return heard[0] + self.lost * most[0], heard[1] + self.lost * most[1]
 
     def cost(self, chat: Chat) -> int:
         """Its tokens, of both together."""
         return sum(self.spent(chat))
+
+
+Again = Callable[[Chat], bool]
+"""Whether a chat may be sent, and cost, once more."""
 
 
 @dataclass(slots=True)
@@ -138,18 +147,20 @@ def ask_endpoint(
     parallel: int = PARALLEL,
     progress: Progress | None = None,
     heard: Callable[[int, Said], None] | None = None,
+    again: Again | None = None,
 ) -> list[Said]:
     """An answer to each chat, in their order.
 
     Args:
         parallel: requests at once.
         heard: called with the number of a chat and its answer as soon as it is there.
+        again: asked before one is sent again that may have been billed; it always is if not given.
 
     Raises:
         Refused: the endpoint does not take a request.
         Unavailable: it does not answer, or with something that is no answer.
     """
-    return asyncio.run(_ask_all(endpoint, chats, parallel, progress, heard))
+    return asyncio.run(_ask_all(endpoint, chats, parallel, progress, heard, again))
 
 
 def require_answering(endpoint: Endpoint) -> None:
@@ -166,6 +177,7 @@ async def _ask_all(
     parallel: int,
     progress: Progress | None,
     heard: Callable[[int, Said], None] | None,
+    again: Again | None,
 ) -> list[Said]:
     import httpx2
 
@@ -176,7 +188,7 @@ async def _ask_all(
 
     async def work() -> None:
         for number, chat in waiting:
-            said = await _ask(client, endpoint, chat, spelling)
+            said = await _ask(client, endpoint, chat, spelling, again)
             answers[number] = said
             if heard:
                 heard(number, said)
@@ -196,11 +208,15 @@ async def _ask_all(
 
 
 async def _ask(
-    client: httpx2.AsyncClient, endpoint: Endpoint, chat: Chat, spelling: _Spelling
+    client: httpx2.AsyncClient,
+    endpoint: Endpoint,
+    chat: Chat,
+    spelling: _Spelling,
+    again: Again | None,
 ) -> Said:
     import httpx2
 
-    wait, why = _FIRST_WAIT, ""
+    wait, why, lost = _FIRST_WAIT, "", 0
     for _ in range(_TRIES):
         fields = spelling.of(chat.fields())
         hinted: str | None = None
@@ -210,9 +226,12 @@ async def _ask(
             )
         except (httpx2.HTTPError, OSError) as error:
             why = str(error) or type(error).__name__
+            unsent = httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout
+            billed = not isinstance(error, unsent)
         else:
             if response.status_code == 200:
-                return _said(endpoint, response.content)
+                return replace(_said(endpoint, response.content), lost=lost)
+            billed = response.status_code in _MAYBE_BILLED
             why = f"{response.status_code}: {_text(response.content)}"
             if response.status_code == 400 and spelling.learn(fields, response.content):
                 continue
@@ -225,6 +244,13 @@ async def _ask(
                     "name is one that it has",
                 )
             hinted = response.headers.get("retry-after")
+        lost += billed
+        if billed and again is not None and not again(chat):
+            raise Unavailable(
+                f"`{endpoint.host}` did not answer ({why}), and may have billed it: the budget is "
+                "not sure to allow that it is asked again",
+                hint="what it said is kept; raise the budget and ask again",
+            )
         await asyncio.sleep(_wait(hinted, wait))
         wait = min(_MOST_WAIT, wait * 2)
     raise Unavailable(f"`{endpoint.host}` did not answer {_TRIES} times, at last: {why}")

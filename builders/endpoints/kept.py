@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
-from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said, ask_endpoint
+from adapterworks.builders.endpoints.asking import PARALLEL, Again, Chat, Said, ask_endpoint
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import Conflict
@@ -51,8 +51,12 @@ class KeptAnswers:
         chats: Sequence[Chat],
         *,
         parallel: int = PARALLEL,
+        again: Again | None = None,
     ) -> list[Said]:
         """An answer to each chat, in their order; the endpoint is asked for those that are new.
+
+        Args:
+            again: as of `ask_endpoint`.
 
         Raises:
             Refused, Unavailable: as `ask_endpoint`; what had arrived is kept.
@@ -66,12 +70,15 @@ class KeptAnswers:
 
         asked = [chats[first[name]] for name in new]
         if new:
-            ask_endpoint(endpoint, asked, parallel=parallel, heard=heard)
+            ask_endpoint(endpoint, asked, parallel=parallel, heard=heard, again=again)
         return [self._known[name] for name in names]
 
     def _put(self, name: str, said: Said, chat: Chat, endpoint: Endpoint) -> None:
         cost = said.cost(chat)
-        self._lines.add([json.dumps({"request": name, "cost": cost, **asdict(said)}).encode()])
+        told = {"request": name, "cost": cost, **asdict(said)}
+        if not said.lost:
+            del told["lost"]
+        self._lines.add([json.dumps(told).encode()])
         self._known[name] = said
         self.paid += cost
         self.asked += 1
@@ -87,6 +94,7 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
 
     Raises:
         Conflict: another process holds it.
+        IntegrityError: a line is none of an answer; what is paid stays.
     """
     known: dict[str, Said] = {}
     paid = 0

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapterworks.builders.data.rows import ROLES
 from adapterworks.builders.failures.told import Answered, Said
-from adapterworks.registry.exchanges.exchange import SHARES, Exchange, Share
+from adapterworks.registry.exchanges.exchange import Exchange, Share, strictest
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def captured(
             Answered(
                 receipt=item.receipt,
                 tenant=owner.name,
-                share=min(item.share, owner.share, key=SHARES.index),
+                share=strictest(item.share, owner.share),
                 adapter=item.adapter,
                 release=item.release or None,
                 messages=item.messages,

@@ -9,7 +9,7 @@ Invariant: a function of the failures and the traffic alone; ties are in the ord
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -23,6 +23,7 @@ SHARE = 0.2
 _FEATURES = 2**18
 _MOST = 4000  # failures that are compared with each other; more are divided by k-means first
 _WORDS = 3
+_AT_ONCE = 2**23  # similarities that are held at once
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,10 @@ def cluster(
     vectors = space.of(texts)
     labels = _labels(vectors, distance)
     members = [np.flatnonzero(labels == label) for label in range(int(labels.max()) + 1)]
-    middles = np.vstack([np.asarray(vectors[index].mean(axis=0)).ravel() for index in members])
-    middles /= np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), np.finfo(float).tiny)
+    middles = _middles(vectors, labels, len(members))
     counts = [len(index) for index in members]
     if traffic:
-        near = space.of(traffic) @ middles.T
-        likest, alike = near.argmax(axis=1), near.max(axis=1) >= 1 - distance
-        counts = [int((alike & (likest == at)).sum()) for at in range(len(members))]
+        counts = _counts(space.of(traffic), middles, 1 - distance)
     order = sorted(range(len(members)), key=lambda at: (-counts[at], -len(members[at]), at))
     first = max(1, ceil(share * len(order)))
     return [
@@ -104,9 +102,13 @@ class Space:
         return self._weights.transform(self._pieces.transform(texts))
 
     def words(
-        self, middles: np.ndarray, at: int, texts: Sequence[str], members: np.ndarray
+        self, middles: Any, at: int, texts: Sequence[str], members: np.ndarray
     ) -> tuple[str, ...]:
-        """The words of a cluster's texts that are nearest to its middle and not to the others'."""
+        """The words of a cluster's texts that are nearest to its middle and not to the others'.
+
+        Args:
+            middles: [clusters, features], sparse or dense.
+        """
         found = dict.fromkeys(
             word for index in members[:50] for word in texts[index].casefold().split()
         )
@@ -115,30 +117,44 @@ class Space:
         if not words:
             return ()
         near = self.of(words) @ middles.T
+        near = near if isinstance(near, np.ndarray) else near.toarray()
         own = near[:, at]
         others = np.delete(near, at, axis=1).max(axis=1) if near.shape[1] > 1 else 0.0
         best = np.argsort(-(own - others), kind="stable")[:_WORDS]
         return tuple(words[index] for index in best)
 
 
-def nearest(
-    failures: Sequence[Failure], pool: Sequence[str], *, each: int, distance: float = DISTANCE
-) -> list[int]:
-    """The pool's texts that are most like the failures: positions, each once, in the pool's order.
+class Pool:
+    """Texts among which what is like failures is looked for; they are made vectors once.
 
     Args:
-        each: how many for every failure, at most.
-        distance: cosine distance beyond which none is alike.
+        known: all failures that will be looked for.
     """
-    if not failures or not pool:
-        return []
-    texts = [failure.question for failure in failures]
-    space = Space([*pool, *texts])
-    near = (space.of(texts) @ space.of(pool).T).toarray()
-    best = np.argsort(-near, axis=1, kind="stable")[:, :each]
-    return sorted(
-        {int(i) for row, of in enumerate(best) for i in of if near[row, i] >= 1 - distance}
-    )
+
+    def __init__(self, texts: Sequence[str], known: Sequence[Failure]) -> None:
+        self._space = Space([*texts, *(failure.question for failure in known)])
+        self._vectors = self._space.of(texts)
+
+    def nearest(
+        self, failures: Sequence[Failure], *, each: int, distance: float = DISTANCE
+    ) -> list[int]:
+        """The texts that are most like the failures: positions, each once, in order.
+
+        Args:
+            each: how many for every failure, at most.
+            distance: cosine distance beyond which none is alike, below 1.
+        """
+        found: set[int] = set()
+        asked = self._space.of([failure.question for failure in failures])
+        for part in _parts(asked, self._vectors.shape[0]):
+            near = (part @ self._vectors.T).tocsr()
+            near.sort_indices()  # of those that are as near the first
+            for begin, end in zip(near.indptr, near.indptr[1:], strict=False):
+                places, values = near.indices[begin:end], near.data[begin:end]
+                alike = values >= 1 - distance
+                order = np.argsort(-values[alike], kind="stable")[:each]
+                found.update(int(place) for place in places[alike][order])
+        return sorted(found)
 
 
 def _labels(vectors: Any, distance: float) -> np.ndarray:
@@ -161,6 +177,34 @@ def _labels(vectors: Any, distance: float) -> np.ndarray:
     return np.array([numbers[label] for label in found.tolist()])
 
 
-def _by_nearness(vectors: Any, middle: np.ndarray, members: np.ndarray) -> list[int]:
-    near = vectors[members] @ middle
+def _middles(vectors: Any, labels: np.ndarray, count: int) -> Any:
+    """[clusters, features], sparse, rows of length 1: dense, a cluster would take 2 MiB."""
+    from scipy.sparse import csr_matrix
+    from sklearn.preprocessing import normalize
+
+    member = csr_matrix(
+        (np.ones(len(labels)), (labels, np.arange(len(labels)))), (count, len(labels))
+    )
+    return normalize(member @ vectors)
+
+
+def _counts(traffic: Any, middles: Any, bound: float) -> list[int]:
+    """How many texts are nearest to each middle, and no farther than a bound (a similarity)."""
+    counts = np.zeros(middles.shape[0], dtype=int)
+    for part in _parts(traffic, middles.shape[0]):
+        near = (part @ middles.T).toarray()
+        likest = near.argmax(axis=1)[near.max(axis=1) >= bound]
+        counts += np.bincount(likest, minlength=len(counts))
+    return [int(count) for count in counts]
+
+
+def _parts(vectors: Any, others: int) -> Iterator[Any]:
+    """The rows in parts that can be held against others at once."""
+    step = max(1, _AT_ONCE // max(1, others))
+    for begin in range(0, vectors.shape[0], step):
+        yield vectors[begin : begin + step]
+
+
+def _by_nearness(vectors: Any, middle: Any, members: np.ndarray) -> list[int]:
+    near = (vectors[members] @ middle.T).toarray().ravel()
     return [int(members[index]) for index in np.argsort(-near, kind="stable")]

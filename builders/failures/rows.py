@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.failures.clusters import Cluster, nearest
+from adapterworks.builders.failures.clusters import Cluster, Pool
 
 
 def corrected(clusters: Sequence[Cluster]) -> list[Row]:
@@ -35,9 +35,12 @@ def like_failures(
         each: how many for every failure, at most.
     """
     fresh = [row for row in pool if row.digest not in without and row.text is None]
-    texts = [row.question for row in fresh]
+    if not clusters or not fresh:
+        return []
+    known = [failure for cluster in clusters for failure in cluster.failures]
+    among = Pool([row.question for row in fresh], known)
     found: dict[int, int] = {}
     for cluster in clusters:
-        for at in nearest(cluster.failures, texts, each=each):
+        for at in among.nearest(cluster.failures, each=each):
             found.setdefault(at, cluster.number)
     return [fresh[at].with_meta(cluster=number) for at, number in sorted(found.items())]

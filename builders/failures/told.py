@@ -17,8 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapterworks.builders.data.rows import ROLES, Message
 from adapterworks.builders.failures.failure import Failure
 from adapterworks.manifests.errors import InvalidInput
-
-_SHARES = ("none", "own", "all")
+from adapterworks.registry.exchanges.exchange import Share, strictest
 
 
 class _Lenient(BaseModel):
@@ -46,7 +45,7 @@ class Answered(_Lenient):
 
     receipt: str
     tenant: str
-    share: Literal["none", "own", "all"] = "none"
+    share: Share = "none"
     adapter: str
     release: str | None = None
     messages: list[dict[str, Any]]
@@ -69,8 +68,19 @@ class Told:
     withheld: int
 
 
-def read_told(path: Path, adapter: str, *, tenant: str | None = None) -> Told:
+def read_told(
+    path: Path,
+    adapter: str,
+    *,
+    tenant: str | None = None,
+    shares: Mapping[str, Share] | None = None,
+) -> Told:
     """The failures in a file of `adapters feedback export`.
+
+    Args:
+        shares: what tenants let be learnt now, by name: of that and of what the file says the
+            stricter counts, and one that is not among them lets nothing be learnt. Empty or None:
+            nobody here knows any tenant, and the file's word counts.
 
     Raises:
         InvalidInput: a line is none of an export; the message names it.
@@ -79,7 +89,8 @@ def read_told(path: Path, adapter: str, *, tenant: str | None = None) -> Told:
     lines = path.read_text(encoding="utf-8").split("\n")
     if not lines[-1]:
         lines.pop()
-    return told((_parsed(line, n, path.name) for n, line in enumerate(lines, 1)), adapter, tenant)
+    found = (_parsed(line, n, path.name) for n, line in enumerate(lines, 1))
+    return told((_as_now(one, shares) if shares else one for one in found), adapter, tenant)
 
 
 def told(answered: Iterable[Answered], adapter: str, tenant: str | None = None) -> Told:
@@ -107,6 +118,11 @@ def told(answered: Iterable[Answered], adapter: str, tenant: str | None = None) 
             hint="make a dataset for each: --tenant NAME",
         )
     return Told(tuple(failures), tuple(traffic), withheld)
+
+
+def _as_now(one: Answered, shares: Mapping[str, Share]) -> Answered:
+    now = shares.get(one.tenant, "none")
+    return one.model_copy(update={"share": strictest(one.share, now)})
 
 
 def _failure(one: Answered) -> Failure:

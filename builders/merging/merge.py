@@ -34,6 +34,7 @@ from adapterworks.registry.datasets.owners import (
     recorded,
     require_allowed,
 )
+from adapterworks.registry.datasets.tenants import tenants_of
 from adapterworks.registry.imports.publish import base_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import ADAPTER, SERVABLE, Servable
@@ -103,7 +104,7 @@ def run_merge(
         check_alias(alias)
     registry.protection.require_movable(name, alias)
     parents = find_parents(registry, refs, weights)
-    owners = _owners(registry, parents, Learner(name, tenant, tenants, _HOW))
+    owners = _owners(registry, parents, Learner(name, tenant, tenants, _HOW, tenants_of(registry)))
     recipe = complete(recipe, parents)
     plan = plan_digest(name, parents, recipe)
     existing = registry.origins.find_plan(name, plan)

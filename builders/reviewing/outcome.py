@@ -68,13 +68,22 @@ class Outcome:
         return asdict(self)
 
 
-def outcome(review: Review, cast: Sequence[Vote], confidence: float = 0.95) -> Outcome:
+def outcome(
+    review: Review,
+    cast: Sequence[Vote],
+    confidence: float = 0.95,
+    *,
+    looked: Sequence[str] = (),
+) -> Outcome:
     """What the votes come to.
+
+    Args:
+        looked: everybody who has begun, also where there was nothing to judge.
 
     Raises:
         InvalidInput: there is no row that somebody has judged.
     """
-    preferences = preferences_of(review, cast)
+    preferences = preferences_of(review, cast, looked)
     if not preferences:
         raise InvalidInput(
             f"nobody has judged a row of `{review.name}` yet",
@@ -85,7 +94,7 @@ def outcome(review: Review, cast: Sequence[Vote], confidence: float = 0.95) -> O
     bounds = mean_gain_interval(values.astype(np.float64), confidence, groups)
     votes = [vote for vote in cast if len(vote.of) == 2 and vote.choice != TIE]
     return Outcome(
-        tuple(dict.fromkeys(vote.reviewer for vote in cast)),
+        tuple(dict.fromkeys(vote.reviewer for vote in cast) or looked),
         len(set(rows.tolist())),
         sum(item.same for item in review.items),
         (float(values.mean()) + 1) / 2,
@@ -98,8 +107,17 @@ def outcome(review: Review, cast: Sequence[Vote], confidence: float = 0.95) -> O
     )
 
 
-def preferences_of(review: Review, cast: Sequence[Vote]) -> list[tuple[int, float]]:
-    """(row, −1–1) for each reviewer and row: above 0 where the reviewed release is preferred."""
+def preferences_of(
+    review: Review, cast: Sequence[Vote], looked: Sequence[str] = ()
+) -> list[tuple[int, float]]:
+    """(row, −1–1) for each reviewer and row: above 0 where the reviewed release is preferred.
+
+    Args:
+        looked: as of `outcome`.
+    """
+    same = [item.number for item in review.items if item.same]
+    if len(same) == len(review.items):  # nothing was to be chosen, and who looked has seen that
+        return [(number, 0.0) for _ in looked for number in same]
     given: dict[tuple[str, int], dict[int, float]] = {}
     for vote in cast:
         marks = given.setdefault((vote.reviewer, vote.row), {})
@@ -113,7 +131,6 @@ def preferences_of(review: Review, cast: Sequence[Vote]) -> list[tuple[int, floa
     if found:
         # Rows with equal answers are ties of everybody: of a reviewer who has judged a part of the
         # others, the same part of them.
-        same = [item.number for item in review.items if item.same]
         shown = len(review.items) - len(same)
         judged_by = Counter(who for (who, _), marks in given.items() if len(marks) == 2)
         for count in judged_by.values():
@@ -122,18 +139,25 @@ def preferences_of(review: Review, cast: Sequence[Vote]) -> list[tuple[int, floa
 
 
 def judged(
-    review: Review, cast: Sequence[Vote], places: dict[str, int], begin: int
+    review: Review,
+    cast: Sequence[Vote],
+    places: dict[str, int],
+    numbers: dict[str, int],
+    looked: Sequence[str] = (),
 ) -> list[Judged]:
     """The preferences as comparisons of releases, for strengths over several reviews.
 
     Args:
         places: digest of a release → its number.
-        begin: rows are numbered from here, so that two reviews share none.
+        numbers: digest of a question → number of its row, over all reviews: reviews of one adapter
+            draw from the same test rows, and one row is one draw. New ones are added.
+        looked: as of `outcome`.
     """
     first, second = places[review.reviewed.digest], places[review.against.digest]
+    rows = {item.number: numbers.setdefault(item.question, len(numbers)) for item in review.items}
     return [
-        Judged(first, second, (value + 1) / 2, begin + row)
-        for row, value in preferences_of(review, cast)
+        Judged(first, second, (value + 1) / 2, rows[row])
+        for row, value in preferences_of(review, cast, looked)
     ]
 
 

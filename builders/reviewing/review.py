@@ -46,6 +46,11 @@ class Item:
     reference: str
 
     @property
+    def question(self) -> str:
+        """Digest of what was asked: two reviews may have drawn the same row."""
+        return digest_json(self.prompt)
+
+    @property
     def same(self) -> bool:
         """Whether there is nothing to choose: both say the same."""
         return self.answers[0].strip() == self.answers[1].strip()

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
+from adapterworks.builders.data.kept_lines import KeptLines, Take, kept_lines, read_lines
 from adapterworks.builders.reviewing.ballots import TIE, Ballot, ballots
-from adapterworks.builders.reviewing.review import Review
-from adapterworks.manifests.errors import Conflict, InvalidInput
+from adapterworks.builders.reviewing.review import REVIEW, Review
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import check_name
 
 VOTES = "votes.jsonl"
+_WAIT_SECONDS = 10.0  # no vote takes longer to write
 _LOOKED = ""  # the ballot of a line that says that a reviewer was shown something
 
 
@@ -41,26 +42,47 @@ class Vote:
 
 
 class Votes:
-    """The votes of one review; made by `votes`."""
+    """The votes of one review. Several people vote at the same time: the file is held while one
+    vote is written, not while somebody thinks.
 
-    def __init__(self, review: Review, lines: KeptLines, cast: list[Vote]) -> None:
-        self._review, self._lines = review, lines
-        self._cast = cast
+    Raises:
+        Conflict: another process has held them for too long.
+        IntegrityError: a line is none of a vote.
+    """
+
+    def __init__(self, folder: Path, review: Review) -> None:
+        self.review = review
+        self._path = folder / review.name / VOTES
+        self._cast: list[Vote] = []
+        read_lines(self._path, _taking(self._cast), self._busy(), wait=_WAIT_SECONDS)
 
     @property
     def all(self) -> list[Vote]:
-        """The last word on each ballot of each reviewer, in the order of the first words."""
+        """The last word on each ballot of each reviewer, in the order of the first words: as it was
+        when this was made, or when something was last written by it."""
         said = [vote for vote in self._cast if vote.ballot != _LOOKED]
         last = {(vote.reviewer, vote.ballot): vote for vote in said}
         return list(last.values())
 
+    @property
+    def looked(self) -> list[str]:
+        """Everybody who was shown something or judged something, in the order in which they began;
+        of when `all` is of."""
+        return list(dict.fromkeys(vote.reviewer for vote in self._cast))
+
     def open(self, reviewer: str) -> list[Ballot]:
-        """What a reviewer has not judged yet, in the reviewer's order."""
-        shown = self._ballots(reviewer)
+        """What a reviewer has not judged yet, in the reviewer's order.
+
+        Raises:
+            NotFound: the review was removed meanwhile.
+        """
+        check_name(reviewer)
+        if reviewer not in self.looked:
+            with self._held() as lines:
+                if reviewer not in self.looked:
+                    self._keep(lines, Vote(reviewer, _LOOKED, 0, (), TIE))
         done = {vote.ballot for vote in self._cast if vote.reviewer == reviewer}
-        if not done:
-            self._keep(Vote(reviewer, _LOOKED, 0, (), TIE))
-        return [ballot for ballot in shown if ballot.name not in done]
+        return [ballot for ballot in self._ballots(reviewer) if ballot.name not in done]
 
     @property
     def unfinished(self) -> list[str]:
@@ -72,58 +94,59 @@ class Votes:
 
         Raises:
             InvalidInput: there is no such ballot, or it has no such choice.
+            NotFound: the review was removed meanwhile.
         """
-        known = {one.name: one for one in self._ballots(reviewer)}
-        if ballot not in known:
-            raise InvalidInput(
-                f"`{ballot}` is nothing to be judged in `{self._review.name}`",
-                hint=f"see what is: adapters review next {self._review.name} --reviewer {reviewer}",
-            )
-        found = known[ballot]
-        if choice not in found.choices:
-            raise InvalidInput(
-                f"`{choice}` is no choice", hint=f"one of {', '.join(map(str, found.choices))}"
-            )
-        vote = Vote(reviewer, ballot, found.item.number, found.of, choice)
-        self._keep(vote)
+        check_name(reviewer)
+        with self._held() as lines:
+            known = {one.name: one for one in self._ballots(reviewer)}
+            if ballot not in known:
+                raise InvalidInput(
+                    f"`{ballot}` is nothing to be judged in `{self.review.name}`",
+                    hint="see what is: "
+                    f"adapters review next {self.review.name} --reviewer {reviewer}",
+                )
+            found = known[ballot]
+            if choice not in found.choices:
+                raise InvalidInput(
+                    f"`{choice}` is no choice", hint=f"one of {', '.join(map(str, found.choices))}"
+                )
+            vote = Vote(reviewer, ballot, found.item.number, found.of, choice)
+            self._keep(lines, vote)
         return vote
 
-    def _keep(self, vote: Vote) -> None:
-        self._lines.add([json.dumps(asdict(vote)).encode()])
+    @contextmanager
+    def _held(self) -> Iterator[KeptLines]:
+        """Hold the file, with what others have written by now."""
+        if not self._path.with_name(REVIEW).is_file():
+            raise NotFound(f"the review `{self.review.name}` was removed meanwhile")
+        cast: list[Vote] = []
+        with kept_lines(self._path, _taking(cast), self._busy(), wait=_WAIT_SECONDS) as lines:
+            self._cast = cast
+            yield lines
+
+    def _keep(self, lines: KeptLines, vote: Vote) -> None:
+        lines.add([json.dumps(asdict(vote)).encode()])
         self._cast.append(vote)
 
     def _ballots(self, reviewer: str) -> list[Ballot]:
-        check_name(reviewer)
-        begun = list(dict.fromkeys(vote.reviewer for vote in self._cast))
+        begun = self.looked
         number = begun.index(reviewer) if reviewer in begun else len(begun)
-        return ballots(self._review, reviewer, number)
+        return ballots(self.review, reviewer, number)
+
+    def _busy(self) -> Conflict:
+        return Conflict(
+            f"another process is writing votes of `{self.review.name}`",
+            hint="wait until it has ended",
+        )
 
 
-@contextmanager
-def votes(folder: Path, review: Review) -> Iterator[Votes]:
-    """Hold the votes of a review.
-
-    Raises:
-        Conflict: another process holds them.
-    """
-    cast: list[Vote] = []
-
+def _taking(cast: list[Vote]) -> Take:
     def take(line: bytes) -> bool:
-        vote = _vote(line)
-        if vote is not None:
-            cast.append(vote)
-        return vote is not None
+        try:
+            values = json.loads(line)
+            cast.append(Vote(**{**values, "of": tuple(values["of"])}))
+        except (ValueError, KeyError, TypeError):
+            return False
+        return True
 
-    busy = Conflict(
-        f"another process is writing votes of `{review.name}`", hint="wait until it has ended"
-    )
-    with kept_lines(folder / review.name / VOTES, take, busy) as lines:
-        yield Votes(review, lines, cast)
-
-
-def _vote(line: bytes) -> Vote | None:
-    try:
-        values = json.loads(line)
-        return Vote(**{**values, "of": tuple(values["of"])})
-    except (ValueError, KeyError, TypeError):
-        return None
+    return take

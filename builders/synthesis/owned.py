@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.sources import DatasetSource, parse_source
 from adapterworks.registry.datasets.owners import of_dataset
+from adapterworks.registry.datasets.tenants import tenants_of
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.http.datasets import open_datasets
 
@@ -25,6 +26,7 @@ def require_own(sources: Iterable[str], registry: Registry, tenant: str | None) 
         NotFound: a data set is not there.
         Refused: one has rows of another tenant, or of one that lets nobody learn from them.
     """
+    known = tenants_of(registry)
     for source in map(parse_source, sources):
         if not isinstance(source, DatasetSource):
             continue
@@ -35,7 +37,7 @@ def require_own(sources: Iterable[str], registry: Registry, tenant: str | None) 
                     f"{claim}, who lets nobody be trained on them; nor is anything written of them",
                     hint="leave it out; only its owner can add a version that is shared",
                 )
-            if claim.tenant != tenant:
+            if not known.among(claim.tenant, (tenant,)):
                 raise Refused(
                     f"{claim}, and what is written of them would be nobody's",
                     hint=f"`--tenant {claim.tenant}` if it is for that tenant, or leave it out",

@@ -3,8 +3,8 @@
 The first line says what is compared; then one line a row: its place in the order, the score of the
 watched release, and that of the reference.
 
-Invariant: a line counts when it is whole and the next in order; what a kill has torn off is written
-again. One process holds the file (`data/kept_lines.py`).
+Invariant: each whole line is the next in order; what a kill has torn off is written again. One
+process holds the file (`data/kept_lines.py`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def kept(folder: Path, identity: Mapping[str, Any]) -> Iterator[Kept]:
 
     Raises:
         Conflict: another process is watching the same.
-        IntegrityError: the file is another comparison's.
+        IntegrityError: the file is another comparison's, or a line is not the next in order.
     """
     path = folder / f"{digest_json(identity).removeprefix('sha256:')[:32]}.jsonl"
     head = canonical_json(identity)

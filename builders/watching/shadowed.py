@@ -170,20 +170,20 @@ def by_judge(
     budget: Budget,
     *,
     parallel: int,
-    withheld: Collection[str] = (),
+    sharing: Collection[str] | None = None,
 ) -> Losses:
     """Judged by a model, asked about a few pairs at a time; equal answers without it.
 
     Args:
-        withheld: ids of tenants who let nobody learn from their answers now; neither theirs nor
-            what was kept under such words is shown to it.
+        sharing: ids of the tenants who let somebody learn from their answers now: of nobody else is
+            anything shown to it, nor what was kept under other words. None: of all.
     """
 
     def losses(found: Sequence[Both]) -> Iterator[float]:
         shown = [
             one
             for one in found
-            if one.exchange.share != "none" and one.exchange.tenant not in withheld
+            if one.exchange.share != "none" and (sharing is None or one.exchange.tenant in sharing)
         ]
         for begin in range(0, len(shown), _AT_ONCE):
             some = shown[begin : begin + _AT_ONCE]

@@ -12,6 +12,7 @@ from collections import OrderedDict
 import sqlalchemy as sa
 
 from adapterworks.gateway.storage.schema import usage_events
+from adapterworks.gateway.tenants.patterns import BASE_PREFIX
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.exchanges.exchange import Subject
 from adapterworks.registry.exchanges.store import Exchanges
@@ -68,4 +69,11 @@ def answered(store: Exchanges, tenant: str, name: str, recent: Recent | None = N
             f"no answer `{name[:100]}` is known",
             hint="give the `x-request-id` of an answer, or the id of its completion",
         )
-    return Subject(receipt, row.ref.partition("@")[0], row.release, kept=False)
+    return Subject(receipt, _adapter_of(row.ref), row.release, kept=False)
+
+
+def _adapter_of(ref: str) -> str:
+    """What is metered as `medical@7` is of `medical`, and what is metered under a base's name is of
+    `base:NAME`, as it is where it is kept or was given a moment ago."""
+    name, _, version = ref.rpartition("@")
+    return name if name and version.isdigit() else BASE_PREFIX + ref

@@ -56,7 +56,8 @@ class Target:
 
     @property
     def label(self) -> str:
-        """`medical@7`, or the base's name: for logs, metrics and metering."""
+        """`medical@7`, or the base's own name, whichever of its names the client wrote: for logs,
+        metrics and metering."""
         if self.release is None:
-            return self.ref
+            return self.access.partition(":")[2]
         return f"{self.release.name}@{self.version}" if self.version else self.release.name

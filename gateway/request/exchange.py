@@ -165,13 +165,16 @@ class Exchange:
             sequences=call.asked.sequences,
             at_once=at_once,
         )
+        shadowed = False
         try:
             self._receipt.limits = dict(permit.headers())
             await self._scorable(engine)
             if not call.endpoint.of_base:
-                shadow.consider(gateway, parts[0], target, tenant, self._receipt)
+                shadowed = shadow.consider(gateway, parts[0], target, tenant, self._receipt)
             await self._somewhere(engine, target, parts, send)
         finally:
+            if shadowed:
+                gateway.capture.over(self._receipt.request_id)
             usage = self._account.settle()
             permit.settle(usage.prompt, usage.completion)
             permit.release()

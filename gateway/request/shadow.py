@@ -33,10 +33,14 @@ _log = logging.getLogger(__name__)
 
 def consider(
     gateway: Gateway, call: Call, target: Target, tenant: Tenant, receipt: Receipt
-) -> None:
-    """Start shadows of a request, where a `[[shadow]]` table says so and there is room."""
+) -> bool:
+    """Start shadows of a request, where a `[[shadow]]` table says so and there is room.
+
+    Returns whether there is one: then `Capture.over` is to be told when the request is over.
+    """
+    started = False
     if target.release is None:
-        return
+        return started
     for table in gateway.config.shadow:
         chosen = table.adapter == target.release.name and random.random() < table.share  # noqa: S311
         if chosen and len(gateway.background) < MOST_UNDER_WAY:
@@ -44,6 +48,8 @@ def consider(
             task = gateway.supervisor.once("shadow", asking)
             gateway.background.add(task)
             task.add_done_callback(gateway.background.discard)
+            started = True
+    return started
 
 
 async def _ask(

@@ -16,6 +16,7 @@ from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX, opens
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.refs import OWN_PREFIX
+from adapterworks.registry.exchanges.exchange import Share
 
 # What tenants have made themselves: `ft.TENANT.…`, by the id that no other tenant ever has.
 _OWNED = re.compile(r"ft\.(?:[0-9a-f]{16}|open)\.")
@@ -77,6 +78,13 @@ class Tenant:
                 for pattern in self.allow
             )
         return opens(self.allow, name)
+
+    def shares(self, adapter: str) -> Share:
+        """Who may learn from its answers of an adapter (or `base:NAME`), as it says now: nobody
+        where nothing of them is kept any more."""
+        if self.consent is None or not self.consent.covers(adapter):
+            return "none"
+        return self.consent.share
 
     @property
     def prefix(self) -> str:

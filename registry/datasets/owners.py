@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import sqlalchemy as sa
@@ -19,6 +19,7 @@ from adapterworks.manifests.refs import tenant_in
 from adapterworks.manifests.sources import FileSource, parse_source
 from adapterworks.registry.datasets import schema
 from adapterworks.registry.datasets.record import Share
+from adapterworks.registry.datasets.tenants import NOBODY, Tenants
 
 if TYPE_CHECKING:
     from adapterworks.registry.datasets.store import Dataset, Datasets
@@ -63,16 +64,18 @@ class Learner:
         tenant: whose adapter it is; None for the operator's own.
         takes: the other tenants whose shared rows it takes.
         how: what says that it is a tenant's, and that it takes another's, for hints.
+        known: what tenants are called, by name and by id.
     """
 
     name: str
     tenant: str | None = None
     takes: tuple[str, ...] = ()
     how: tuple[str, str] = ('set `adapter.tenant = "{}"`', 'set `data.tenants = ["{}"]`')
+    known: Tenants = NOBODY
 
     def is_of(self, tenant: str) -> bool:
         """Whether it is this tenant's own adapter, as it says or as its name does."""
-        return tenant in (self.tenant, tenant_in(self.name))
+        return self.known.among(tenant, (self.tenant, tenant_in(self.name)))
 
 
 def require_allowed(claims: Iterable[Claim], learner: Learner) -> None:
@@ -82,7 +85,8 @@ def require_allowed(claims: Iterable[Claim], learner: Learner) -> None:
         Refused: one does not.
     """
     own, takes = learner.how
-    for claim in claims:
+    for said in claims:
+        claim = replace(said, tenant=learner.known.name(said.tenant))
         if claim.share == "none":
             raise Refused(
                 f"{claim}, who lets nobody be trained on them",
@@ -97,7 +101,7 @@ def require_allowed(claims: Iterable[Claim], learner: Learner) -> None:
                 f"`{learner.name}` is {whose}",
                 hint=f"{own.format(claim.tenant)} if it is, or leave them out",
             )
-        if claim.tenant not in learner.takes:
+        if not learner.known.among(claim.tenant, learner.takes):
             raise Refused(
                 f"{claim}, who shares them, and `{learner.name}` does not say that it takes them",
                 hint=takes.format(claim.tenant),

@@ -12,6 +12,13 @@ from typing import Any, Literal
 Share = Literal["none", "own", "all"]
 """Who may learn from it: nobody, the tenant's own adapters, or anybody's."""
 SHARES: tuple[Share, ...] = ("none", "own", "all")
+
+
+def strictest(*shares: Share) -> Share:
+    """The one by which fewest may learn."""
+    return min(shares, key=SHARES.index)
+
+
 Thumb = Literal["up", "down", ""]
 
 

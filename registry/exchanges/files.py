@@ -15,6 +15,7 @@ import secrets
 import shutil
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,34 @@ from adapterworks.manifests.errors import NotFound, Unavailable
 from adapterworks.registry.exchanges.keyring import Keyring
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A sealed value on the disk beside its place, which still has what was there.
+
+    Attributes:
+        size: bytes.
+    """
+
+    size: int
+    _new: Path
+    _place: Path
+
+    def keep(self) -> None:
+        """Put it in its place.
+
+        Raises:
+            Unavailable: the folder cannot be written, or was erased meanwhile.
+        """
+        try:
+            self._new.replace(self._place)
+        except OSError as error:
+            raise _unwritten(self._place.parent, error) from error
+
+    def discard(self) -> None:
+        """Remove it, if it is still beside its place."""
+        self._new.unlink(missing_ok=True)
 
 
 class SealedFiles:
@@ -40,6 +69,20 @@ class SealedFiles:
         Raises:
             Unavailable: the disk is full, or the folder cannot be written.
         """
+        staged = self.stage(tenant, name, value, durable=durable)
+        try:
+            staged.keep()
+        except BaseException:
+            staged.discard()
+            raise
+        return staged.size
+
+    def stage(self, tenant: str, name: str, value: Any, *, durable: bool = True) -> Staged:
+        """Seal a value beside its place: what is there stays until `keep`.
+
+        Raises:
+            Unavailable: as `write`.
+        """
         data = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         sealed = self.keys.seal(tenant, name, zlib.compress(data))
         path = self._path(tenant, name)
@@ -53,13 +96,12 @@ class SealedFiles:
                     file.flush()
                     if durable:
                         os.fsync(file.fileno())
-                new.replace(path)
             except BaseException:
                 new.unlink(missing_ok=True)
                 raise
         except OSError as error:
-            raise Unavailable(f"`{path.parent}` cannot be written: {error.strerror}") from error
-        return len(sealed)
+            raise _unwritten(path.parent, error) from error
+        return Staged(len(sealed), new, path)
 
     def read(self, tenant: str, name: str) -> Any:
         """A value.
@@ -107,3 +149,7 @@ class SealedFiles:
         assert _NAME.fullmatch(tenant), "tenants' ids are made by us"
         assert _NAME.fullmatch(name), "names of rows are made by us"
         return self.folder / tenant / name
+
+
+def _unwritten(folder: Path, error: OSError) -> Unavailable:
+    return Unavailable(f"`{folder}` cannot be written: {error.strerror}")

@@ -3,6 +3,7 @@
 Invariants:
 - a file is written before its row and removed before it, so what is listed can be read, and what a
   crash leaves over has no row and is removed by `sweep`;
+- the file of a receipt that is known is never written over: answer and release belong together;
 - nothing that was asked before a tenant's things were erased is kept after that, whichever process
   had it in hand.
 """
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.registry.exchanges.exchange import Exchange, Feedback, Subject
-from adapterworks.registry.exchanges.files import SealedFiles
+from adapterworks.registry.exchanges.files import SealedFiles, Staged
 from adapterworks.registry.exchanges.keyring import Keyring, default_keys
 from adapterworks.registry.exchanges.orphans import remove_orphans
 from adapterworks.registry.exchanges.removing import remove
@@ -74,24 +75,26 @@ class Exchanges:
         """
         with self.database.read() as connection:
             wanted = [item for item in made if not erased_since(connection, item)]
-        sizes = [
-            self.files.write(item.tenant, item.receipt, sealed_of(item), durable=False)
-            for item in wanted
-        ]
+        staged: list[Staged] = []
         kept = 0
-        refused = []
-        with self.database.write() as connection:
-            for item, size in zip(wanted, sizes, strict=True):
-                known = connection.scalar(
-                    sa.select(exchanges.c.tenant).where(exchanges.c.receipt == item.receipt)
-                )
-                if erased_since(connection, item) or known not in (None, item.tenant):
-                    refused.append(item)
-                elif known is None:
-                    connection.execute(sa.insert(exchanges).values(**row_of(item, size)))
-                    kept += 1
-        for item in refused:
-            self.files.remove(item.tenant, item.receipt)
+        try:
+            for item in wanted:
+                sealed = sealed_of(item)
+                staged.append(self.files.stage(item.tenant, item.receipt, sealed, durable=False))
+            # A file comes into its place under the lock by which its row does: what is kept of a
+            # receipt is whole, whoever puts the same at the same time.
+            with self.database.write() as connection:
+                for item, file in zip(wanted, staged, strict=True):
+                    known = connection.scalar(
+                        sa.select(exchanges.c.sequence).where(exchanges.c.receipt == item.receipt)
+                    )
+                    if known is None and not erased_since(connection, item):
+                        file.keep()
+                        connection.execute(sa.insert(exchanges).values(**row_of(item, file.size)))
+                        kept += 1
+        finally:
+            for file in staged:
+                file.discard()
         return kept
 
     def get(self, tenant: str, name: str) -> Exchange:

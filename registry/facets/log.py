@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.catalog import Catalog
 from adapterworks.registry.index import log, lookup
 from adapterworks.registry.releases.types import Event
+
+PAGE = 200
 
 
 class Log:
@@ -50,6 +53,24 @@ class Log:
             if alias is not None and not found and before is None:  # it never was one
                 lookup.resolve(connection, Ref(name, alias=alias))
             return found
+
+    def facts(self, name: str, version: int, kinds: tuple[str, ...]) -> Iterator[Event]:
+        """All that was learnt of a version later and is of some kinds, newest first; read in pages.
+
+        Raises:
+            NotFound: there is no such version.
+        """
+        before: int | None = None
+        while True:
+            with self._catalog.database.read() as connection:
+                lookup.get_version(connection, name, version)
+                page = log.events(
+                    connection, name, version=version, kinds=kinds, limit=PAGE, before=before
+                )
+            yield from page
+            if len(page) < PAGE:
+                return
+            before = page[-1].sequence
 
     def deprecation(self, name: str, version: int) -> Event | None:
         """Who said when and why that a version should no longer be used, if that stands."""

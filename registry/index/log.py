@@ -17,7 +17,7 @@ release's record says what was known when it was published; every later fact abo
     export       form, digest, size, proof          by those who do them, as are
     proof        engine, result                     all that follow
     feedback     receipt, score, …
-    alarm        alias, watched                     `adapters watch`
+    alarm        alias, watched, tenant, …          `adapters watch`
     review       against, reviewers, preferred, …   `adapters review close`
 """
 

@@ -36,10 +36,26 @@ NAMED = (
     Named(
         "an-early-shadow-is-dropped",
         "gateway/capture/capture.py",
-        "elif last or time.monotonic() > until:",
-        "elif True:",
+        "                self._settle(shadow, None)\n",
+        '                self._settle(shadow, "alone")\n',
         (f"{_SHADOW}::test_a_shadow_that_is_faster_waits_for_its_request",),
         "only slow shadows would be compared, which are other ones",
+    ),
+    Named(
+        "what-waits-takes-no-room",
+        "gateway/capture/capture.py",
+        "                if not early:\n                    self._give_room(draft.size)\n",
+        "                self._give_room(draft.size)\n",
+        (f"{_SHADOW}::test_what_waits_takes_room_and_asks_nothing_until_its_request_is_over",),
+        "shadows that wait would fill the gateway's memory beyond its bound",
+    ),
+    Named(
+        "nobody-says-that-a-request-is-over",
+        "gateway/request/exchange.py",
+        "                gateway.capture.over(self._receipt.request_id)\n",
+        "                pass\n",
+        (f"{_SHADOW}::test_what_waits_takes_room_and_asks_nothing_until_its_request_is_over",),
+        "a shadow whose client has left would take its room for ten minutes",
     ),
     Named(
         "two-reviewers-see-one-order",
@@ -140,7 +156,7 @@ NAMED = (
     Named(
         "the-queue-has-no-end",
         "gateway/capture/capture.py",
-        "full = self._waiting.qsize() >= MOST_WAITING or",
+        "full = self._drafts >= MOST_WAITING or",
         "full =",
         (f"{_CAPTURE}::test_no_answer_waits_for_a_disk_that_hangs",),
         "a slow disk would fill the memory",
@@ -180,10 +196,18 @@ NAMED = (
     Named(
         "what-was-in-hand-survives-the-erasure",
         "registry/exchanges/store.py",
-        "                if erased_since(connection, item) or known",
-        "                if known",
+        "if known is None and not erased_since(connection, item):",
+        "if known is None:",
         (f"{_STORE}::test_an_erasure_between_file_and_row_wins",),
         "an exchange that was being written would come back after the erasure",
+    ),
+    Named(
+        "a-known-receipts-answer-is-written-over",
+        "registry/exchanges/store.py",
+        "                    if known is None and",
+        "                    file.keep()\n                    if known is None and",
+        (f"{_STORE}::test_a_known_receipt_keeps_its_answer_and_its_metadata",),
+        "corrections of one release's answer would be taught against another's",
     ),
     Named(
         "expired-is-shown",
@@ -192,6 +216,14 @@ NAMED = (
         "        if row is None:\n            raise NotFound",
         (f"{_STORE}::test_what_has_expired_is_not_shown_and_then_removed",),
         "what is over its time would be read until somebody removes it",
+    ),
+    Named(
+        "a-base-has-two-names",
+        "gateway/capture/answered.py",
+        "else BASE_PREFIX + ref",
+        "else ref",
+        (f"{_SAID}::test_a_base_has_one_name_wherever_its_answer_is_found",),
+        "what is said of a base's older answers would be listed under no adapter",
     ),
     Named(
         "anothers-answer-takes-feedback",

@@ -68,10 +68,51 @@ NAMED = (
     Named(
         "a-torn-answer-counts",
         _LINES,
-        'if not line.endswith(b"\\n") or not take(line[:-1]):',
-        'if not take(line.removesuffix(b"\\n")):',
+        'if not line.endswith(b"\\n"):',
+        "if False:",
         (f"{_OF_KEPT}::test_what_arrived_before_a_fault_is_kept_and_a_torn_line_is_not",),
         "the next answer would be written onto a torn line, and both be lost",
+    ),
+    Named(
+        "only-the-last-try-is-paid",
+        "builders/endpoints/asking.py",
+        "        lost += billed\n",
+        "",
+        (f"{_OF_BUDGET}::test_what_may_have_been_billed_unheard_is_in_the_budget",),
+        "eight tries of ten minutes each could be billed, and one be counted",
+    ),
+    Named(
+        "a-retry-needs-no-room",
+        "builders/endpoints/budget.py",
+        "            return len(self._allowed(begun, price)) == len(begun)\n",
+        "            return True\n",
+        (f"{_OF_BUDGET}::test_what_may_have_been_billed_unheard_is_in_the_budget",),
+        "what is asked again would be paid beyond the budget",
+    ),
+    Named(
+        "a-cluster-takes-two-megabytes",
+        "builders/failures/clusters.py",
+        "    return normalize(member @ vectors)\n",
+        "    return csr_matrix(normalize((member @ vectors).toarray()))\n",
+        (
+            "tests/builders/failures/test_clusters.py"
+            "::test_failures_unlike_each_other_take_little_memory",
+        ),
+        "a few thousand failures that are unlike would end for want of memory",
+    ),
+    Named(
+        "what-is-not-understood-is-cut-off",
+        _LINES,
+        """            raise IntegrityError(
+                f"`{path}` line {number} is none""",
+        """            break
+            raise IntegrityError(
+                f"`{path}` line {number} is none""",
+        (
+            "tests/builders/data/test_kept_lines.py"
+            "::test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost",
+        ),
+        "one spoilt line would take all paid answers and votes behind it away",
     ),
     Named(
         "evidence-need-not-be-there",
@@ -100,8 +141,8 @@ NAMED = (
     Named(
         "an-endpoint-that-does-not-count-is-free",
         "builders/endpoints/asking.py",
-        "        return chat.most_prompt, chat.max_tokens",
-        "        return 0, 0",
+        "        heard = (self.prompt_tokens, self.completion_tokens) if counted else most",
+        "        heard = (self.prompt_tokens, self.completion_tokens)",
         (f"{_OF_BUDGET}::test_what_an_endpoint_does_not_count_costs_the_most",),
         "a budget would never end with an endpoint that tells no usage",
     ),
@@ -905,6 +946,22 @@ NAMED = (
         "a test set carved out of what the continued release had learnt would look like an exam",
     ),
     Named(
+        "a-name-and-an-id-are-two-tenants",
+        "registry/datasets/tenants.py",
+        "        return self.names.get(tenant, tenant)\n",
+        "        return tenant\n",
+        (f"{_OWNERS}::test_a_tenant_is_one_by_its_name_and_by_its_id",),
+        "what a tenant's jobs made could never be continued with the tenant's own rows",
+    ),
+    Named(
+        "a-name-is-inherited",
+        "registry/datasets/tenants.py",
+        "_TENANTS.c.removed.is_(None), _TENANTS.c.created",
+        "_TENANTS.c.created.desc()",
+        (f"{_OWNERS}::test_a_tenant_is_one_by_its_name_and_by_its_id",),
+        "a new tenant could continue what one of the same name had made before it",
+    ),
+    Named(
         "rows-lose-their-owner-on-the-way",
         f"{_DATA}/adding.py",
         "    for dataset in (*read.values(), *(one for one in above if one is not None)):\n"
@@ -997,9 +1054,31 @@ NAMED = (
         "a training would end at the first part of rows without weights",
     ),
     Named(
+        "a-files-word-is-for-ever",
+        "builders/failures/told.py",
+        "strictest(one.share, now)",
+        "one.share",
+        (
+            "tests/builders/failures/test_captured.py"
+            "::test_a_file_of_feedback_is_no_way_around_what_is_allowed_now",
+        ),
+        "a file written before a tenant withdrew would still be learnt from",
+    ),
+    Named(
+        "an-export-says-what-was-allowed-then",
+        "adapterworks/cli/feedback.py",
+        '"share": strictest(item.share, now),',
+        '"share": item.share,',
+        (
+            "tests/builders/failures/test_captured.py"
+            "::test_a_file_of_feedback_is_no_way_around_what_is_allowed_now",
+        ),
+        "whoever is given the export would learn from who has withdrawn",
+    ),
+    Named(
         "consent-of-then-holds-for-ever",
         'builders/failures/captured.py',
-        'share=min(item.share, owner.share, key=SHARES.index)',
+        'share=strictest(item.share, owner.share)',
         'share=item.share',
         ('tests/builders/failures/test_captured.py::test_what_a_tenant_does_not_allow_any_more_is_not_learnt',),
         "who has withdrawn consent would still be learnt from",

@@ -111,8 +111,8 @@ NAMED = (
     Named(
         "a-torn-line-counts",
         "builders/data/kept_lines.py",
-        "            end += len(line)\n        file.seek(end)\n",
-        "            end += len(line)\n        file.seek(0, 2)\n",
+        "        file.seek(end)\n        file.truncate()\n",
+        "        file.seek(0, 2)\n        file.truncate()\n",
         (f"{_OF_WATCHING}/test_kept.py::test_a_torn_line_is_written_again",),
         "the next row would be written onto the end of a line that a kill has torn off",
     ),
@@ -160,8 +160,8 @@ NAMED = (
     Named(
         "a-judge-is-shown-what-is-withheld",
         f"{_WATCHING}/shadowed.py",
-        'if one.exchange.share != "none" and one.exchange.tenant not in withheld',
-        'if one.exchange.share != "none"',
+        " and (sharing is None or one.exchange.tenant in sharing)",
+        "",
         (
             f"{_OF_WATCHING}/test_shadowed.py::"
             "test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withheld",
@@ -553,6 +553,53 @@ NAMED = (
         "rows = np.arange(len(judged))",
         ("tests/builders/reviewing/test_bradley_terry.py::test_two_releases_by_hand",),
         "a second reviewer who says the same would make it look surer",
+    ),
+    Named(
+        "a-row-of-two-reviews-is-two-draws",
+        "builders/reviewing/outcome.py",
+        "numbers.setdefault(item.question, len(numbers))",
+        'numbers.setdefault(f"{review.name} {item.number}", len(numbers))',
+        ("tests/builders/reviewing/test_review.py::test_a_row_of_two_reviews_is_one_draw",),
+        "the same pair reviewed again would look √2 surer than it is",
+    ),
+    Named(
+        "who-looked-says-nothing",
+        "builders/reviewing/outcome.py",
+        "return [(number, 0.0) for _ in looked for number in same]",
+        "return []",
+        (
+            "tests/builders/reviewing/test_review.py"
+            "::test_a_review_with_nothing_to_choose_is_a_tie_of_who_looked",
+        ),
+        "a release that answers as its predecessor does could never pass a review's gate",
+    ),
+    Named(
+        "votes-are-held-while-somebody-thinks",
+        "builders/reviewing/votes.py",
+        "        read_lines(self._path, _taking(self._cast), self._busy(), wait=_WAIT_SECONDS)\n",
+        "        self._holder = kept_lines(self._path, _taking(self._cast), self._busy())\n"
+        "        self._holder.__enter__()\n",
+        (
+            "tests/builders/reviewing/test_review.py"
+            "::test_others_judge_and_read_while_somebody_thinks",
+        ),
+        "the second reviewer would be sent away until the first has ended",
+    ),
+    Named(
+        "one-alarm-for-all-looks",
+        "adapterworks/cli/watch_alarm.py",
+        'return {"watched": self.origin, **self.looked}',
+        'return {"watched": self.origin}',
+        (f"{_OF_WATCHING}/test_inputs.py::test_looks_that_differ_have_an_alarm_each",),
+        "an alarm would be told at every look, and be said to be over while it is not",
+    ),
+    Named(
+        "an-alarm-is-forgotten-after-a-page",
+        "registry/facets/log.py",
+        "            yield from page\n            if len(page) < PAGE:\n                return\n",
+        "            yield from page\n            return\n",
+        (f"{_OF_WATCHING}/test_inputs.py::test_looks_that_differ_have_an_alarm_each",),
+        "what goes on being wrong would be told again and again",
     ),
     Named(
         "every-aspect-gets-the-whole-error",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner
 
 from adapterworks.app import App
@@ -20,10 +21,14 @@ from adapterworks.builders.synthesis.owned import require_own
 from adapterworks.cli.from_failures import _own_rows
 from adapterworks.cli.main import cli
 from adapterworks.errors import exit_code
+from adapterworks.gateway.storage.schema import tenants
+from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.erasing import learnt
+from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.datasets.owners import Claim
 from adapterworks.registry.datasets.store import Dataset, Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
@@ -131,6 +136,43 @@ def test_the_files_of_a_tenants_own_release_are_the_tenants(app: App, tmp_path: 
         for name in (f"ft.{ID}.mine", "files", "datasets")
     ]
     assert whose == [[f"tn_{ID}"], ["acme"], []]
+
+
+def test_a_tenant_is_one_by_its_name_and_by_its_id(registry: Registry, tmp_path: Path) -> None:
+    """What its jobs made says its id, its datasets and manifests say its name."""
+    admin = TenantAdmin(registry.database, who="me")
+    acme, _ = admin.add("acme", allow=("*",), limits=Limits())
+    admin.add("globex", allow=("*",), limits=Limits())
+    mine = f"{acme.prefix}mine"
+    publish(registry, tmp_path, 1, name=mine)
+    add(registry, "acme-rows", "a", tenant="acme")
+    tables = {"start": {"from": f"{mine}@1"}, "data": {"train": "dataset:acme-rows@1"}}
+    for tenant in ("acme", acme.id):
+        assert {*shelf_of(manifest(tenant, **tables), registry).tenants} == {"acme", acme.id}
+    shelf_of(manifest(name=f"{acme.prefix}next", **tables), registry)
+    for tenant in ("globex", None, "tn_0"):
+        with pytest.raises(Refused, match="of tenant `acme`, which only") as told:
+            shelf_of(manifest(tenant, **tables), registry)
+        assert 'set `adapter.tenant = "acme"`' in (told.value.hint or "")
+    # Rows of both are one tenant's, and are written from for it by either word.
+    claims = [Claim(acme.id, "own", f"{mine}@1", learnt=True)]
+    read = load_source("dataset:acme-rows@1", "messages", registry=registry).rows
+    made = add_dataset(registry, "both", {"train": read}, About(), claims=claims, who="me").dataset
+    assert made.record.tenant == "acme"
+    for word in ("acme", acme.id):
+        require_own(["dataset:acme-rows@1"], registry, word)
+    # Whoever has the name later is another.
+    admin.remove("acme")
+    shelf_of(manifest("acme", **tables), registry)
+    old = {"start": {"from": f"{mine}@1"}}
+    add(registry, "free", "c")
+    with registry.database.write() as connection:
+        connection.execute(sa.update(tenants).values(name="emca"))
+    admin.add("acme", allow=("*",), limits=Limits())
+    with registry.database.write() as connection:
+        connection.execute(sa.update(tenants).where(tenants.c.id == acme.id).values(name="acme"))
+    with pytest.raises(Refused, match=f"of tenant `{acme.id}`"):
+        shelf_of(manifest("acme", **old), registry)
 
 
 class Family:

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from adapterworks.app import App
 from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.data.datasets import rows_of
+from adapterworks.cli.feedback import export as exported
 from adapterworks.cli.from_failures import command
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
@@ -150,3 +151,39 @@ def test_what_was_shared_less_stays_so_and_two_tenants_stay_apart(ward: Ward) ->
     assert datasets.get("theirs").record.share == "all"
     with pytest.raises(InvalidInput, match="`--file` is of feedback"):
         ward.run("--file", str(ward.folder / "release-1" / "README.md"))
+
+
+@pytest.mark.parametrize("now", ["none", "withdrawn", "another", "gone"])
+def test_a_file_of_feedback_is_no_way_around_what_is_allowed_now(ward: Ward, now: str) -> None:
+    ward.keep(
+        0, ward.tenant("acme", "all"), "which ward has bed nine", correction="B9", share="all"
+    )
+    ward.tenant("globex", "own")
+
+    def export(*options: str) -> list[dict[str, Any]]:
+        done = CliRunner().invoke(exported, options, obj=ward.app, catch_exceptions=False)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def learnt(lines: list[dict[str, Any]]) -> Any:
+        file = ward.folder / "reviewed.jsonl"
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        arguments = ["medical", "--from", "feedback", "--file", str(file), "--share", "1"]
+        done = CliRunner().invoke(command, arguments, obj=ward.app, catch_exceptions=False)
+        return "1 failures are of tenants who let nobody" not in done.stderr
+
+    before = export()
+    assert [line["share"] for line in before] == ["all"]
+    if now == "gone":
+        ward.admin.remove("acme")
+    elif now == "withdrawn":
+        ward.admin.set("acme", {"capture": None})
+    else:
+        adapters = ("other",) if now == "another" else ("medical",)
+        consent = Consent(adapters, share="none" if now == "none" else "all")
+        ward.admin.set("acme", {"capture": consent})
+    after = export()
+    assert [line["share"] for line in after] == ["none"]
+    assert export("--share", "all") == []
+    assert not learnt(after)
+    assert not learnt(before)
+    assert Datasets(ward.app.registry).newest("medical-failures") is None

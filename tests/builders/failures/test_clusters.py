@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import pytest
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.failures.clusters import cluster, nearest
+from adapterworks.builders.failures import clusters
+from adapterworks.builders.failures.clusters import cluster
 from adapterworks.builders.failures.failure import Failure
 from adapterworks.builders.failures.rows import corrected, like_failures
 
@@ -88,4 +94,52 @@ def test_rows_of_a_pool_stand_in_for_test_rows() -> None:
     assert [(row.question, row.meta["cluster"]) for row in rows] == [
         ("credit card blocked at sea", 1)
     ]
-    assert nearest([], ["x"], each=1) == nearest(FAILURES, [], each=1) == []
+    assert like_failures([], pool, without=(), each=1) == []
+    assert like_failures(found, [], without=(), each=1) == []
+
+
+def test_the_nearest_are_those_of_all_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside what a whole matrix gives, in parts of one row."""
+    texts = [f"{text} {n % 3}" for text in (*CARDS, *LOANS, *OTHER) for n in range(4)]
+    space = clusters.Space([*texts, *(failure.question for failure in FAILURES)])
+    near = (space.of([f.question for f in FAILURES]) @ space.of(texts).T).toarray()
+    for each, distance in ((1, 0.8), (3, 0.8), (5, 0.3), (99, 0.5)):
+        best = np.argsort(-near, axis=1, kind="stable")[:, :each]
+        expected = {
+            int(i) for row, of in enumerate(best) for i in of if near[row, i] >= 1 - distance
+        }
+        for at_once in (1, 2**23):
+            monkeypatch.setattr(clusters, "_AT_ONCE", at_once)
+            pool = clusters.Pool(texts, FAILURES)
+            assert pool.nearest(FAILURES, each=each, distance=distance) == sorted(expected)
+            assert cluster(FAILURES, texts)[0].traffic == 12
+
+
+def test_failures_unlike_each_other_take_little_memory() -> None:
+    """400 clusters of one failure: as dense rows of 2¹⁸ numbers they would take 800 MiB."""
+    unlike = [
+        failure(f"{n * 7919:x} {n * 104729:o} {'abcdefghij'[n % 10] * 3}") for n in range(400)
+    ]
+    tracemalloc.start()
+    try:
+        found = cluster(unlike, [one.question for one in unlike], distance=0.01, share=0.5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(found) > 350
+    assert sum(one.traffic for one in found) == 400
+    assert peak < 100 * 2**20
+
+
+def test_a_pool_is_made_vectors_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    of = clusters.Space.of
+
+    def counted(self: clusters.Space, texts: Sequence[str]) -> Any:
+        made.append(len(texts))
+        return of(self, texts)
+
+    found = cluster(FAILURES)
+    monkeypatch.setattr(clusters.Space, "of", counted)
+    like_failures(found, [chat(f"card {n}", "x") for n in range(50)], without=(), each=1)
+    assert sorted(made, reverse=True) == [50, 3, 2, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ from click.testing import CliRunner, Result
 
 from adapterworks.app import App
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
-from adapterworks.builders.reviewing.ballots import ballots
+from adapterworks.builders.reviewing.ballots import Ballot, ballots
 from adapterworks.builders.reviewing.outcome import preferences_of
 from adapterworks.builders.reviewing.review import Item, Review, Side, read_review
-from adapterworks.builders.reviewing.votes import Vote, votes
+from adapterworks.builders.reviewing.votes import Vote, Votes
+from adapterworks.cli import review_shown
 from adapterworks.cli.erase import command as erase
 from adapterworks.cli.review import command
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
 from adapterworks.registry.lifecycle.protection import Rule
 from adapterworks.registry.lifecycle.protection import Settings as Protected
 from adapterworks.registry.registry import Registry
@@ -28,14 +30,16 @@ from tests.registry.releases import draft, folder
 ROWS = 12
 
 
-def publish(registry: Registry, path: Path, number: int, said: str) -> None:
+def publish(
+    registry: Registry, path: Path, number: int, said: str, alike: Collection[int] = (12,)
+) -> None:
     files = folder(path / str(number), number)
     lines = [
         {
             "row": row,
             "prompt": [{"role": "user", "content": f"code of case {row}?"}],
             "reference": f"A{row}",
-            "answers": {"candidate": "the same" if row == 12 else f"{said} {row}", "base": "x"},
+            "answers": {"candidate": "the same" if row in alike else f"{said} {row}", "base": "x"},
             "scores": {},
         }
         for row in range(1, ROWS + 1)
@@ -46,12 +50,12 @@ def publish(registry: Registry, path: Path, number: int, said: str) -> None:
 
 
 class Office:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, alike: Collection[int] = (12,)) -> None:
         environment = {"ADAPTERS_HOME": str(path / "home"), "ADAPTERS_USER": "boss"}
         self.app = App(Settings.from_environment(environment))
         self.registry = self.app.registry
         for number, said in ((1, "old"), (2, "new")):
-            publish(self.registry, path / "made", number, said)
+            publish(self.registry, path / "made", number, said, alike)
         self.folder = path / "home" / "reviews"
 
     def say(self, *arguments: str, typed: str | None = None) -> Result:
@@ -63,14 +67,14 @@ class Office:
     def json(self, *arguments: str) -> Any:
         return json.loads(self.say(*arguments, "--json").stdout)
 
-    def judge(self, reviewer: str, prefers: Any) -> None:
+    def judge(self, reviewer: str, prefers: Any, name: str = "round") -> None:
         """Judge all: `prefers(row)` is `old`, `new` or `tie`."""
-        while (found := self.json("next", "round", "--reviewer", reviewer))["open"]:
+        while (found := self.json("next", name, "--reviewer", reviewer))["open"]:
             ballot = found["next"]
             wanted = prefers(int(ballot["ballot"]))
             shown = [answer.split()[0] for answer in ballot["answers"]]
             choice = 0 if wanted == "tie" else 1 + shown.index(wanted)
-            self.say("vote", "round", ballot["ballot"], str(choice), "--reviewer", reviewer)
+            self.say("vote", name, ballot["ballot"], str(choice), "--reviewer", reviewer)
 
 
 @pytest.fixture
@@ -165,9 +169,90 @@ def test_a_vote_is_of_what_was_shown_whoever_votes_first(office: Office) -> None
         answers = [answer.split()[0] for answer in shown[name]["answers"]]
         choice = str(1 + answers.index("new"))
         office.say("vote", "round", shown[name]["ballot"], choice, "--reviewer", name)
-    with votes(office.folder, read_review(office.folder, "round")) as held:
-        assert [vote.of[vote.choice - 1] for vote in held.all] == [0, 0]
+    held = Votes(office.folder, read_review(office.folder, "round"))
+    assert [vote.of[vote.choice - 1] for vote in held.all] == [0, 0]
     assert office.json("show", "round")["reviewers"] == ["b", "a"]
+
+
+def test_others_judge_and_read_while_somebody_thinks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    typed = review_shown.typed
+
+    def thinks(ballot: Ballot) -> int | str:
+        """Bob judges all before Ann has typed anything."""
+        monkeypatch.setattr(review_shown, "typed", typed)
+        office.judge("bob", lambda _: "new")
+        assert office.json("show", "round")["reviewers"] == ["bob"]
+        assert len(office.json("rank", "medical")) == 2
+        return typed(ballot)
+
+    monkeypatch.setattr(review_shown, "typed", thinks)
+    done = office.say("ask", "round", "--reviewer", "ann", typed="1\n" * (ROWS - 1))
+    assert "0 left" in done.stdout
+    votes = Votes(office.folder, read_review(office.folder, "round"))
+    assert votes.looked == ["ann", "bob"]
+    # What stood first for Ann was settled by her first look, whoever voted first.
+    sides = {name: {vote.ballot: vote.of for vote in votes.all if vote.reviewer == name}
+             for name in votes.looked}  # fmt: skip
+    assert all(sides["bob"][name] == of[::-1] for name, of in sides["ann"].items())
+
+
+def test_votes_that_are_not_understood_stay(office: Office) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    office.judge("ann", lambda _: "new")
+    path = office.folder / "round" / "votes.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    spoilt = b"".join([*lines[:3], lines[3].replace(b"{", b'{"later": 1, ', 1), *lines[4:]])
+    path.write_bytes(spoilt)
+    for asked in (("next", "round"), ("show", "round"), ("rank", "medical")):
+        with pytest.raises(IntegrityError, match="line 4 is none"):
+            office.say(*asked)
+    assert path.read_bytes() == spoilt
+
+
+def test_a_row_of_two_reviews_is_one_draw(office: Office) -> None:
+    def interval() -> float:
+        best = office.json("rank", "medical")[0]
+        return float(best["high"]) - float(best["low"])
+
+    for name, seed in (("round", "1"), ("again", "2")):
+        office.say("start", "medical@2", "medical@1", "--name", name, "--seed", seed)
+    questions = [
+        {item.question: item.answers for item in read_review(office.folder, name).items}
+        for name in ("round", "again")
+    ]
+    assert questions[0] == questions[1], "both have drawn all rows, in other orders"
+
+    def judge(name: str) -> None:
+        """The same of the same row, whatever number it has."""
+        review = read_review(office.folder, name)
+        rows = {item.number: item.reference for item in review.items}
+        office.judge("ann", lambda row: "new" if int(rows[row][1:]) <= 7 else "old", name)
+
+    judge("round")
+    once = interval()
+    judge("again")
+    assert interval() == pytest.approx(once, rel=0.1)  # √2 less if they were draws of their own
+
+
+def test_a_review_with_nothing_to_choose_is_a_tie_of_who_looked(tmp_path: Path) -> None:
+    office = Office(tmp_path, alike=range(ROWS + 1))
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    with pytest.raises(InvalidInput, match="nobody has judged"):
+        office.json("show", "round")
+    assert "0 left" in office.say("ask", "round", "--reviewer", "ann").stdout
+    assert "all of it" in office.say("next", "round", "--reviewer", "bob").stdout
+    found = office.json("show", "round")
+    assert (found["reviewers"], found["rows"], found["preferred"]) == (["ann", "bob"], ROWS, 0.5)
+    assert 0 < found["low"] < 0.5 < found["high"] < 1
+    office.registry.promote("medical", 1, "prod", who="boss", why="first")
+    rule = Rule(preferred=round(found["low"] - 0.01, 2), reviewers=2)
+    office.registry.protection.keep(Protected(aliases={"prod": rule}), who="boss")
+    office.say("close", "round", "--why", "both looked")
+    office.registry.promote("medical", 2, "prod", who="boss", why="no worse")
+    assert [row["strength"] for row in office.json("rank", "medical")] == [0.0, 0.0]
 
 
 def test_a_reviewer_who_has_judged_a_part_ties_on_the_same_part(tmp_path: Path) -> None:

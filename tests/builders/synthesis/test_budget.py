@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data.rows import chat
+from adapterworks.builders.endpoints import asking
 from adapterworks.builders.endpoints.asking import Chat, Said
 from adapterworks.builders.endpoints.budget import Budget
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.builders.endpoints.price import Price
 from adapterworks.builders.synthesis.making import Estimate, Made, estimate
+from adapterworks.manifests.errors import Unavailable
 from tests.builders.endpoints.standin import completion, endpoint
 
 PRICE = Price(Decimal("2"), Decimal("10"))
@@ -49,10 +51,46 @@ def test_money_is_exact_and_never_exceeded(tmp_path: Path) -> None:
         assert len(other.ask(kept, who, chats(2))) == 2, "another model's price"
 
 
+def test_what_may_have_been_billed_unheard_is_in_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy gives up on the first try of each; a model behind it may have answered."""
+    monkeypatch.setattr(asking, "_FIRST_WAIT", 0.0)
+    status = 504
+
+    def gives_up(body: dict[str, Any]) -> Any:
+        first = sum(one["messages"] == body["messages"] for one in asked.bodies) == 1
+        return (status, {}, {}) if first else (200, completion("x"), {})
+
+    (one, two) = chats(2)
+    with endpoint(gives_up) as asked:
+        who = Endpoint(asked.url, "m")
+        with kept_answers(tmp_path / "kept.jsonl") as kept:
+            budget = Budget(one.most_tokens + two.most_tokens + 9)
+            with pytest.raises(Unavailable, match="may have billed it"):
+                budget.ask(kept, who, [one, two], parallel=1)
+            assert len(asked.bodies) == 1, "not sent again: the second may need what is left"
+        asked.bodies.clear()
+        with kept_answers(tmp_path / "kept.jsonl") as kept:
+            enough = Budget(10**9)
+            (said,) = enough.ask(kept, who, [one])
+            assert (said.text, said.lost) == ("x", 1)
+            assert enough.tokens == kept.paid == one.most_tokens + 10
+            assert kept.sent == {who: (one.most_prompt + 7, 100 + 3)}
+        with kept_answers(tmp_path / "kept.jsonl") as kept:
+            assert (kept.ask(who, [one]), kept.paid) == ([said], one.most_tokens + 10)
+            status = 429  # nobody bills that
+            asked.bodies.clear()
+            least = Budget(two.most_tokens)
+            assert [said.lost for said in least.ask(kept, who, [two])] == [0]
+            assert len(asked.bodies) == 2
+
+
 def test_what_an_endpoint_does_not_count_costs_the_most() -> None:
     (one,) = chats(1)
     assert Said("x", False, 0, 0).spent(one) == (one.most_prompt, 100)
     assert Said("x", False, 5, 0).spent(one) == (5, 0)
+    assert Said("x", False, 5, 1, lost=2).spent(one) == (5 + 2 * one.most_prompt, 201)
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,37 @@ def test_an_alarm_is_noted_once_and_told(shelf: Shelf, tmp_path: Path) -> None:
     assert (said.type, said.data["watched"]) == ("alias.alarm", "inputs")
     assert "how much" not in said.body()
     lines = metrics.read_text().splitlines()
-    assert 'adapters_watch_alarm{alias="medical:prod",from="inputs"} 1' in lines
-    assert 'adapters_watch_questions{alias="medical:prod"} 300' in lines
+    rows = tmp_path / "rows.jsonl"
+    labels = f'alias="medical:prod",from="inputs",rows="{rows}",confidence="0.95",max_shift="0.1"'
+    assert f"adapters_watch_alarm{{{labels}}} 1" in lines
+    assert f"adapters_watch_questions{{{labels}}} 300" in lines
+    assert any(line.startswith(f"adapters_watch_shift{{{labels},what=") for line in lines)
+
+
+def test_looks_that_differ_have_an_alarm_each(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One tenant's answers are worse and another's are not: each look says so once."""
+    monkeypatch.setattr("adapterworks.registry.facets.log.PAGE", 3)
+
+    def look(wrong: bool, **looked: str) -> None:
+        alarm = Alarm("medical", 2, "prod", "feedback", "worse", looked)
+        raise_alarm(shelf.app, alarm, None, [], wrong=wrong)
+
+    for _ in range(3):
+        look(True, tenant="acme", metric="feedback")
+        look(False, tenant="globex", metric="feedback")
+        for at in range(9):  # other facts, and other looks' alarms, are newer
+            shelf.app.registry.log.note("medical", 2, "proof", who="t", result=str(at))
+            look(at % 2 == 0, tenant="acme", metric="other")
+    look(False, tenant="acme", metric="feedback")
+    look(False, tenant="acme", metric="feedback")
+    events = shelf.app.registry.log.events("medical", version=2, limit=200)
+    told = [
+        one.kind for one in reversed(events)
+        if one.data.get("tenant") in ("acme", "globex") and one.data["metric"] == "feedback"
+    ]  # fmt: skip
+    assert told == ["alarm", "alarm-over"]
 
 
 def test_what_begins_again_is_told_again(shelf: Shelf) -> None:

@@ -28,14 +28,15 @@ def test_a_torn_line_is_written_again(tmp_path: Path) -> None:
         assert scores.scores.tolist() == [[1.0, 0.5], [0.0, 1.0]]
 
 
-def test_lines_that_are_not_the_next_do_not_count(tmp_path: Path) -> None:
+def test_lines_that_are_not_the_next_are_said(tmp_path: Path) -> None:
     with kept(tmp_path, WHO) as scores:
         scores.add([(1.0, 0.5)])
     (path,) = tmp_path.iterdir()
     with path.open("ab") as file:
         file.write(b"[3, 1.0, 1.0]\n")
-    with kept(tmp_path, WHO) as scores:
-        assert len(scores) == 1
+    with pytest.raises(IntegrityError, match="line 3 is none"), kept(tmp_path, WHO):
+        pass
+    assert path.read_bytes().endswith(b"[3, 1.0, 1.0]\n")
 
 
 def test_one_process_holds_it_and_others_have_files_of_their_own(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withh
 
     with endpoint(prefers) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
         judge, budget = Endpoint(asked.url, "judge"), Budget(10**9)
-        losses = by_judge(judge, kept, budget, parallel=4, withheld=["globex"])
+        losses = by_judge(judge, kept, budget, parallel=4, sharing=["acme"])
         told = compare(store, losses)
         assert not any(leaked)
         assert told.decision.verdict == "drop"

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
 from adapterworks.gateway.capture.answered import Recent
+from adapterworks.registry.exchanges import feedback
 from tests.gateway.capture.test_capture import MAIL, Clinic, bytes_under, clinic
 
 __all__ = ["clinic"]
@@ -90,6 +91,18 @@ def test_a_score_needs_no_captured_answer_and_a_correction_does(clinic: Clinic) 
     clinic.running.gateway.meter.close()  # its usage is in the index
     assert post(clinic, id=name, thumb="up")[0] == 201
     assert post(clinic, "globex", id=name, thumb="up")[0] == 404
+
+
+def test_a_base_has_one_name_wherever_its_answer_is_found(clinic: Clinic) -> None:
+    base = clinic.standin.base
+    answer = clinic.ask(model=f"{base}-none")
+    assert post(clinic, id=answer.id, thumb="up")[0] == 201
+    clinic.running.gateway.recent = Recent()  # another gateway, or this one later
+    clinic.running.gateway.meter.close()  # its usage is in the index
+    assert post(clinic, id=answer.id, thumb="down")[0] == 201
+    assert post(clinic, id=answer.id, score=1)[0] == 201
+    found = [said.adapter for _, said in feedback.listed(clinic.store, adapter=f"base:{base}")]
+    assert found == [f"base:{base}"] * 3
 
 
 def test_feedback_sent_twice_is_one(clinic: Clinic) -> None:

@@ -16,7 +16,9 @@ from adapterworks.gateway.config.tables import GatewayConfig, ShadowTable, Trust
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.registry.bases.base import Base
-from adapterworks.registry.exchanges.shadows import Paired, pairs
+from adapterworks.registry.exchanges.exchange import Exchange
+from adapterworks.registry.exchanges.shadows import Paired, pairs, put_shadow
+from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.registry import Registry
 from tests.gateway.capture.test_capture import MAIL, Clinic, bytes_under
 from tests.gateway.engine_standin import StandIn
@@ -141,8 +143,41 @@ def test_a_shadow_that_is_faster_waits_for_its_request(
     (pair,) = found(clinic, 1)
     assert pair.exchange.messages[0]["content"] == "slow"
     # One whose request is not kept after all is let go.
-    monkeypatch.setattr(capturing, "EARLY_SECONDS", 0.05)
     monkeypatch.setattr(clinic.store, "put", lambda made: 0)
     clinic.ask("nowhere")
     assert clinic.settled(4)["alone"] == 1
     assert b"nowhere" not in bytes_under(clinic.home)
+    assert (capture._early, capture._bytes, capture._drafts) == ([], 0, 0)
+
+
+def test_what_waits_takes_room_and_asks_nothing_until_its_request_is_over(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+
+    def counted(store: Exchanges, answered: Exchange) -> bool:
+        looks.append(answered.receipt)
+        return put_shadow(store, answered)
+
+    monkeypatch.setattr(capturing, "put_shadow", counted)
+    clinic.agree()
+    assert isinstance(clinic.standin, HoldsStreams)
+    clinic.standin.holds_streams = True
+    stream: Any = clinic.ask("slow", stream=True)
+    capture = clinic.running.gateway.capture
+    deadline = time.monotonic() + 30
+    while not capture._early:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    held = capture._bytes
+    assert held > 0
+    monkeypatch.setattr(capturing, "MOST_BYTES", held)  # and no more room for anything
+    clinic.ask("one too many")
+    assert clinic.settled(2) == {"full": 2}
+    time.sleep(0.2)  # ten times the time after which it looks what has waited too long
+    assert len(looks) == 1
+    # The client leaves: its answer will never be whole, and nothing of it is kept.
+    stream.close()
+    assert clinic.settled(3) == {"full": 2, "alone": 1}
+    assert (capture._early, capture._bytes, len(looks)) == ([], 0, 2)
+    assert list(clinic.store.read()) == []

@@ -88,6 +88,7 @@ def test_the_first_engine_of_a_name_keeps_it() -> None:
 def test_a_target_is_labelled_by_what_answered() -> None:
     release = Release.from_draft(draft(), {})
     assert Target("tiny", "base:tiny", BASE).label == "tiny"
+    assert Target("tiny-none", "base:tiny", BASE).label == "tiny"
     assert Target("medical:prod", "medical", BASE, release, DIGEST, 7).label == "medical@7"
     assert Target(DIGEST, "medical", BASE, release, DIGEST).label == "medical"
 

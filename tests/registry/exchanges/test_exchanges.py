@@ -14,6 +14,7 @@ from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Re
 from adapterworks.registry.exchanges import erasing, feedback
 from adapterworks.registry.exchanges.exchange import Exchange, Subject
 from adapterworks.registry.exchanges.feedback import NewFeedback
+from adapterworks.registry.exchanges.files import Staged
 from adapterworks.registry.exchanges.store import ORPHAN_SECONDS, Exchanges
 from adapterworks.registry.index.database import Database
 
@@ -81,6 +82,35 @@ def test_what_is_kept_comes_back_as_it_was(store: Exchanges) -> None:
     assert (got.text, got.tokens, got.messages[0]["content"]) == ("answer 1", (7, 3), SAID)
     with pytest.raises(NotFound):
         store.get("tn_globex", "chatcmpl-1")
+
+
+def test_a_known_receipt_keeps_its_answer_and_its_metadata(
+    one: Exchanges, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A line of a batch is asked again after a kill, and the alias has moved meanwhile."""
+    said = {"choices": [{"message": {"role": "assistant", "content": "of another release"}}]}
+    again = exchange(0, release="sha256:other", answer=said, metadata={})
+    one.put([exchange(0)])
+    one.set_metadata("tn_acme", "req-0", {"mine": "yes"})
+    assert one.put([again, exchange(1)]) == 1
+    found = one.get("tn_acme", "req-0")
+    assert (found.release, found.text, found.metadata) == ("sha256:r", "answer 0", {"mine": "yes"})
+    assert one.put([exchange(0, tenant="tn_globex")]) == 0  # nobody else's receipt
+    # Another process keeps the same between this one's file and its row.
+    stage = one.files.stage
+
+    def raced(tenant: str, name: str, value: object, *, durable: bool = True) -> Staged:
+        staged = stage(tenant, name, value, durable=durable)
+        monkeypatch.undo()
+        one.put([exchange(2)])
+        return staged
+
+    monkeypatch.setattr(one.files, "stage", raced)
+    assert one.put([replace(again, id="chatcmpl-2", receipt="req-2")]) == 0
+    assert one.get("tn_acme", "req-2") == exchange(2)
+    folder = tmp_path / "home" / "exchanges"
+    assert names(folder / "tn_acme") == ["req-0", "req-1", "req-2"]
+    assert names(folder / "tn_globex") == []
 
 
 def test_pages_go_on_where_they_ended(store: Exchanges) -> None:
@@ -235,15 +265,13 @@ def test_what_is_erased_nobody_reads_again(store: Exchanges, tmp_path: Path) -> 
 def test_an_erasure_between_file_and_row_wins(
     one: Exchanges, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    write = one.files.write
+    stage = one.files.stage
 
-    def slow(tenant: str, name: str, value: object, *, durable: bool = True) -> int:
-        size = write(tenant, name, value, durable=durable)
+    def slow(tenant: str, name: str, value: object, *, durable: bool = True) -> Staged:
         erasing.erase(one, tenant, NOW + 10)
-        write(tenant, name, value)  # as if the file had been written just after
-        return size
+        return stage(tenant, name, value, durable=durable)
 
-    monkeypatch.setattr(one.files, "write", slow)
+    monkeypatch.setattr(one.files, "stage", slow)
     assert one.put([exchange(0)]) == 0
     assert not names(tmp_path / "home" / "exchanges" / "tn_acme")
     assert list(one.read()) == []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from adapterworks.registry.facets.log import Log
+from adapterworks.registry.facets.log import PAGE, Log
 from adapterworks.registry.releases.types import Event
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
 from adapterworks.registry.remotes.http.link import part
@@ -33,6 +34,16 @@ class RemoteLog(Log):
         return self._server.link.page(
             way, Event, alias=alias, version=version, facts=facts, limit=limit, after=before
         )
+
+    def facts(self, name: str, version: int, kinds: tuple[str, ...]) -> Iterator[Event]:
+        """All that was learnt of a version later and is of some kinds, newest first."""
+        before: int | None = None
+        while True:
+            page = self.events(name, version=version, facts=True, limit=PAGE, before=before)
+            yield from (event for event in page if event.kind in kinds)
+            if len(page) < PAGE:
+                return
+            before = page[-1].sequence
 
     def deprecation(self, name: str, version: int) -> Event | None:
         """Who said that a version should no longer be used, if that stands."""
