@@ -104,3 +104,5 @@ def _print(done: Exported) -> None:
         f"it ends at {proof.same_ends} of {proof.ends} tokens that end one; "
         f"tokens of {proof.same_texts} of {proof.texts} texts the same"
     )
+    for line in done.remarks():
+        printing.note(line)

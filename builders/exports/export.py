@@ -24,8 +24,8 @@ class Settings:
 
     Attributes:
         type: of the written numbers (`f16`, `q8_0`, …), one of the form's `types`.
-        base_file: of a form that is used beside a base: the base in that engine's form. It is
-            read if it exists, and written if not.
+        base_file: of a form that is used beside a base: the base in that engine's form, which
+            `run.py` has written where it was not there. None if nothing is to be proved on it.
     """
 
     type: str
@@ -44,6 +44,7 @@ class Export(ABC):
         extra: of `pyproject.toml`, that brings both.
         types: of numbers that it can have; the first is the default.
         suffix: of the written file (`.gguf`), empty for a folder.
+        beside: whether it is a file beside a base in the engine's form, which has the template.
     """
 
     name: ClassVar[str]
@@ -54,6 +55,7 @@ class Export(ABC):
     extra: ClassVar[str] = "export"
     types: ClassVar[tuple[str, ...]]
     suffix: ClassVar[str] = ""
+    beside: ClassVar[bool] = False
 
     @abstractmethod
     def objections(self, material: Material, settings: Settings) -> Iterator[str]:
@@ -62,6 +64,14 @@ class Export(ABC):
     @abstractmethod
     def write(self, material: Material, settings: Settings, place: Path) -> None:
         """Write it to `place`: a file if there is a suffix, else a folder that does not exist."""
+
+    def write_base(self, material: Material, settings: Settings, place: Path) -> None:
+        """Write the base that a form `beside` one is used on.
+
+        Raises:
+            NotImplementedError: the form stands alone.
+        """
+        raise NotImplementedError(self.name)
 
     def note(self, settings: Settings, place: Path) -> dict[str, Any]:
         """What the log says of what was written, besides size, digest and proof."""

@@ -18,6 +18,7 @@ from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_lora
 from adapterworks.builders.exports.readers.llama_cpp import llama_cpp
 from adapterworks.builders.exports.readers.reader import Reader
+from adapterworks.registry.bases.files import chat_template
 
 
 class GgufLora(Export):
@@ -29,6 +30,7 @@ class GgufLora(Export):
     package = "xllamacpp"
     types: ClassVar[tuple[str, ...]] = ("f16", "f32")
     suffix = ".gguf"
+    beside = True
 
     def objections(self, material: Material, settings: Settings) -> Iterator[str]:
         """No LoRA, or a base of no family that is known."""
@@ -38,6 +40,10 @@ class GgufLora(Export):
     def write(self, material: Material, settings: Settings, place: Path) -> None:
         """See `Export`."""
         facts = {"general.name": material.ref, **material.facts()}
+        # Of the template that it was trained under llama.cpp reads the base's; who has another
+        # base gives this one to `--chat-template-file`.
+        if template := chat_template(material.checkpoint):
+            facts["tokenizer.chat_template"] = template
         write_adapter(place, material.checkpoint, material.deltas(), settings.type, facts)
 
     @contextmanager
@@ -45,25 +51,25 @@ class GgufLora(Export):
         self, material: Material, settings: Settings, place: Path, scratch: Path
     ) -> Iterator[Reader]:
         """llama.cpp with the base, and the file on it."""
-        base = settings.base_file or scratch / "base.gguf"
-        if not base.exists():
-            written = scratch / "writing.gguf"
-            write_base(material, settings.type, written)
-            written.replace(base)
-        with llama_cpp(base, lora=place, log=scratch / "llama.cpp.log") as reader:
+        assert settings.base_file is not None
+        with llama_cpp(settings.base_file, lora=place, log=scratch / "llama.cpp.log") as reader:
             yield reader
 
-
-def write_base(material: Material, type_: str, place: Path) -> None:
-    """GGUF of the base without the adapter, from the values that are served."""
-    facts = {
-        "general.name": material.base.name,
-        "adapterworks.base": material.base.digest,
-        "adapterworks.base_model": material.release.base.model,
-    }
-    write_model(
-        place, material.checkpoint, material.shapes(), material.base_weights(), type_, facts
-    )
+    def write_base(self, material: Material, settings: Settings, place: Path) -> None:
+        """GGUF of the base without the adapter, from the values that are served."""
+        facts = {
+            "general.name": material.base.name,
+            "adapterworks.base": material.base.digest,
+            "adapterworks.base_model": material.release.base.model,
+        }
+        write_model(
+            place,
+            material.checkpoint,
+            material.shapes(),
+            material.base_weights(),
+            settings.type,
+            facts,
+        )
 
 
 EXPORT = GgufLora()

@@ -17,7 +17,7 @@ from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.evaluation.subjects import base_of
 from adapterworks.builders.exports.lora import Delta, read_deltas
 from adapterworks.manifests.errors import Refused
-from adapterworks.registry.bases.complete import weight_files
+from adapterworks.registry.bases.complete import left_out, weight_files
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import FULL, SERVABLE
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Release
+    from adapterworks.registry.releases.types import Resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,16 @@ class Material:
             Refused: the adapter changes a module that the base does not have.
         """
         deltas = {} if self.full is not None else self.deltas()
+        kind = json.loads((self.checkpoint / "config.json").read_text("utf-8")).get("model_type")
+        before = left_out(kind, (name for name, _ in self.shapes()))
         for name, tensor in self.base_weights():
-            delta = deltas.pop(name.removesuffix(".weight"), None)
-            yield name, tensor if delta is None else tensor + delta.full()
+            delta = deltas.pop(before + name.removesuffix(".weight"), None)
+            if delta is None:
+                yield name, tensor
+                continue
+            # GPT-2's linears are stored [in_features, out_features].
+            full = delta.full().T if kind == "gpt2" else delta.full()
+            yield name, tensor + full
         if deltas:
             raise Refused(f"`{self.ref}` adapts `{next(iter(deltas))}`, which its base has not")
 
@@ -127,14 +135,13 @@ def ends_of(checkpoint: Path) -> tuple[int, ...]:
     return ends(checkpoint, tokenizer.eos_token_id)
 
 
-def gather(registry: Registry, bases: BaseStore, ref: str) -> Material:
-    """Find a release and check out what an export of it needs.
+def gather(registry: Registry, bases: BaseStore, resolved: Resolved) -> Material:
+    """Check out what an export of a release needs.
 
     Raises:
-        NotFound: no such release, or its base is not known here.
+        NotFound: its base is not known here.
         IntegrityError: the base that can be had is not the one it was built on.
     """
-    resolved = registry.resolve(ref)
     release = registry.release(resolved.digest)
     base = base_of(bases, release)
     absent = registry.absences(resolved.digest)

@@ -19,12 +19,13 @@ from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.gguf.writer import read_config
 from adapterworks.builders.exports.gguf_model import GgufModel
 from adapterworks.builders.exports.material import Material
-from adapterworks.builders.exports.readers.reader import Reader
+from adapterworks.builders.exports.readers.reader import Reader, Talk, rendered
 from adapterworks.builders.exports.turns import Turns, find_turns
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.files import chat_template
 
 MODEL, MODELFILE = "model.gguf", "Modelfile"
+CONTEXT = 8192  # 131,072 tokens of an 8B are 16 GB of cache, which no laptop loads
 _QUOTES = '"""'
 # Ollama's names of what a checkpoint's `generation_config.json` says.
 _PARAMETERS = {
@@ -78,7 +79,9 @@ def modelfile(material: Material) -> str:
     ]
     if turns.system:
         lines.append(f"SYSTEM {_quoted(turns.system)}")
-    lines.append(f"PARAMETER num_ctx {config['max_position_embeddings']}")
+    longest = int(config["max_position_embeddings"])
+    lines.append(f"# it takes {longest} tokens; Ollama allocates the cache of num_ctx at once")
+    lines.append(f"PARAMETER num_ctx {min(longest, CONTEXT)}")
     for key, value in _generation(material.checkpoint):
         lines.append(f"PARAMETER {key} {value}")
     for token in stop_tokens(material.checkpoint, turns):
@@ -118,11 +121,8 @@ def turns_of(checkpoint: Path) -> Turns:
         raise Refused("its base has no chat template, which Ollama needs")
     tokenizer: Any = transformers.AutoTokenizer.from_pretrained(checkpoint)
 
-    def render(talk: Any, answer: bool) -> str:
-        text: str = tokenizer.apply_chat_template(
-            list(talk), tokenize=False, add_generation_prompt=answer
-        )
-        return text
+    def render(talk: Talk, answer: bool) -> str:
+        return rendered(tokenizer, talk, answer=answer)
 
     return find_turns(render, tokenizer.bos_token or "")
 

@@ -10,12 +10,18 @@ wrong pre-tokenizer the ids, a template the text.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapterworks.builders.exports.material import Material
-from adapterworks.builders.exports.readers.reader import Distribution, Reader
+from adapterworks.builders.exports.readers.reader import (
+    Distribution,
+    Reader,
+    Talk,
+    Unrendered,
+)
 from adapterworks.builders.exports.readers.reference import Reference
 from adapterworks.manifests.errors import Refused
 
@@ -36,11 +42,22 @@ _TEXTS = (
     "病历编号 A12，患者主诉头痛三天。",
     "Größe, señor, Ελλάδα, привет, שלום, नमस्ते 🙂👩‍⚕️",
 )
-_TALK = (
-    {"role": "system", "content": "Answer in one word."},
-    {"role": "user", "content": "Is 7 prime?  Say so.\n"},
-    {"role": "assistant", "content": "Yes"},
-    {"role": "user", "content": "And 8?"},
+# As a Mac writes names of files, Vietnamese keyboards their vowels, and Hangul comes in letters.
+_DECOMPOSED = unicodedata.normalize("NFD", "naïve façade, tiếng Việt, Größe, 한국어")
+# The first that the release's template takes: Gemma's refuses a system turn, others a second one.
+TALKS = (
+    (
+        {"role": "system", "content": "Answer in one word."},
+        {"role": "user", "content": "Is 7 prime?  Say so.\n"},
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "And 8?"},
+    ),
+    (
+        {"role": "user", "content": "Is 7 prime?  Say so.\n"},
+        {"role": "assistant", "content": "Yes"},
+        {"role": "user", "content": "And 8?"},
+    ),
+    ({"role": "user", "content": "Is 7 prime?  Say so.\n"},),
 )
 
 
@@ -90,6 +107,10 @@ class Proof:
         ends: ids that end an answer of the release.
         same_ends: those of them after which the engine says nothing more.
         same_texts: texts that have the same token ids.
+        template: whether a talk has the same text; None for a release without a template, and for
+            a file that has none itself.
+        composes: whether a text in decomposed characters has the same token ids too. llama.cpp
+            composes none, Qwen's tokenizer all: that is said, not refused.
     """
 
     engine: str
@@ -106,6 +127,7 @@ class Proof:
     texts: int
     same_texts: int
     template: bool | None
+    composes: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """For the log."""
@@ -125,10 +147,11 @@ def prove(
     base = reference.base() if material.lora else None
     probes = _probes(material, reference)
     bound = BOUNDS[type_]
+    talk = _talk(reference)
     # The talk has the template's control tokens.
-    texts = (*_TEXTS, reference.render(_TALK)) if reference.has_template else _TEXTS
+    texts = _TEXTS if talk is None else (*_TEXTS, talk[1])
     same_texts = sum(reader.tokenize(text) == reference.tokenize(text) for text in texts)
-    template = _same_template(reader, reference)
+    template = None if talk is None else renders(reader, *talk)
     say(f"comparing {sum(len(p) for _, p in probes)} distributions in {reader.name}")
     found: list[float] = []
     of_base: list[float] = []
@@ -158,6 +181,7 @@ def prove(
         texts=len(texts),
         same_texts=same_texts,
         template=template,
+        composes=reader.tokenize(_DECOMPOSED) == reference.tokenize(_DECOMPOSED),
     )
     judge(proof, bound)
     return proof
@@ -230,11 +254,32 @@ def _same_answer(
     return len(given) == len(wanted)  # an engine that goes on after the end has another answer
 
 
-def _same_template(reader: Reader, reference: Reference) -> bool | None:
-    """Whether a talk is rendered to the same text; None for a model without a template."""
+def _talk(reference: Reference) -> tuple[Talk, str] | None:
+    """A talk that the release's template takes, and its text; None for a model without a template.
+
+    Raises:
+        Refused: it takes none.
+    """
     if not reference.has_template:
         return None
-    return reader.render(_TALK) == reference.render(_TALK)
+    why = ""
+    for talk in TALKS:
+        try:
+            return talk, reference.render(talk)
+        except Unrendered as error:
+            why = str(error)
+    raise Refused(
+        f"its chat template refuses every talk that is tried, a question alone too: {why}",
+        hint="give its base another one: `base.chat_template`",
+    )
+
+
+def renders(reader: Reader, talk: Talk, text: str) -> bool:
+    """Whether an engine renders a talk to this text; one that refuses the talk does not."""
+    try:
+        return reader.render(talk) == text
+    except Unrendered:
+        return False
 
 
 def _probes(material: Material, reference: Reference) -> list[tuple[list[int], list[int]]]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from adapterworks.builders.exports.export import Export, Settings
 from adapterworks.builders.exports.material import Material, gather
 from adapterworks.builders.exports.proof import Proof, prove
 from adapterworks.manifests.digests import digest_file, digest_json
-from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused, Unavailable
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
@@ -37,6 +37,7 @@ class Exported:
         digest: of the file; of a folder, of its files' digests by name.
         proof: None if it was not proved.
         note: what the form says of it besides (`Export.note`).
+        noted: whether it is in the release's log.
     """
 
     ref: str
@@ -47,6 +48,22 @@ class Exported:
     digest: str
     proof: Proof | None
     note: Mapping[str, Any] = field(default_factory=dict)
+    noted: bool = True
+
+    def remarks(self) -> Iterator[str]:
+        """What whoever uses it should know, that its proof does not refuse."""
+        if self.proof is not None and EXPORTS[self.form].beside and self.proof.template is None:
+            yield (
+                "the chat template and the ends of answers are the base's in that engine: `--base "
+                "FILE` keeps the one that this was proved on, with the values and the template "
+                "that it was trained under"
+            )
+        if self.proof is not None and not self.proof.composes:
+            yield (
+                f"{self.proof.engine} does not compose characters (NFC) as the release's tokenizer "
+                "does: give it composed texts; decomposed ones (names of files from macOS, some "
+                "Vietnamese and Korean) are other tokens there"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """For `--json` and the log."""
@@ -79,16 +96,23 @@ def run_export(
         form: a name of `EXPORTS`.
         type_: of its numbers; the form's first if None.
         out: the file or folder; `NAME-vVERSION-FORM-TYPE` in the working directory if None.
+        base_file: of a form beside a base: the base, written there if it is not there.
         unproved: write it although its engine is not installed.
 
     Raises:
-        InvalidInput: the form has no such type, or something stands at `out`.
+        InvalidInput: the form has no such type or no base beside it, or something stands at `out`.
         Refused: the release cannot have the form, or the engine does not give its answers.
         Unavailable: the engine is not installed.
         NotFound: no such release, or its base is not here.
     """
     export = EXPORTS[form]
-    settings = Settings(_type(export, form, type_), base_file)
+    settings = Settings(_type(export, form, type_))
+    if base_file is not None and not export.beside:
+        raise InvalidInput(
+            f"`{form}` is a whole model: no base is used beside it",
+            hint="leave `--base` out, or name a form beside a base with `--to` "
+            f"({', '.join(f'`{name}`' for name, one in EXPORTS.items() if one.beside)})",
+        )
     here = _installed(export.package)
     install = f"pip install 'adapterworks[{export.extra}]'"
     if not _installed(export.writer):
@@ -99,33 +123,63 @@ def run_export(
             f"`{form}` is proved in {export.engine}, which is not installed",
             hint=f"{install} ({export.package}), or `--unproved` to write a file that says so",
         )
-    material = gather(registry, bases, ref)
-    place = _place(out, material, form, export, settings, proved=here)
-    objections = list(export.objections(material, settings))
-    if objections:
-        raise Refused(f"`{material.ref}` cannot be exported as {form}: " + "; ".join(objections))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        registry.hold(material.release.digest, kind="build"),
+    if base_file is not None and out is not None and base_file.absolute() == out.absolute():
+        raise InvalidInput(f"`{out}` cannot be both the adapter and its base",
+                           hint="name another with `--out`")  # fmt: skip
+    resolved = registry.resolve(ref)
+    with registry.hold(resolved.digest, kind="build"):
+        material = gather(registry, bases, resolved)
+        place = _place(out, material, form, export, settings, proved=here)
+        objections = list(export.objections(material, settings))
+        if objections:
+            raise Refused(
+                f"`{material.ref}` cannot be exported as {form}: " + "; ".join(objections)
+            )
+        place.parent.mkdir(parents=True, exist_ok=True)
         # In somebody's own folder: nothing else in it is touched.
-        tempfile.TemporaryDirectory(prefix=".adapters-export-", dir=place.parent) as made,
-    ):
-        scratch = Path(made)
-        written = scratch / f"export{export.suffix}"
-        progress(f"writing {material.ref} as {form} ({settings.type})")
-        export.write(material, settings, written)
-        proof = None
-        if here:
-            (scratch / "reading").mkdir()
-            with export.reader(material, settings, written, scratch / "reading") as reader:
-                proof = prove(reader, material, settings.type, progress)
-        size, digest = _measure(written)
-        note = export.note(settings, written)
-        done = Exported(material.ref, form, settings.type, place, size, digest, proof, note)
-        if place.exists():  # somebody was faster
-            raise _taken(place)
-        shutil.move(written, place)
-    registry.log.note(material.name, material.version, "export", who=who, **done.to_json())
+        with tempfile.TemporaryDirectory(prefix=".adapters-export-", dir=place.parent) as made:
+            scratch = Path(made)
+            written = scratch / f"export{export.suffix}"
+            progress(f"writing {material.ref} as {form} ({settings.type})")
+            export.write(material, settings, written)
+            coming = None
+            if export.beside and base_file is not None and base_file.exists():
+                settings = replace(settings, base_file=base_file)
+            elif export.beside and (here or base_file is not None):
+                coming = scratch / f"base{export.suffix}"
+                export.write_base(material, settings, coming)
+                settings = replace(settings, base_file=coming)
+            proof = None
+            if here:
+                (scratch / "reading").mkdir()
+                with export.reader(material, settings, written, scratch / "reading") as reader:
+                    proof = prove(reader, material, settings.type, progress)
+                if export.beside and base_file is None:  # what had the template goes
+                    proof = replace(proof, template=None)
+            size, digest = _measure(written)
+            note = export.note(settings, written)
+            done = Exported(material.ref, form, settings.type, place, size, digest, proof, note)
+            if place.exists():  # somebody was faster
+                raise _taken(place)
+            if coming is not None and base_file is not None:
+                _keep(coming, _named(base_file, proved=here))
+            shutil.move(written, place)
+    return _noted(done, material, registry, who, progress)
+
+
+def _noted(
+    done: Exported,
+    material: Material,
+    registry: Registry,
+    who: str,
+    progress: Callable[[str], None],
+) -> Exported:
+    """Note it in the release's log, where that takes it: what was exported is there either way."""
+    try:
+        registry.log.note(material.name, material.version, "export", who=who, **done.to_json())
+    except AdapterworksError as error:  # whoever may only read exports too
+        progress(f"it is not noted in the log of {material.ref}: {error.message}")
+        return replace(done, noted=False)
     return done
 
 
@@ -152,11 +206,23 @@ def _place(
 ) -> Path:
     name = f"{material.name}-v{material.version}-{form}-{settings.type}{export.suffix}"
     place = out if out is not None else Path(name)
-    if not proved:
-        place = place.with_name(f"{place.stem}{UNPROVED}{place.suffix}")
+    place = _named(place, proved=proved)
     if place.exists():
         raise _taken(place)
     return place
+
+
+def _named(place: Path, *, proved: bool) -> Path:
+    """A name that says whether what bears it was proved."""
+    return place if proved else place.with_name(f"{place.stem}{UNPROVED}{place.suffix}")
+
+
+def _keep(coming: Path, base_file: Path) -> None:
+    """Move a base that was written beside an export to where it is asked for."""
+    if base_file.exists():  # somebody was faster, or it is an earlier one that was not proved
+        return
+    base_file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(coming, base_file)
 
 
 def _taken(place: Path) -> InvalidInput:

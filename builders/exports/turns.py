@@ -7,12 +7,12 @@ template does are none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from adapterworks.builders.exports.readers.reader import Talk, Unrendered
 from adapterworks.manifests.errors import Refused
 
-Talk = Sequence[Mapping[str, str]]
 Render = Callable[[Talk, bool], str]  # with the beginning of an answer, or without
 
 _SYSTEM, _USER, _ASSISTANT, _AGAIN = "⟦one⟧", "⟦two⟧", "⟦three⟧", "⟦four⟧"
@@ -65,21 +65,34 @@ def find_turns(render: Render, bos: str) -> Turns:
     """The turns of a chat template.
 
     Args:
-        render: the template.
+        render: the template; raises `Unrendered` for a talk that it refuses.
         bos: the text of the token that begins a sequence; empty if there is none.
 
     Raises:
         Refused: it is no row of turns, or does something with texts besides.
     """
+    if (why := _refused(render, "system", "user")) is not None:
+        if _refused(render, "user") is not None:
+            raise Refused(f"its chat template refuses a question: {why}")
+        raise Refused(f"its chat template refuses a system turn, which Ollama may be given: {why}")
     try:
         found = _look(render, bos)
         wrong = next((talk for talk in _TRIED if found.render(talk) != render(talk, True)), None)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, Unrendered) as error:
         raise Refused("its chat template is no row of turns, each of a role and a text") from error
     if wrong is not None:
         roles = ", ".join(turn["role"] for turn in wrong)
         raise Refused(f"its chat template does something besides turns in a talk of {roles}")
     return found
+
+
+def _refused(render: Render, *roles: str) -> str | None:
+    """What a template says against a talk of these roles; None if it takes it."""
+    try:
+        render(_says(*((role, "Is 7 prime?") for role in roles)), True)
+    except Unrendered as error:
+        return str(error)
+    return None
 
 
 def _look(render: Render, bos: str) -> Turns:

@@ -7,6 +7,7 @@ meta device, which holds shapes and no numbers, and the files answer with their 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 INDEX = "model.safetensors.index.json"
 # How files of weights end, and what stands beside them and names them.
 _OF_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".index.json")
+
+# How a causal model calls the bare one that it holds, where checkpoints are of that one alone.
+_BARE = {"gpt2": "transformer.", "bloom": "transformer."}
 
 
 def meta_model(checkpoint: Path) -> nn.Module:
@@ -73,6 +77,19 @@ def weight_files(checkpoint: Path) -> list[Path]:
         return files
     single = checkpoint / "model.safetensors"
     return [single] if single.exists() else sorted(checkpoint.glob("*.safetensors"))
+
+
+def left_out(model_type: str, names: Iterable[str]) -> str:
+    """What stands before a tensor's name where the model names the module; empty for most.
+
+    The checkpoints of GPT-2 and BLOOM on the Hub are of the bare model: they say `h.0.attn.c_attn`,
+    and modules, and so adapters, say `transformer.h.0.attn.c_attn`.
+
+    Args:
+        names: of all the checkpoint's tensors.
+    """
+    prefix = _BARE.get(model_type, "")
+    return "" if any(name.startswith(prefix) for name in names) else prefix
 
 
 def beside_weights(checkpoint: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from adapterworks.registry.imports.folder import CONFIG
 
 MAX_RANK = 512  # vLLM's largest max_lora_rank
 MAX_DEPTH = 6
+_BOM = b"\xef\xbb\xbf"  # editors on Windows write it
 Word = Annotated[
     str, StringConstraints(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_.\-]+$")
 ]
@@ -63,6 +64,10 @@ _DEAD = {
     "enable_lora": "it adapted parts of a fused layer",
     "merge_weights": "it merged the adapter into the base",
 }
+# Keys where null says what leaving it out says.
+_HAVE_DEFAULTS = {
+    "rank_pattern", "alpha_pattern", "bias", "fan_in_fan_out", "use_rslora", "use_dora",
+}  # fmt: skip
 _HARMLESS_INITS = {"gaussian", "eva", "orthogonal", "mica"}
 # Those that take from the base what they give the factors. PEFT's `save_pretrained` can write the
 # difference to the factors at the beginning: a LoRA on the base as it was.
@@ -132,7 +137,7 @@ def parse_config(data: bytes, *, file: str = CONFIG) -> LoraConfig:
     Raises:
         ImportRefused: with every fault of the file, the key of each named.
     """
-    table = strictjson.parse(data, file=file, max_depth=MAX_DEPTH)
+    table = strictjson.parse(data.removeprefix(_BOM), file=file, max_depth=MAX_DEPTH)
     if not isinstance(table, dict):
         raise ImportRefused(file, "not a table")
     kind = table.get("peft_type")
@@ -151,8 +156,11 @@ def parse_config(data: bytes, *, file: str = CONFIG) -> LoraConfig:
         and not (key == "auto_mapping" and is_plain_mapping(table[key]))
     ]
     known = {k: v for k, v in table.items() if k not in _IGNORED and k not in off}
-    for key in ("rank_pattern", "alpha_pattern", "bias", "fan_in_fan_out"):
-        if known.get(key, "") is None:  # older PEFT wrote null for the default
+    for key, value in [*known.items()]:
+        # A newer PEFT writes all of its keys: one that is off adds nothing to what we know.
+        is_off = value is None or value is False or value in ("", [], {})
+        unknown = is_off and key not in LoraConfig.model_fields
+        if unknown or (value is None and key in _HAVE_DEFAULTS):
             del known[key]
     try:
         config = LoraConfig.model_validate(known)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.bases.complete import left_out
 from adapterworks.registry.imports.header import read_header
 
 _MAX_HEADER = 100 << 20  # the format's own limit
@@ -57,13 +58,20 @@ def read_modules(checkpoint: Path) -> BaseModules:
         files = _files(checkpoint)
     except (OSError, ValueError, KeyError) as error:
         raise IntegrityError(f"`{checkpoint}` is not a safetensors checkpoint: {error}") from error
-    shapes: dict[str, tuple[int, int]] = {}
-    for file in files:
-        for name, info in read_header(checkpoint / file, max_header=_MAX_HEADER).tensors.items():
-            if name.endswith(".weight") and len(info.shape) == 2:
-                shapes[name.removesuffix(".weight")] = (info.shape[0], info.shape[1])
+    tensors = {
+        name: info
+        for file in files
+        for name, info in read_header(checkpoint / file, max_header=_MAX_HEADER).tensors.items()
+    }
+    kind = str(config.get("model_type"))
+    before = left_out(kind, tensors)
+    shapes = {
+        before + name.removesuffix(".weight"): (info.shape[0], info.shape[1])
+        for name, info in tensors.items()
+        if name.endswith(".weight") and len(info.shape) == 2
+    }
     linear = frozenset(path for path in shapes if any(part.isdigit() for part in path.split(".")))
-    return BaseModules(shapes, linear, transposed=config.get("model_type") == "gpt2")
+    return BaseModules(shapes, linear, transposed=kind == "gpt2")
 
 
 def _files(checkpoint: Path) -> list[str]:

@@ -12,9 +12,11 @@ _PROOF = "builders/exports/proof.py"
 _RUN = "builders/exports/run.py"
 _MERGED = "builders/exports/merged.py"
 _MATERIAL = "builders/exports/material.py"
+_PEFT = "builders/exports/peft.py"
 _TESTS = "tests/builders/exports/test_proof.py"
 _COMPUTES = f"{_TESTS}::test_llama_cpp_computes_the_release"
 
+_OF_TEMPLATES = "tests/builders/exports/test_templates.py"
 _OF_ENDS = "tests/builders/exports/test_ends.py"
 _GRAPH = "builders/exports/onnx/graph.py"
 _FOLDER = "builders/exports/onnx/folder.py"
@@ -170,10 +172,131 @@ NAMED = (
         "people's folders beside it would be looked at, and what is a day old removed",
     ),
     Named(
+        "a-talk-that-the-template-refuses-is-a-crash",
+        _PROOF,
+        "        except Unrendered as error:\n            why",
+        "        except ZeroDivisionError as error:\n            why",
+        (f"{_OF_TEMPLATES}::test_a_template_that_refuses_a_talk_is_asked_another[no-system-peft]",),
+        "no Gemma and no Mistral could be exported: their templates take no system turn",
+    ),
+    Named(
+        "what-a-template-refuses-is-none-of-ours",
+        "builders/exports/readers/reader.py",
+        "(TemplateError, TypeError, ValueError, LookupError)",
+        "(TypeError, ValueError, LookupError)",
+        (
+            f"{_OF_TEMPLATES}::test_a_template_that_refuses_a_talk_is_asked_another[no-system-peft]",
+            f"{_OF_TEMPLATES}::test_ollama_says_what_its_template_refuses",
+        ),
+        "a whole checkpoint would be written, and end in a crash report",
+    ),
+    Named(
+        "peft-is-compared-with-what-was-not-written",
+        _PEFT,
+        "yield Reference(model, place)",
+        "yield Reference(model, material.checkpoint)",
+        (f"{_OF_TEMPLATES}::test_a_peft_folder_with_the_public_bases_template_is_refused",),
+        "the proof would say `template: true` of a folder that has none, or another",
+    ),
+    Named(
+        "peft-names-no-end",
+        _PEFT,
+        '    settings["eos_token_id"] = list(material.ends())\n',
+        "",
+        (f"{_OF_TEMPLATES}::test_a_peft_folder_has_what_it_was_trained_under",),
+        "answers of whoever loads the folder would not stop where the release does",
+    ),
+    Named(
+        "a-template-of-a-base-that-is-gone-is-proved",
+        _RUN,
+        "if export.beside and base_file is None:",
+        "if export.beside and base_file == Path():",
+        (
+            f"{_OF_TEMPLATES}::test_a_lora_for_llama_cpp_keeps_its_template_and_claims_none_of_a_base_that_is_gone",
+        ),
+        "an adapter beside the public base would be taken for one that renders the release's talks",
+    ),
+    Named(
+        "a-base-that-was-not-proved-is-kept",
+        _RUN,
+        "_named(base_file, proved=here)",
+        "_named(base_file, proved=True)",
+        (f"{_TESTS}::test_a_base_file_is_kept_when_it_was_proved_or_says_that_it_was_not",),
+        "it would be read as proved by the next export",
+    ),
+    Named(
+        "a-base-is-taken-by-a-form-that-has-none",
+        _RUN,
+        "if base_file is not None and not export.beside:",
+        "if base_file is not None and export is None:",
+        (f"{_TESTS}::test_a_base_beside_a_whole_model_is_refused",),
+        "what is asked for would be left out without a word",
+    ),
+    Named(
+        "an-export-that-cannot-be-noted-has-failed",
+        _RUN,
+        "    except AdapterworksError as error:  # who",
+        "    except ZeroDivisionError as error:  # who",
+        (f"{_TESTS}::test_whoever_may_only_read_is_told_that_it_is_not_noted",),
+        "the file would stand there, and the next try would say that it exists already",
+    ),
+    Named(
+        "tokens-that-no-embedding-has-are-written",
+        _TOKENIZER,
+        '        if added["id"] >= size:',
+        '        if added["id"] < 0:',
+        (f"{_TESTS}::test_tokens_that_no_embedding_has_are_left_out",),
+        "a pad token that was added without resizing would be a crash",
+    ),
+    Named(
+        "any-normalizer-passes",
+        _TOKENIZER,
+        'case ["Split", "ByteLevel"] if composed:',
+        'case ["Split", "ByteLevel"]:',
+        (f"{_TESTS}::test_a_normalizer_that_changes_composed_texts_is_refused",),
+        "llama.cpp normalizes nothing: every accent would be another token",
+    ),
+    Named(
+        "that-nothing-is-composed-is-not-said",
+        _PROOF,
+        'unicodedata.normalize("NFD", ',
+        'unicodedata.normalize("NFC", ',
+        (f"{_TESTS}::test_that_llama_cpp_composes_nothing_is_said",),
+        "names of files from a Mac would be other tokens, and the proof would say the same",
+    ),
+    Named(
+        "gpt2-is-merged-the-other-way-round",
+        _MATERIAL,
+        'delta.full().T if kind == "gpt2" else delta.full()',
+        'delta.full().T if kind == "gpt-2" else delta.full()',
+        ("tests/builders/exports/test_gpt2.py::test_it_is_merged_and_proved",),
+        "its square linears would get the transposed adapter, the others a crash",
+    ),
+    Named(
+        "gpt2-of-the-hub-has-other-modules",
+        "registry/bases/complete.py",
+        'return "" if any(name.startswith(prefix) for name in names) else prefix',
+        'return ""',
+        (
+            "tests/builders/exports/test_gpt2.py::test_it_is_merged_and_proved[bare]",
+            "tests/builders/exports/test_gpt2.py"
+            "::test_its_modules_are_called_as_adapters_call_them[bare]",
+        ),
+        "no adapter on the Hub's GPT-2 could be merged, and none be imported",
+    ),
+    Named(
+        "ollama-takes-all-of-the-context",
+        "builders/exports/ollama.py",
+        "num_ctx {min(longest, CONTEXT)}",
+        "num_ctx {longest}",
+        ("tests/builders/exports/test_ollama.py::test_a_context_that_a_laptop_loads",),
+        "Ollama would allocate 16 GB of cache for an 8B before the first token",
+    ),
+    Named(
         "what-is-not-proved-does-not-say-so",
         _RUN,
-        "    if not proved:\n",
-        "    if proved is None:\n",
+        "return place if proved else",
+        "return place if not proved or proved else",
         (f"{_TESTS}::test_without_its_engine_it_is_written_when_asked_and_says_so",),
         "nobody could tell the two apart",
     ),
@@ -198,8 +321,8 @@ NAMED = (
     Named(
         "the-adapter-is-left-out-of-a-whole-model",
         _MATERIAL,
-        "tensor if delta is None else tensor + delta.full()",
-        "tensor",
+        "yield name, tensor + full",
+        "yield name, tensor",
         (_COMPUTES,),
         "the base would be exported under the adapter's name",
         quick=False,

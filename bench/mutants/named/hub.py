@@ -14,6 +14,10 @@ _PUSH, _RECORD, _SIGNATURES = f"{_HUB}/push.py", f"{_REMOTES}/record.py", f"{_HU
 _TESTS = "tests/registry/remotes/hub"
 _OF_PUSHING, _OF_PULLING = f"{_TESTS}/test_pushing.py", f"{_TESTS}/test_pulling.py"
 _OF_CLIENT, _OF_ABSENT = f"{_TESTS}/test_client.py", f"{_TESTS}/test_absent.py"
+_OF_CARD = (
+    f"{_TESTS}/test_card.py"
+    "::test_a_base_that_is_not_loaded_as_it_is_published_is_loaded_as_it_was_trained"
+)
 _OF_RECORD = f"{_TESTS}/test_fetched_record.py"
 
 _PUSH_NAMED = (
@@ -206,4 +210,23 @@ _PULL_NAMED = (
     ),
 )
 
-NAMED = (*_PUSH_NAMED, *_PULL_NAMED)
+_CARD_NAMED = (
+    Named(
+        "an-adapter-of-nf4-is-shown-on-another-base",
+        f"{_HUB}/card.py",
+        'if release.base.quantization == "nf4":',
+        'if release.base.quantization == "fp4":',
+        (_OF_CARD,),
+        "who follows the card loads the adapter on weights that it was not trained on",
+    ),
+    Named(
+        "a-template-that-was-decided-is-not-said",
+        f"{_HUB}/card.py",
+        "    if not name and not told:\n",
+        "    if name or told:\n",
+        (_OF_CARD,),
+        "who follows the card asks in another form: other answers, that do not stop",
+    ),
+)
+
+NAMED = (*_PUSH_NAMED, *_PULL_NAMED, *_CARD_NAMED)

@@ -221,6 +221,26 @@ _REVIEW_NAMED = (
         source=_REVIEW,
     ),
     Named(
+        "a-key-that-is-on-is-passed-over",
+        "registry/imports/config.py",
+        "unknown = is_off and key not in",
+        "unknown = key not in",
+        (
+            "tests/registry/imports/test_config.py::test_keys_of_a_newer_peft_that_are_on_are_refused",
+        ),
+        "an adapter that a newer PEFT computes otherwise would be served as a plain LoRA",
+    ),
+    Named(
+        "a-newer-peft-is-refused-for-what-is-off",
+        "registry/imports/config.py",
+        "unknown = is_off and key not in",
+        "unknown = False and key not in",
+        (
+            "tests/registry/imports/test_config.py::test_keys_of_a_newer_peft_that_are_off_change_nothing",
+        ),
+        "every release of PEFT would make all of its adapters unimportable here",
+    ),
+    Named(
         "whatever-is-old-is-swept",
         _SCRATCH,
         "os.open(left / MARK, os.O_RDWR | os.O_NOFOLLOW)",

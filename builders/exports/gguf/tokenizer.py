@@ -43,9 +43,12 @@ def add_tokenizer(writer: GGUFWriter, checkpoint: Path, size: int) -> None:
     tokens = [f"[PAD{index}]" for index in range(size)]
     types = [_UNUSED] * size
     for token, index in model["vocab"].items():
-        tokens[index], types[index] = token, _NORMAL
+        if index < size:
+            tokens[index], types[index] = token, _NORMAL
     ids = {}
     for added in table["added_tokens"]:
+        if added["id"] >= size:  # a pad token that was added without resizing: no model reads it
+            continue
         tokens[added["id"]] = added["content"]
         types[added["id"]] = _CONTROL if added["special"] else _DEFINED
         ids[added["content"]] = added["id"]
@@ -84,6 +87,9 @@ def pre_tokenizer(table: dict[str, Any]) -> str:
             hint="`--to merged` writes a checkpoint that llama.cpp's own converter reads",
         )
     normalizer = table.get("normalizer")
+    # llama.cpp normalizes nothing. NFC changes no composed text, which is what nearly all are; the
+    # proof says whether it is missed (`Proof.composes`).
+    composed = normalizer is None or normalizer.get("type") == "NFC"
     steps = table.get("pre_tokenizer") or {}
     parts = steps.get("pretokenizers", [steps])
     match [part.get("type") for part in parts]:
@@ -91,7 +97,7 @@ def pre_tokenizer(table: dict[str, Any]) -> str:
             return "gpt-2"
         case ["Digits", "ByteLevel"] if normalizer is None and parts[0]["individual_digits"]:
             return "smollm"
-        case ["Split", "ByteLevel"]:
+        case ["Split", "ByteLevel"] if composed:
             name = SPLITS.get(str(parts[0]["pattern"].get("Regex")))
             if name is not None:
                 return name

@@ -12,14 +12,14 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from adapterworks.builders.exports.readers.reader import Distribution
+from adapterworks.builders.exports.readers.reader import Distribution, Talk, Unrendered
 from adapterworks.manifests.errors import Refused
 
 
@@ -66,10 +66,13 @@ class LlamaCpp:
         tokens: list[int] = self._ask("/tokenize", asked)["tokens"]
         return tokens
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, messages: Talk) -> str:
         """See `Reader`."""
         asked = {"messages": list(messages), "add_generation_prompt": True}
-        prompt: str = self._ask("/apply-template", asked)["prompt"]
+        try:
+            prompt: str = self._ask("/apply-template", asked)["prompt"]
+        except Refused as error:
+            raise Unrendered(str(error)) from error
         return prompt
 
     def _complete(self, token_ids: Sequence[int], count: int, **options: Any) -> dict[str, Any]:

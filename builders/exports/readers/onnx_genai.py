@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.exports.readers.onnx_runtime import likeliest
-from adapterworks.builders.exports.readers.reader import Distribution
+from adapterworks.builders.exports.readers.reader import Distribution, Talk, Unrendered
 from adapterworks.manifests.errors import Refused
 
 _NAME = "adapter"
@@ -65,11 +65,14 @@ class OnnxGenai:
         ids: list[int] = self._tokenizer.encode(text).tolist()
         return ids
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, messages: Talk) -> str:
         """See `Reader`."""
-        text: str = self._tokenizer.apply_chat_template(
-            json.dumps(list(messages)), add_generation_prompt=True
-        )
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                json.dumps(list(messages)), add_generation_prompt=True
+            )
+        except Exception as error:  # bare exceptions of its own
+            raise Unrendered(str(error)) from error
         return text
 
     def _generator(self, token_ids: Sequence[int], length: int) -> Any:

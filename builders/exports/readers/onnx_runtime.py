@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adapterworks.builders.exports.readers.reader import Distribution
+from adapterworks.builders.exports.readers.reader import Distribution, Talk, rendered
 from adapterworks.manifests.errors import Refused
 
 _MODEL = "model.onnx"
@@ -70,12 +70,9 @@ class OnnxRuntime:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, messages: Talk) -> str:
         """See `Reader`."""
-        text: str = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
-        )
-        return text
+        return rendered(self._tokenizer, messages)
 
     def _empty(self) -> dict[str, Any]:
         """A cache of no tokens."""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+Talk = Sequence[Mapping[str, str]]  # turns: `role` and `content`
 # token id → log-probability; the likeliest ones only, if the engine gives no more
 Distribution = Mapping[int, float]
+
+
+class Unrendered(Exception):
+    """A chat template refuses a talk; its text says why, if the template does."""
 
 
 class Reader(Protocol):
@@ -30,5 +35,29 @@ class Reader(Protocol):
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, control tokens parsed, none added."""
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
-        """The chat template's text, with the prompt of an answer at its end."""
+    def render(self, messages: Talk) -> str:
+        """The chat template's text, with the prompt of an answer at its end.
+
+        Raises:
+            Unrendered: the template refuses the talk.
+        """
+
+
+def rendered(tokenizer: Any, messages: Talk, *, answer: bool = True) -> str:
+    """The text of a talk by a tokenizer of `transformers`.
+
+    Args:
+        answer: with the prompt of an answer at its end.
+
+    Raises:
+        Unrendered: the template refuses it, by `raise_exception` or by what it does with a turn.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        text: str = tokenizer.apply_chat_template(
+            list(messages), tokenize=False, add_generation_prompt=answer
+        )
+    except (TemplateError, TypeError, ValueError, LookupError) as error:
+        raise Unrendered(" ".join(str(error).split())[:200]) from error
+    return text

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.evaluation.asking import ends
 from adapterworks.builders.evaluation.served_model import ServedModel
-from adapterworks.builders.exports.readers.reader import Distribution
+from adapterworks.builders.exports.readers.reader import Distribution, Talk, rendered
 
 
 class Reference:
@@ -69,9 +69,6 @@ class Reference:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
-    def render(self, messages: Sequence[Mapping[str, str]]) -> str:
+    def render(self, messages: Talk) -> str:
         """See `Reader`."""
-        text: str = self._tokenizer.apply_chat_template(
-            list(messages), tokenize=False, add_generation_prompt=True
-        )
-        return text
+        return rendered(self._tokenizer, messages)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from adapterworks.manifests.templates import TEMPLATES
 from adapterworks.registry.releases.base_names import hub_id, public_name
 from adapterworks.registry.releases.release import Release
 
@@ -92,12 +93,47 @@ def _usage(release: Release, repository: str) -> str:
     if release.whole_model:
         return f"Published by adapterworks as release `{release.digest}`.\n"
     base = public_name(release.base.model)
+    classes, quantization = "AutoModelForCausalLM", ""
+    if release.base.quantization == "nf4":
+        double = release.declared("base").get("double_quantization") is not False
+        classes += ", BitsAndBytesConfig"
+        quantization = (
+            ",\n    quantization_config=BitsAndBytesConfig(\n"
+            '        load_in_4bit=True, bnb_4bit_quant_type="nf4",\n'
+            f"        bnb_4bit_use_double_quant={double},\n    ),\n"
+        )
     return (
         "## Use\n\n```python\n"
         "from peft import PeftModel\n"
-        "from transformers import AutoModelForCausalLM\n\n"
-        f'base = AutoModelForCausalLM.from_pretrained("{base}")\n'
+        f"from transformers import {classes}\n\n"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}"{quantization})\n'
         f'model = PeftModel.from_pretrained(base, "{repository}")\n```\n\n'
+        f"{_template(release)}"
         f"Published by adapterworks as release `{release.digest}`; "
         f"`adapters pull {repository}` brings it back byte for byte.\n"
+    )
+
+
+def _template(release: Release) -> str:
+    """What its manifest decided of the base's chat template, which a repository does not have."""
+    table = release.declared("base")
+    name, arguments = table.get("chat_template"), table.get("template_arguments")
+    given = arguments if isinstance(arguments, dict) else {}
+    told = ", ".join(
+        f"{key}={value!r}"
+        for key, value in sorted(given.items())
+        if key.isidentifier() and isinstance(value, str | int | float) and "`" not in str(value)
+    )
+    if not name and not told:
+        return ""
+    said = []
+    if name:
+        which = f"`{name}`" if name in TEMPLATES else "one of its author's"
+        said.append(f"under another chat template than the base's own ({which})")
+    if told:
+        said.append(f"with `apply_chat_template(…, {told})`")
+    return (
+        f"It was trained {' and '.join(said)}: asked otherwise, it answers otherwise, or does not "
+        f"stop. `adapters pull` and `adapters export {release.name} --to peft` write a folder that "
+        "has tokenizer and template beside the adapter.\n\n"
     )

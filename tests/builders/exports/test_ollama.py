@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 
 from adapterworks.builders.exports.export import Settings
 from adapterworks.builders.exports.material import gather
-from adapterworks.builders.exports.ollama import EXPORT, go_template
+from adapterworks.builders.exports.ollama import EXPORT, go_template, modelfile
+from adapterworks.builders.exports.readers.reader import Unrendered
 from adapterworks.builders.exports.turns import Render, Turns, find_turns
 from adapterworks.manifests.errors import Refused
 from tests.builders.exports.test_proof import export
@@ -83,6 +85,43 @@ def test_a_template_that_does_more_is_refused(template: str) -> None:
         find_turns(renderer(template), "")
 
 
+def test_a_context_that_a_laptop_loads(shelf: Shelf, tmp_path: Path) -> None:
+    """Ollama allocates the cache of `num_ctx` at once: 131,072 tokens of an 8B are 16 GB."""
+    material = gather(shelf.registry, shelf.bases, shelf.registry.resolve("one@1"))
+    served = tmp_path / "served"
+    shutil.copytree(shelf.base.served, served)
+    config = json.loads((served / "config.json").read_text()) | {"max_position_embeddings": 131_072}
+    (served / "config.json").write_text(json.dumps(config))
+    long = replace(material, base=replace(material.base, served=served))
+    lines = modelfile(long).splitlines()
+    assert "PARAMETER num_ctx 8192" in lines
+    assert any("it takes 131072 tokens" in line for line in lines)
+
+
+def refusing(*refused: str) -> Render:
+    """ChatML that takes no turn of these roles."""
+
+    def render(talk: Any, answer: bool) -> str:
+        if any(turn["role"] in refused for turn in talk):
+            raise Unrendered("not this role")
+        return renderer(CHATML)(talk, answer)
+
+    return render
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (("system",), "refuses a system turn"),
+        (("system", "user"), "refuses a question: not this role"),
+        (("assistant",), "no row of turns"),
+    ],
+)
+def test_a_template_that_refuses_turns_is_refused(refused: tuple[str, ...], words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        find_turns(refusing(*refused), "")
+
+
 def test_go_has_the_turns_of_each_role() -> None:
     assert go_template(find_turns(renderer(CHATML), "")) == (
         "{{ range .Messages }}"
@@ -143,7 +182,7 @@ func main() {
 
 
 def test_the_folder_has_what_ollama_creates_from(shelf: Shelf, tmp_path: Path) -> None:
-    material = gather(shelf.registry, shelf.bases, "one@1")
+    material = gather(shelf.registry, shelf.bases, shelf.registry.resolve("one@1"))
     settings, place = Settings("f32"), tmp_path / "ollama"
     assert list(EXPORT.objections(material, settings)) == []
     EXPORT.write(material, settings, place)

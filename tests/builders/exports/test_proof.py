@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from gguf import GGUFReader
+from transformers import AutoTokenizer
 
 from adapterworks.builders.exports import lora, run
 from adapterworks.builders.exports.gguf import families, writer
@@ -59,7 +60,7 @@ def test_llama_cpp_computes_the_release(
     assert done.proof.base_divergence > 1
     assert done.proof.same_answers == done.proof.answers == 5
     assert done.proof.same_texts == done.proof.texts
-    assert done.proof.template is True
+    assert done.proof.template is (True if form == "gguf" else None)  # an adapter has none
     assert done.digest == digest_file(done.place)
 
 
@@ -82,7 +83,7 @@ def test_a_type_costs_what_it_rounds(shelf: Shelf) -> None:
 
 
 def test_a_whole_model_is_exported_as_it_was_trained(shelf: Shelf) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     files = shelf.folder / "whole" / "full"
     model = AutoModelForCausalLM.from_pretrained(shelf.base.served, dtype=torch.float32)
@@ -269,6 +270,105 @@ def test_a_base_file_is_written_once_and_used_again(shelf: Shelf) -> None:
     base.write_bytes(b"no gguf")
     with pytest.raises(Refused, match=r"llama\.cpp does not load the file"):
         export(shelf, "gguf-lora", type_="f32", base_file=base, out=shelf.folder / "third.gguf")
+
+
+@pytest.mark.parametrize("form", ["gguf", "merged", "peft"])
+def test_a_base_beside_a_whole_model_is_refused(shelf: Shelf, form: str) -> None:
+    with pytest.raises(InvalidInput, match="no base is used beside it") as refused:
+        export(shelf, form, base_file=shelf.folder / "base.gguf")
+    assert "`gguf-lora`" in (refused.value.hint or "")
+
+
+def test_a_base_file_is_kept_when_it_was_proved_or_says_that_it_was_not(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = shelf.folder / "bases-here" / "base.gguf"
+    with monkeypatch.context() as patched:
+        patched.setattr(families, "in_pairs", lambda rows, heads: rows)
+        with pytest.raises(Refused, match="other distributions"):
+            export(shelf, "gguf-lora", type_="f32", base_file=base)
+    assert not base.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(run.importlib.util, "find_spec", lambda name: None)
+        export(shelf, "gguf-lora", type_="f32", base_file=base, unproved=True)
+    assert [path.name for path in base.parent.iterdir()] == ["base.unproved.gguf"]
+
+
+def test_whoever_may_only_read_is_told_that_it_is_not_noted(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **data: Any) -> None:
+        raise Refused("the token may read, and this takes a publisher")
+
+    monkeypatch.setattr(type(shelf.registry.log), "note", refuse)
+    said: list[str] = []
+    done = export(shelf, "peft", out=shelf.folder / "peft", progress=said.append)
+    assert done.place.is_dir()
+    assert not done.noted
+    assert said[-1].startswith("it is not noted in the log of one@1: the token may read")
+
+
+def test_the_release_is_held_before_its_files_are_checked_out(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    hold, gather = type(shelf.registry).hold, run.gather
+
+    def held(*arguments: Any, **options: Any) -> Any:
+        order.append("hold")
+        return hold(*arguments, **options)
+
+    def gathered(*arguments: Any) -> Any:
+        order.append("gather")
+        return gather(*arguments)
+
+    monkeypatch.setattr(type(shelf.registry), "hold", held)
+    monkeypatch.setattr(run, "gather", gathered)
+    export(shelf, "peft")
+    assert order == ["hold", "gather"]
+
+
+def test_tokens_that_no_embedding_has_are_left_out(tmp_path: Path) -> None:
+    """A pad token that was added without resizing, as many fine-tuned bases have."""
+    checkpoint = make_model(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer.add_special_tokens({"additional_special_tokens": [f"<x{n}>" for n in range(9)]})
+    tokenizer.pad_token = "<x8>"
+    tokenizer.save_pretrained(checkpoint)
+    shelf = make_shelf(tmp_path, checkpoint)
+    shelf.publish("one", 1, **OPTIONS)
+    done = export(shelf, "gguf", type_="f32")
+    assert done.proof is not None
+    assert done.proof.same_texts == done.proof.texts
+
+
+def normalized(folder: Path, normalizer: dict[str, str]) -> Shelf:
+    """A registry on a Qwen2 whose tokenizer normalizes first."""
+    checkpoint = make_model(folder / "model", "qwen2")
+    table = json.loads((checkpoint / "tokenizer.json").read_text())
+    (checkpoint / "tokenizer.json").write_text(json.dumps(table | {"normalizer": normalizer}))
+    shelf = make_shelf(folder, checkpoint)
+    shelf.publish("one", 1, **OPTIONS)
+    return shelf
+
+
+def test_that_llama_cpp_composes_nothing_is_said(tmp_path: Path) -> None:
+    """Qwen's tokenizer composes (NFC): the same ids for composed texts, others for decomposed."""
+    shelf = normalized(tmp_path, {"type": "NFC"})
+    done = export(shelf, "gguf", type_="f32")
+    assert done.proof is not None
+    assert done.proof.same_texts == done.proof.texts
+    assert done.proof.composes is False
+    assert any("does not compose characters" in line for line in done.remarks())
+    merged = export(shelf, "merged", type_="f32")
+    assert merged.proof is not None
+    assert merged.proof.composes is True
+    assert list(merged.remarks()) == []
+
+
+def test_a_normalizer_that_changes_composed_texts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="no name for how its tokenizer splits texts"):
+        export(normalized(tmp_path, {"type": "NFD"}), "gguf", type_="f32")
 
 
 def test_the_divergence_by_hand() -> None:

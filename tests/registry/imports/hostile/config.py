@@ -71,6 +71,7 @@ keys("rank-is-text", "`r` is '4': input should be a valid integer", r="4")
 keys("rank-is-true", "`r` is True: input should be a valid integer", r=True)
 keys("alpha-infinite-scale", "`lora_alpha` is 1e+300", lora_alpha=1e300)
 keys("unknown-key", "the key `trust_remote_code` is not one", trust_remote_code=True)
+keys("unknown-number", "the key `use_newthing` is not one", use_newthing=0)
 for init in ("pissa", "pissa_niter_4", "olora", "corda", "lora_ga", "LoRA_GA", "loftq", "new"):
     way = "" if init in ("loftq", "new") else "; save it with PEFT's `path_initial_model_for"
     keys(

@@ -99,6 +99,28 @@ def test_results_are_on_the_test_rows_and_a_file_has_no_name(
     assert found["model-index"][0]["results"][0]["dataset"]["type"] == name
 
 
+def test_a_base_that_is_not_loaded_as_it_is_published_is_loaded_as_it_was_trained() -> None:
+    """In NF4, and under a template that its manifest decided: else it is another model."""
+    nf4 = base("hub:org/tiny@main").model_copy(update={"quantization": "nf4"})
+    decided = {
+        "chat_template": "chatml",
+        "template_arguments": {"enable_thinking": False, "x` y": 1, "bad": ["`"]},
+        "double_quantization": False,
+    }
+    text = split(build_card(made(base=nf4, manifest={"base": decided}), "", repository="o/x"))[1]
+    assert 'from_pretrained("org/tiny",\n    quantization_config=BitsAndBytesConfig(' in text
+    assert "bnb_4bit_use_double_quant=False" in text
+    assert "another chat template than the base's own (`chatml`)" in text
+    assert "with `apply_chat_template(…, enable_thinking=False)`" in text
+    assert "adapters export medical --to peft" in text
+    own = {"base": {"chat_template": "./mine.jinja"}}
+    text = split(build_card(made(manifest=own), "", repository="o/x"))[1]
+    assert "than the base's own (one of its author's)" in text
+    plain = split(build_card(made(manifest={"base": {}}), "", repository="o/x"))[1]
+    assert "chat template" not in plain
+    assert "BitsAndBytesConfig" not in plain
+
+
 def test_a_model_of_its_own_is_no_adapter() -> None:
     release = made("full/model.safetensors", base=base("hub:org/tiny@main"), method="full")
     found, text = split(build_card(release, "", repository="org/x"))
