@@ -14,6 +14,7 @@ import click
 
 from adapterworks.errors import harmless
 from adapterworks.extras import require
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
@@ -55,6 +56,17 @@ class App:
             author=self.settings.author,
             most_checkouts=self.settings.checkouts,
         )
+
+    def require_index_here(self) -> None:
+        """Check that the index of these settings is the one that is worked on.
+
+        Raises:
+            InvalidInput: a server has it, and what would be touched is a leftover on this machine.
+        """
+        if self.settings.registry is not None:
+            from adapterworks.registry.remotes.http.catalog import NOT_HERE, NOT_HERE_HINT
+
+            raise InvalidInput(NOT_HERE, hint=NOT_HERE_HINT)
 
     def _login(self, url: str) -> str | None:
         """The token of a login to a server, renewed if it ends soon; None without one."""

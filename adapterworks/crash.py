@@ -22,7 +22,9 @@ from pathlib import Path
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 EXIT_CODE = 70  # EX_SOFTWARE of sysexits.h
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]*@")
+# Up to the last @ of the word: passwords have slashes and @ of their own.
+_PASSWORD = re.compile(r"""(://[^/\s:@]*):[^\s"'`]*@""")
+_PARAMETER = re.compile(r"""(?i)\b((?:ssl)?password)=[^&\s"'`]*""")
 _KEPT = 20
 
 
@@ -87,8 +89,8 @@ def told(error: BaseException, written: Path | None) -> AdapterworksError:
 
 
 def without_passwords(text: str) -> str:
-    """The text, with `***` for the password in each URL."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    """The text, with `***` for the password in each URL, before its host or as a parameter."""
+    return _PARAMETER.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def _forget_old(folder: Path) -> None:

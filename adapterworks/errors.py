@@ -42,12 +42,17 @@ def of_click(error: click.ClickException) -> InvalidInput:
 
 
 def set_color(choice: str) -> None:
-    """Let `always` or `never` hold for all that prints in this process; `auto` changes nothing."""
+    """Let `always` or `never` hold for all that prints in this process; `auto` is the environment.
+
+    There `FORCE_COLOR=0` is no wish for colours.
+    """
     if choice == "never":
         os.environ["NO_COLOR"] = "1"
     elif choice == "always":
         os.environ.pop("NO_COLOR", None)
         os.environ["FORCE_COLOR"] = "1"
+    elif os.environ.get("FORCE_COLOR", "").lower() in ("0", "false"):
+        del os.environ["FORCE_COLOR"]  # rich takes any value for yes
 
 
 def wants_color() -> bool | None:

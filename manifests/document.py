@@ -73,6 +73,18 @@ def find_manifest(source: str | Path) -> Path:
     )
 
 
+def as_named_elsewhere(source: str | Path) -> str:
+    """How a process in another folder names the same manifest: a built-in one by its name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    path = find_manifest(source)
+    if path.is_relative_to(Path(str(files("adapterworks.manifests")))):
+        return str(source) if path.stem == str(source) else str(path)
+    return str(path.absolute())
+
+
 def read_document(source: str | Path) -> Document:
     """Read a manifest's file.
 

@@ -30,7 +30,8 @@ class Amount(click.ParamType[int]):
         if value == "none":
             return NO_LIMIT
         match = _AMOUNT.fullmatch(value)
-        amount = round(float(match[1]) * _SCALE[match[2]]) if match else 0
+        exact = Decimal(match[1]) * _SCALE[match[2]] if match else Decimal(0)
+        amount = int(exact) if exact == exact.to_integral_value() else 0
         if not 1 <= amount <= _MOST:
             self.fail(f"`{value}` is not an amount; write 600, 100k, 50M or `none`", param, ctx)
         return amount

@@ -12,7 +12,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import ALIAS, COUNT, POSITIVE, PRIORITY
+from adapterworks.cli.values import ALIAS, COUNT, POSITIVE, PRIORITY, Real
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import ENGINES
 from adapterworks.manifests.objective import NEAREST
@@ -65,7 +65,7 @@ _REUSED = {
 @click.option(
     "--memory", metavar="SIZE", help="With --on: as `16GB` (`resources.memory`, or the plan's)."
 )
-@click.option("--hours", type=click.FloatRange(0.01), help="With --on: it is ended after.")
+@click.option("--hours", type=Real(0.01), help="With --on: it is ended after.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -138,11 +138,12 @@ def command(
         )
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
     if detach or on is not None:
+        from adapterworks.manifests.document import as_named_elsewhere
         from adapterworks.workers.detached import arguments
 
         asked = arguments(
             loaded,
-            str(Path(manifest).absolute()) if Path(manifest).exists() else manifest,
+            as_named_elsewhere(manifest),
             profile,
             overrides,
             alias=alias,

@@ -13,7 +13,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.chat_asking import Address, answered, answered_whole, pieces, text_of
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.values import POSITIVE
+from adapterworks.cli.values import POSITIVE, Real
 
 
 @click.command()
@@ -29,11 +29,11 @@ from adapterworks.cli.values import POSITIVE
     help="Where the gateway listens.",
 )
 @click.option("--max-tokens", type=POSITIVE, default=256, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0.0, 2.0), default=0.0, show_default=True)
+@click.option("--temperature", type=Real(0.0, 2.0), default=0.0, show_default=True)
 @click.option("--system", help="A system message to send first.")
 @click.option(
     "--wait",
-    type=click.FloatRange(0.0),
+    type=Real(0.0),
     default=600.0,
     show_default=True,
     help="Seconds to ask again while the gateway says that the adapter is being loaded.",

@@ -9,6 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import made_rows, printing
+from adapterworks.cli.values import Real
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
@@ -45,7 +46,7 @@ _PREVIEW = 5
     help="Revisions of an answer, each under another principle.",
 )
 @click.option("--answer-tokens", type=click.IntRange(1, 8192), default=512, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0, 2), default=0.7, show_default=True)
+@click.option("--temperature", type=Real(0, 2), default=0.7, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.pass_obj
 def command(

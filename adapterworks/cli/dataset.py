@@ -11,6 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import dataset_reading, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.dataset_reading import as_table, find
+from adapterworks.cli.values import Real
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def add(
 
 @command.command()
 @click.argument("dataset")
-@click.option("--test", type=click.FloatRange(0, 1, max_open=True), default=0.0)
-@click.option("--validation", type=click.FloatRange(0, 1, max_open=True), default=0.0)
+@click.option("--test", type=Real(0, 1, max_open=True), default=0.0)
+@click.option("--validation", type=Real(0, 1, max_open=True), default=0.0)
 @click.option("--by", metavar="COLUMN", help="Rows of one value stay together.")
 @_lineage_options
 @click.pass_obj

@@ -14,7 +14,7 @@ from adapterworks.cli import evaluate_retrieval, printing
 from adapterworks.cli.completion import complete_manifest, complete_ref
 from adapterworks.cli.printing import echo_table
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import POSITIVE, WrittenFile
+from adapterworks.cli.values import POSITIVE, Real, WrittenFile
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES
 
@@ -43,7 +43,7 @@ _ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
 @click.option(
     "--price",
     nargs=2,
-    type=click.FloatRange(min=0),
+    type=Real(min=0),
     metavar="IN OUT",
     help="What a million prompt and completion tokens of --against cost.",
 )

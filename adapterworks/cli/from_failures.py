@@ -15,7 +15,7 @@ from adapterworks.cli import printing
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import COUNT, NAME
+from adapterworks.cli.values import COUNT, NAME, Real
 from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
@@ -53,14 +53,14 @@ _EXAMPLES = 3
 )
 @click.option(
     "--distance",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Real(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
     help="Cosine distance up to which failures are alike.",
 )
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Real(0, 1, min_open=True),
     default=0.2,
     show_default=True,
     help="Of the clusters: rows are made of those with the most traffic.",

@@ -10,6 +10,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.registry import agree
+from adapterworks.cli.values import Real
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.gc import GcReport
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option(
     "--grace",
-    type=click.FloatRange(0),
+    type=Real(0),
     default=7 * 86400.0,
     show_default=True,
     help="Seconds in the trash before a blob is deleted; what is younger than an hour, or than "
@@ -48,7 +49,10 @@ def command(
       adapters gc --yes --grace 86400
     """
     from adapterworks.builders.engines.answers import answers_folder, forget_unused
+    from adapterworks.manifests.errors import InvalidInput
 
+    if as_json and not (yes or dry_run):
+        raise InvalidInput("`--json` does not ask", hint="add --yes, or --dry-run")
     folder = answers_folder(app.settings.home)
 
     def collect(dry_run: bool) -> tuple[GcReport, Left]:

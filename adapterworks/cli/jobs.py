@@ -13,7 +13,7 @@ from adapterworks.app import App
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import WrittenFolder
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 
 if TYPE_CHECKING:
     from adapterworks.registry.jobs.events import Event
@@ -150,6 +150,8 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
 def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
     """Show what happened to a job, oldest first.
 
+    With --follow, exit code 6 if it failed or was cancelled.
+
     \b
     Example:
       adapters jobs logs ftjob-… --follow
@@ -160,6 +162,8 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
         for event in jobs.since(job, seen):
             seen = event.sequence
             _echo_event(event, as_json)
+        if follow and found.state in ("failed", "cancelled"):
+            raise Refused(f"`{job}` {found.state}", hint=f"see why: adapters jobs show {job}")
         if not follow or found.ended:
             return
         time.sleep(_FOLLOW_S)

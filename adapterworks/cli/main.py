@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -212,6 +213,9 @@ def cli(ctx: click.Context, quiet: bool, verbose: bool, color: str) -> None:
 
 def main() -> None:
     """The `adapters` command."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What was done is not to fail on a terminal that has no letter for saying so.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _run()
     except Exception as error:  # the last handler: no trace is anybody's answer

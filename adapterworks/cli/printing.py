@@ -33,9 +33,8 @@ def echo_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     table = Table(*columns, box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for row in rows:
         table.add_row(*(Text(harmless(cell)) for cell in row))
-    console = Console()
-    if console.is_terminal:
-        console.print(table)
+    if sys.stdout.isatty():  # FORCE_COLOR makes rich believe that a pipe is one
+        Console().print(table)
         return
     console = Console(width=10_000)
     with console.capture() as captured:

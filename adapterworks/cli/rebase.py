@@ -11,6 +11,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_name
+from adapterworks.cli.values import Real
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import FileSource, parse_base
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--margin",
-    type=click.FloatRange(0.0),
+    type=Real(0.0),
     default=0.02,
     show_default=True,
     help="What a new release may lose against today's, in each metric's own unit.",

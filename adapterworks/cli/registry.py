@@ -48,6 +48,7 @@ def backup(app: App, file: Path) -> None:
     """
     from adapterworks.registry.index.backup import backup as copy
 
+    app.require_index_here()
     copy(app.settings.database, file)
     click.echo(f"wrote {file} ({printing.size(file.stat().st_size)})")
 
@@ -68,6 +69,7 @@ def restore(app: App, file: Path) -> None:
     from adapterworks.crash import without_passwords
     from adapterworks.registry.index.backup import restore as put_back
 
+    app.require_index_here()
     put_back(app.settings.database, file)
     app.registry.require_own_store()
     click.echo(f"restored the index from {file} into {without_passwords(app.settings.database)}")

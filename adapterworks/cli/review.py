@@ -11,7 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing, review_shown
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.tenant_shown import cells
-from adapterworks.cli.values import COUNT, NAME, SEED
+from adapterworks.cli.values import COUNT, NAME, SEED, Real
 
 if TYPE_CHECKING:
     from adapterworks.builders.reviewing.outcome import Outcome
@@ -23,7 +23,7 @@ _reviewer = click.option("--reviewer", help="Who judges: a short name (default: 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _confidence = click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Real(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
 )

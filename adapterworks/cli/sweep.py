@@ -86,6 +86,7 @@ def command(
     from adapterworks.builders.sweeping.sweep import Sweep, check, winner
     from adapterworks.builders.sweeping.trials import run_sweep
     from adapterworks.cli.build_on import resources
+    from adapterworks.manifests.document import as_named_elsewhere
     from adapterworks.manifests.load import load_manifest
 
     refuse_unless(on is not None, ("parallel", "gpus", "memory"), "trials elsewhere: --on")
@@ -114,7 +115,12 @@ def command(
     if on is None:
         build = _here(app, sweep.name, load, quiet=as_json)
     else:
-        asked = {"manifest": manifest, "profile": profile, "overrides": overrides, "load": load}
+        asked = {
+            "manifest": as_named_elsewhere(manifest),
+            "profile": profile,
+            "overrides": overrides,
+            "load": load,
+        }
         needs = resources(app, plain, gpus=gpus, cpus=None, memory=memory, hours=None)
         build = _elsewhere(app, on, asked, needs)
     tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)

@@ -14,7 +14,7 @@ from adapterworks.cli import made_rows, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.made_rows import Making
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import POSITIVE
+from adapterworks.cli.values import POSITIVE, Real
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
 )
 @click.option(
     "--novelty",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Real(0, 1, min_open=True),
     default=0.7,
     show_default=True,
     help="ROUGE-L to a seed's or a kept question from which one is left out.",
@@ -82,7 +82,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
 @click.option("--each", type=click.IntRange(1, 20), help="Paraphrases of a seed.  [default: 3]")
 @click.option(
     "--likeness",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     help="Least cosine of paraphrase and seed, without a judge.  [default: 0.2]",
 )
 @click.option(
@@ -93,7 +93,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
 @click.option(
     "--answer-tokens", type=click.IntRange(1, 8192), help="Longest answer.  [default: 512]"
 )
-@click.option("--temperature", type=click.FloatRange(0, 2), help="Of questions.  [default: 0.7]")
+@click.option("--temperature", type=Real(0, 2), help="Of questions.  [default: 0.7]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the draws.  [default: 0]")
 @click.pass_obj
 def command(

@@ -33,11 +33,18 @@ def command(
       adapters validate medical.toml
       adapters validate medical --profile quick --set train.epochs=1
     """
-    from adapterworks.manifests.load import inspect_manifest
+    from adapterworks.manifests.errors import NotFound
+    from adapterworks.manifests.faults import Fault
+    from adapterworks.manifests.load import Inspection, inspect_manifest
 
     reports = []
     for source in manifests:
-        found = inspect_manifest(source, profile=profile, overrides=overrides)
+        try:
+            found = inspect_manifest(source, profile=profile, overrides=overrides)
+        except NotFound as error:
+            if len(manifests) == 1:
+                raise
+            found = Inspection((), (Fault(source, None, "", error.message, error.hint),), ())
         checked = [profile] if profile is not None else list(found.profiles)
         reports.append((source, checked, found))
     if as_json:

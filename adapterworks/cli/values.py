@@ -7,6 +7,7 @@ known now.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +39,18 @@ class Whole(click.types.IntParamType):
         if not self.min <= number <= self.max:
             wanted = f"at least {self.min}" if number < self.min else f"at most {self.max}"
             self.fail(f"{number} is out of range; it is {wanted}", param, ctx)
+        return number
+
+
+class Real(click.FloatRange):
+    """A number in a range: no `nan`, which is in every range, and no `inf`."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number to work with", param, ctx)
         return number
 
 

@@ -14,7 +14,7 @@ from adapterworks.cli import printing, watch_captured, watch_found, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.together import refuse_unless
-from adapterworks.cli.values import POSITIVE, WrittenFile
+from adapterworks.cli.values import POSITIVE, Real, WrittenFile
 from adapterworks.cli.watch_captured import Asked
 from adapterworks.manifests.errors import InvalidInput
 
@@ -56,21 +56,21 @@ _JUDGE_TOKENS = 200_000
 @click.option("--since", type=Duration(), help="Of what clients asked: since then (7d, 12h).")
 @click.option(
     "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=Real(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
     help="1 less the probability of ever being wrong, however often one looks.",
 )
 @click.option(
     "--max-drop",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Real(0, 1, max_open=True),
     default=0.02,
     show_default=True,
     help="The largest drop of the mean that is let pass.",
 )
 @click.option(
     "--max-shift",
-    type=click.FloatRange(0, 1, max_open=True),
+    type=Real(0, 1, max_open=True),
     default=0.1,
     show_default=True,
     help="Of inputs: the largest shift of a mean that is let pass.",

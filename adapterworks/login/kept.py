@@ -10,14 +10,16 @@ import base64
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+_log = logging.getLogger(__name__)
 FILE, LOCK = "logins.json", "logins.lock"
 # A token that ends within a minute is renewed first: what is asked with it takes a while.
 SOON_S = 60.0
@@ -47,6 +49,21 @@ class Login:
         return self.expires - time.time() < SOON_S
 
 
+def _login_of(entry: Any) -> Login | None:
+    """A kept entry; None of one that lacks something, as another version may have written it."""
+    if not isinstance(entry, dict):
+        return None
+    known: dict[str, Any] = {one.name: entry.get(one.name) for one in fields(Login)}
+    texts = ("issuer", "client_id", "token_endpoint", "token")
+    if not all(isinstance(known[name], str) for name in texts):
+        return None
+    if not isinstance(known["expires"], int | float):
+        return None
+    if known["renewal"] is not None and not isinstance(known["renewal"], str):
+        return None
+    return Login(**known)
+
+
 def claims_of(token: str) -> Mapping[str, Any]:
     """What a token says; nothing of it is believed, the server verifies it.
 
@@ -68,8 +85,7 @@ class Logins:
 
     def of(self, registry: str) -> Login | None:
         """The login at a server."""
-        entry = self._read().get(registry)
-        return None if entry is None else Login(**entry)
+        return _login_of(self._read().get(registry))
 
     def keep(self, registry: str, login: Login) -> None:
         """Keep a login in the place of the one before it."""
@@ -107,8 +123,13 @@ class Logins:
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text("utf-8"))
+            entries = json.loads(self._file.read_text("utf-8"))
         except FileNotFoundError:
+            return {}
+        except ValueError:  # cut off or edited: what it had is asked for anew
+            entries = None
+        if not isinstance(entries, dict):
+            _log.warning("`%s` cannot be read and counts as empty: log in anew", self._file)
             return {}
         return entries
 

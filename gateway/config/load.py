@@ -37,6 +37,8 @@ from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.lines import key_lines
 
 PREFIX = "ADAPTERS_GATEWAY_"
+# Of those who ask a gateway: settings of commands and clients, whose names begin like ours.
+OF_CLIENTS = frozenset({"ADAPTERS_GATEWAY_KEY"})
 _ENGINE_KINDS = {"local": LocalEngine, "remote": RemoteEngine, "found": FoundEngines}
 
 
@@ -63,7 +65,7 @@ def load_gateway_config(
         raise ManifestError(source, [fault]) from error
     places = _Places(source, key_lines(text))
     for variable, value in sorted((environ or {}).items()):
-        if variable.startswith(PREFIX):
+        if variable.startswith(PREFIX) and variable not in OF_CLIENTS:
             places.override(values, variable, value)
     _keep_vertex(values, places, environ or {})
     for key, (option, value) in (options or {}).items():

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -15,7 +16,13 @@ from click.testing import CliRunner
 from adapterworks import crash
 from adapterworks.app import App
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from adapterworks.settings import Settings
 from tests.registry.releases import draft, folder
 
@@ -285,13 +292,25 @@ def test_paths_in_variables_mean_one_place_wherever_we_run(monkeypatch: pytest.M
     assert Settings.from_environment({**none, "ADAPTERS_DATABASE": url}).database == url
 
 
+@pytest.mark.parametrize(
+    "database",
+    [
+        "postgresql://ann:secret@db/x",
+        "postgresql://ann:sec/secret@db/x",
+        "postgresql://ann:p@secret@db/x",
+        "postgresql://db/x?user=ann&password=secret",
+        "postgresql://db/x?sslpassword=secret&sslmode=require",
+    ],
+)
 def test_config_says_where_a_setting_comes_from_and_no_password(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch, database: str
 ) -> None:
-    monkeypatch.setenv("ADAPTERS_DATABASE", "postgresql://ann:secret@db/x")
+    monkeypatch.setenv("ADAPTERS_DATABASE", database)
     monkeypatch.setenv("ADAPTERS_GATEWAY_KEY", "sk-secret")
     shown = run("config")
     assert "secret" not in shown
+    assert "***" in shown
+    assert "db/x" in shown
     assert "ADAPTERS_DATABASE" in shown
 
 
@@ -418,3 +437,70 @@ def test_a_group_alone_shows_what_it_can_do(typed: str) -> None:
     assert done.stderr.startswith(f"Usage: adapters {typed}".strip())
     assert "error" not in done.stderr.partition("Options:")[0]
     assert done.stderr == adapters(*typed.split(), "--help").stdout
+
+
+@pytest.mark.parametrize("variable", ["FORCE_COLOR", "TTY_COMPATIBLE"])
+def test_a_table_in_a_pipe_is_whole_whatever_is_said_of_colours(
+    shelf: list[str], variable: str
+) -> None:
+    """CI sets these; what reads the pipe wants the digests."""
+    plain = adapters("list", "medical", COLUMNS="40")
+    told = adapters("list", "medical", COLUMNS="40", **{variable: "1"})
+    rows = [row.rstrip() for row in re.sub(r"\x1b\[[0-9;]*m", "", told.stdout).splitlines()]
+    assert rows == plain.stdout.splitlines()
+    assert [row.split()[-1] for row in rows[1:]] == [digest[7:19] for digest in shelf[::-1]]
+
+
+def test_no_wish_for_colours_is_none(home: Path) -> None:
+    assert "\x1b" in adapters("show", "nothing", FORCE_COLOR="1").stderr
+    for no in ("0", "false"):
+        assert "\x1b" not in adapters("show", "nothing", FORCE_COLOR=no).stderr
+
+
+def test_what_was_done_is_said_in_any_letters(shelf: list[str]) -> None:
+    """An alias that has moved is not told as a defect because a terminal has no arrow."""
+    done = adapters("promote", "medical@1", "canary", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "canary" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("gc --grace nan", "nan is no number"),
+        ("chat medical hello --wait inf", "inf is no number"),
+        ("build medical --on slurm: --hours inf", "inf is no number"),
+        ("tenant add acme --rpm 1.5", "`1.5` is not an amount"),
+        ("tenant add acme --rpm 0.6", "`0.6` is not an amount"),
+    ],
+)
+def test_what_is_no_number_is_refused(home: Path, command: str, said: str) -> None:
+    result = CliRunner().invoke(cli, command.split(), standalone_mode=False)
+    assert isinstance(result.exception, click.ClickException)
+    assert said in result.exception.format_message()
+
+
+def test_parts_of_thousands_are_amounts() -> None:
+    from adapterworks.cli.amounts import Amount
+
+    assert Amount().convert("1.5k", None, None) == 1500
+    assert Amount().convert("0.001M", None, None) == 1000
+
+
+@pytest.mark.parametrize(
+    ("state", "follow", "ends"), [("failed", True, True), ("cancelled", True, True),
+                                  ("succeeded", True, False), ("failed", False, False)],
+)  # fmt: skip
+def test_who_follows_a_job_is_told_its_end(
+    home: Path, monkeypatch: pytest.MonkeyPatch, state: str, follow: bool, ends: bool
+) -> None:
+    """`build --detach … && jobs logs --follow && promote` stops where the build did."""
+    found = SimpleNamespace(state=state, ended=True)
+    jobs = SimpleNamespace(get=lambda job: found, since=lambda job, seen: ())
+    monkeypatch.setattr("adapterworks.cli.jobs._jobs", lambda app: jobs)
+    asked = ("jobs", "logs", "ftjob-1", *(("--follow",) if follow else ()))
+    if not ends:
+        assert run(*asked) == ""
+        return
+    with pytest.raises(Refused, match=f"`ftjob-1` {state}"):
+        run(*asked)

@@ -160,10 +160,9 @@ def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("delete", "medical@2")
-    for options in ((), ("--json",)):
-        with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
-            run("gc", "--grace", "0", *options)
-        assert error.value.hint == "add --yes"
+    with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
+        run("gc", "--grace", "0")
+    assert error.value.hint == "add --yes"
     monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: True)
     no = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="n\n")
     assert no.exit_code == 1
@@ -176,6 +175,18 @@ def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
     done = CliRunner().invoke(cli, ["gc", "--grace", "0"], input="y\n")
     assert "removed 3 blobs" in done.stdout
     assert run_json("gc", "--grace", "0", "--dry-run")["report"]["blobs"] == []
+
+
+@pytest.mark.parametrize("grace", ["0", "7000000"])
+def test_gc_as_json_never_asks_whether_there_is_something_or_not(
+    shelf: Path, grace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty document on good days and an error on others is no JSON."""
+    run("delete", "medical@2")
+    monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: True)
+    with pytest.raises(InvalidInput, match="`--json` does not ask"):
+        run("gc", "--grace", grace, "--json")
+    assert run_json("gc", "--grace", grace, "--yes")["report"]["dry_run"] is False
 
 
 def test_a_wrong_index_collects_nothing_and_says_why(
@@ -209,6 +220,22 @@ def test_backup_restore_and_rebuild(shelf: Path, tmp_path: Path) -> None:
     assert "listed medical@3 (sha256:" in run("registry", "rebuild-index", "--yes")
     assert run("registry", "rebuild-index") == "0 of 0 can be listed\n"
     assert run_json("verify", "--all")["clean"]
+
+
+def test_a_leftover_index_is_neither_backed_up_nor_restored(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All other commands ask the server: a copy of what is here would be taken for the team's."""
+    copy = tmp_path / "copy.db"
+    run("registry", "backup", str(copy))
+    monkeypatch.setenv("ADAPTERS_REGISTRY", "http://127.0.0.1:9")
+    with pytest.raises(InvalidInput, match="needs the registry's own database"):
+        run("registry", "backup", str(tmp_path / "other.db"))
+    assert not (tmp_path / "other.db").exists()
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "fresh"))
+    with pytest.raises(InvalidInput, match="needs the registry's own database"):
+        run("registry", "restore", str(copy))
+    assert not (tmp_path / "fresh" / "index.db").exists()
 
 
 def test_verify_and_repair(shelf: Path, tmp_path: Path) -> None:

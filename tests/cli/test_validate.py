@@ -81,3 +81,15 @@ def test_profile_and_set_are_honoured() -> None:
     result = run(cli, ["validate", "medical", "--profile", "quick", "--set", "train.epochs=x"])
     assert result.exit_code == 2
     assert '--set: train.epochs: expected a number, got the string "x"' in result.stdout
+
+
+def test_one_that_is_not_there_keeps_no_other_from_being_checked(tmp_path: Path) -> None:
+    path = tmp_path / "demo.toml"
+    path.write_text(FAULTY)
+    absent = str(tmp_path / "absent.toml")
+    result = CliRunner().invoke(cli, ["validate", absent, str(path), "--json"])
+    assert result.exit_code == 2
+    first, second = json.loads(result.stdout)
+    assert (first["manifest"], first["ok"]) == (absent, False)
+    assert "there is no manifest" in first["faults"][0]["message"]
+    assert len(second["faults"]) == 5

@@ -177,3 +177,39 @@ def test_an_issuer_that_is_busy_does_not_end_a_login() -> None:
         at = f"http://127.0.0.1:{server.server_port}/token"
         with pytest.raises(Unavailable, match="429"):
             renewed(Login(at, "c", at, 0.0, "t", "r"))
+
+
+LOGIN = Login("https://issuer", "adapters", "https://issuer/token", 9e9, "token")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "",
+        "[]",
+        '{"https://here": "x"}',
+        '{"https://here": {"token": "t"}}',
+        '{"https://here": {"token": 1, "issuer": "i", "client_id": "c", "token_endpoint": "e", '
+        '"expires": 1}}',
+    ],
+    ids=["cut off", "empty", "a list", "a text", "lacks", "types"],
+)
+def test_what_cannot_be_read_is_no_login(tmp_path: Path, text: str) -> None:
+    """Whatever was left of it, commands say that there is none, and `login` and `logout` work."""
+    logins = Logins(tmp_path)
+    (tmp_path / "logins.json").write_text(text)
+    assert logins.of("https://here") is None
+    logins.forget("https://here")
+    logins.keep("https://here", LOGIN)
+    assert logins.of("https://here") == LOGIN
+
+
+def test_a_login_of_another_version_counts(tmp_path: Path) -> None:
+    logins = Logins(tmp_path)
+    logins.keep("https://here", LOGIN)
+    entries = json.loads((tmp_path / "logins.json").read_text())
+    entries["https://here"] |= {"scopes": ["of a version to come"]}
+    del entries["https://here"]["renewal"]
+    (tmp_path / "logins.json").write_text(json.dumps(entries))
+    assert logins.of("https://here") == LOGIN

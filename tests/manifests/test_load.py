@@ -13,7 +13,7 @@ from adapterworks.builders.methods.full import FullTable
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.methods.prompt_tuning import PromptTuningTable
 from adapterworks.builders.methods.qlora import QloraTable
-from adapterworks.manifests.document import built_in_manifests
+from adapterworks.manifests.document import as_named_elsewhere, built_in_manifests, find_manifest
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.load import check_manifest, load_manifest
@@ -332,3 +332,33 @@ def test_a_data_gate_keeps_the_defaults_that_are_not_given(write: Any) -> None:
     gates = load_manifest(write(extra=extra)).data.gates
     assert gates["secrets"].action == "fail"
     assert (gates["near_duplicates"].threshold, gates["near_duplicates"].action) == (0.9, "drop")
+
+
+@pytest.mark.parametrize(
+    "source", ["tickets", "manifests/tickets.toml", "./manifests/tickets.toml"]
+)
+def test_a_worker_elsewhere_finds_what_was_named_here(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name or its path, and also beside a folder that is called as it is."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "tickets").mkdir()
+    written = tmp_path / "manifests" / "tickets.toml"
+    written.write_text("")
+    named = as_named_elsewhere(source)
+    monkeypatch.chdir("/")
+    assert find_manifest(named).resolve() == written.resolve()
+
+
+def test_a_built_in_manifest_is_named_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker may have another installation; one of one's own of that name is a file."""
+    monkeypatch.chdir(tmp_path)
+    assert as_named_elsewhere("medical") == "medical"
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "medical.toml").write_text("")
+    assert as_named_elsewhere("medical") == str(tmp_path / "manifests" / "medical.toml")
+    with pytest.raises(NotFound, match="there is no manifest `absent`"):
+        as_named_elsewhere("absent")

@@ -35,8 +35,10 @@ from adapterworks.registry.remotes.http.blobs import HttpBlobs
 from adapterworks.registry.remotes.http.link import Link, Token, part
 from adapterworks.registry.remotes.http.paths import version_path
 
-_NOT_HERE = "this needs the registry's own database, and `ADAPTERS_REGISTRY` names a server"
-_HINT = "do it where the registry is, or unset `ADAPTERS_REGISTRY` for the registry of this machine"
+NOT_HERE = "this needs the registry's own database, and `ADAPTERS_REGISTRY` names a server"
+NOT_HERE_HINT = (
+    "do it where the registry is, or unset `ADAPTERS_REGISTRY` for the registry of this machine"
+)
 
 
 class RemoteCatalog(Catalog):
@@ -92,7 +94,7 @@ class RemoteCatalog(Catalog):
         Raises:
             InvalidInput: always, with what to do.
         """
-        raise InvalidInput(_NOT_HERE, hint=_HINT)
+        raise InvalidInput(NOT_HERE, hint=NOT_HERE_HINT)
 
     def close(self) -> None:
         """Close its connections."""

@@ -10,11 +10,12 @@ import pytest
 from pydantic import BaseModel
 
 from adapterworks.gateway.config.engines import LocalEngine, RemoteEngine
-from adapterworks.gateway.config.load import load_gateway_config
+from adapterworks.gateway.config.load import OF_CLIENTS, PREFIX, load_gateway_config
 from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
 from adapterworks.serving import opened
+from adapterworks.settings import KEYS
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs" / "reference" / "gateway.example.toml"
@@ -166,6 +167,15 @@ def test_what_a_program_puts_together_is_looked_at_too() -> None:
     ):
         with pytest.raises(ManifestError, match=r"who reaches `0\.0\.0\.0` in without a key"):
             opened(config, wanted)
+
+
+def test_what_clients_are_told_is_no_key_of_a_gateway() -> None:
+    """`ADAPTERS_GATEWAY_KEY` is the key that commands show; its name begins as a gateway's keys."""
+    assert {
+        name for name in (f"ADAPTERS_{key.upper()}" for key in KEYS) if name.startswith(PREFIX)
+    } == OF_CLIENTS
+    told = dict.fromkeys(OF_CLIENTS, "sk-something")
+    assert load_gateway_config(None, told) == GatewayConfig()
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
