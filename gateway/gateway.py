@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.admission.limiter import Limiter
+from adapterworks.gateway.admission.reading import Reading
 from adapterworks.gateway.capture.answered import Recent
 from adapterworks.gateway.capture.capture import Capture
 from adapterworks.gateway.config.reload import Reloaded, take
@@ -58,6 +59,7 @@ class Gateway:
         recent: the last answers, for feedback that comes before their usage is in the index.
         grading: runs graders of OpenAI's; handed in, since what is worth what is builders' matter.
         aside: the database of what gateways tell each other.
+        reading: parses what clients send.
         background: work that no client waits for (shadows, proofs of jobs); ended when the gateway
             stops.
     """
@@ -81,6 +83,7 @@ class Gateway:
     container_key: str | None = field(default=None, repr=False)
     recent: Recent = field(default_factory=Recent)
     background: set[asyncio.Task[None]] = field(default_factory=set)
+    reading: Reading = field(default_factory=Reading)
     followers: dict[str, Follower] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -213,6 +216,7 @@ class Gateway:
         await self.supervisor.cancel()  # nothing is begun any more that is to be given back here
         await self.limiter.close()
         await self._upkeep.end()
+        self.reading.close()
         await asyncio.to_thread(self.meter.close)
         await asyncio.to_thread(self.capture.close)
         await asyncio.to_thread(self.tracing.close)

@@ -142,7 +142,10 @@ async def _asked(
         raise InvalidInput(f"`url` is not the batch's endpoint `{endpoint}`")
     if row["body"].get("stream"):
         raise InvalidInput("`stream` has no meaning in a batch")
-    call = parse(_BY_PATH[endpoint], parse_body(json.dumps(row["body"]).encode()))
+    data = json.dumps(row["body"]).encode()
+    call = await gateway.reading.of(
+        tenant.id, len(data), lambda: parse(_BY_PATH[endpoint], parse_body(data))
+    )
     never = asyncio.Event()
 
     async def receive() -> Message:

@@ -176,7 +176,7 @@ class Session:
 
     async def _answer(self) -> None:
         try:
-            await self._exchange()({"type": "http"}, self._receive, self._send)
+            await (await self._exchange())({"type": "http"}, self._receive, self._send)
         except AdapterworksError as error:
             anthropic = self._endpoint is not None and self._endpoint.anthropic
             self._instead(error, anthropic=anthropic)
@@ -222,7 +222,7 @@ class Session:
         if self._gateway.tenants is not None and shown is not None:
             self._receipt.key_id = key_id_of(shown) or ""
 
-    def _exchange(self) -> Exchange:
+    async def _exchange(self) -> Exchange:
         """The request, understood.
 
         Raises:
@@ -235,8 +235,11 @@ class Session:
         gateway = self._gateway
         if len(self._body) > gateway.config.http.body_limit:
             raise TooLarge(f"the request's body is above {gateway.config.http.body_limit} bytes")
-        body = parse_body(bytes(self._body))
-        call = parse(self._endpoint, body, default=gateway.config.default_adapter)
+        endpoint, data = self._endpoint, bytes(self._body)
+        default = gateway.config.default_adapter
+        call = await gateway.reading.of(
+            self._tenant.id, len(data), lambda: parse(endpoint, parse_body(data), default=default)
+        )
         self._receipt.ignored = call.ignored
         return _ByEnvoy(
             gateway, call, self._tenant, self._receipt, self._headers, self._to_engine,

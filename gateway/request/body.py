@@ -1,7 +1,7 @@
 """A request's body, from bytes to a JSON object, within bounds.
 
 Invariant: what comes out of here can be written as JSON again and read by any reader to the same
-values: UTF-8, no lone surrogates, no key twice, no NaN, bounded depth.
+values: UTF-8, no lone surrogates, no key twice, no NaN, bounded depth, bounded count.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pydantic_core import from_json
 from starlette.requests import Request
 
+from adapterworks.gateway.request import bounds
 from adapterworks.gateway.request.errors import TooLarge, TooSlow
 from adapterworks.manifests.errors import InvalidInput
 
@@ -36,13 +37,12 @@ class Body:
     oversized: bool = False
 
 
-async def read_body(request: Request, limit: int, seconds: float) -> Body:
+async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """The request's body.
 
     Raises:
         TooLarge: it is above `limit` bytes.
         TooSlow: it did not come within `seconds`.
-        InvalidInput: it is no JSON object.
     """
     too_large = TooLarge(f"the request's body is above {limit} bytes")
     announced = request.headers.get("content-length", "0")
@@ -57,16 +57,17 @@ async def read_body(request: Request, limit: int, seconds: float) -> Body:
                     raise too_large
     except TimeoutError as error:
         raise TooSlow(f"the body did not arrive within {seconds:g} s") from error
-    return parse_body(bytes(data))
+    return bytes(data)
 
 
 def parse_body(data: bytes) -> Body:
     """The object in `data`.
 
     Raises:
-        InvalidInput: it is no JSON object, is nested too deeply, names a key twice, or holds a text
-            or a number that cannot be passed on.
+        InvalidInput: it is no JSON object, is nested too deeply, holds too much, names a key twice,
+            or holds a text or a number that cannot be passed on.
     """
+    bounds.check(data)
     reader = _Reader()
     try:
         # This one refuses lone surrogates and nesting beyond 200 levels, before the other recurses.

@@ -16,6 +16,8 @@ _SPOOL = "gateway/metering/spool.py"
 _USAGE = "gateway/metering/usage.py"
 _EVENT = "gateway/metering/event.py"
 _TESTS = "tests/gateway/admission"
+_READING = "gateway/admission/reading.py"
+_OF_READING = f"{_TESTS}/test_reading.py"
 _OF_FAIRNESS = f"{_TESTS}/test_fairness.py"
 _OF_LEASE = f"{_TESTS}/test_lease.py"
 _OF_LEDGER = f"{_TESTS}/test_ledger.py"
@@ -198,6 +200,25 @@ _SHARED_ENGINE_NAMED = (
 )
 
 _LIMITS_NAMED = (
+    Named(
+        "large-bodies-are-parsed-in-the-loop",
+        _READING,
+        "        if size <= SMALL:\n",
+        "        if True:\n",
+        (f"{_OF_READING}::test_small_bodies_are_parsed_at_once_and_large_ones_beside_the_loop",),
+        "no stream would move while somebody's four megabytes are parsed",
+        source="reading of the request path, finding 6",
+    ),
+    Named(
+        "whoever-floods-has-the-thread-to-itself",
+        _READING,
+        "        turn.after = ended + (ended - began)\n",
+        "        pass\n",
+        (
+            f"{_OF_READING}::test_a_tenants_large_bodies_have_one_turn_and_leave_as_much_time_to_others",
+        ),
+        "one tenant's bodies would take all of a core that the streams need too",
+    ),
     Named(
         "a-bucket-never-refills",
         _LEDGER,

@@ -21,7 +21,29 @@ _OF_STREAM = "tests/gateway/request/test_stream.py"
 _OF_MONEY = "tests/gateway/metering/test_money.py"
 _REVIEW = "review of the gateway, 0c1a7fc"
 
+_BOUNDS = "gateway/request/bounds.py"
+_OF_BOUNDS = (
+    f"{_OF_EDGE}::test_a_body_that_holds_more_than_anybody_needs_is_refused_before_it_is_parsed"
+)
+
 _EDGE = (
+    Named(
+        "a-body-holds-any-number-of-keys",
+        _BODY,
+        "    bounds.check(data)\n",
+        "",
+        (_OF_BOUNDS,),
+        "one key, whatever its limits, could stop every stream for half a second a body",
+        source="reading of the request path, finding 6",
+    ),
+    Named(
+        "escaped-quotes-are-quotes",
+        _BOUNDS,
+        "        data = _unescaped(data)\n",
+        "        pass\n",
+        (f"{_OF_EDGE}::test_texts_may_look_as_they_like_and_a_thousand_be_embedded_as_token_ids",),
+        "a prompt with much code in it would be refused",
+    ),
     Named(
         "a-text-is-a-flag",
         _ASKED,

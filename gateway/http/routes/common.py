@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,12 +11,14 @@ from starlette.responses import JSONResponse, Response
 from adapterworks.gateway.admission.writes import Writes
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
-from adapterworks.gateway.request.body import Body, read_body
+from adapterworks.gateway.request.body import Body, parse_body, read_body
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.turned_away import turned_away
 from adapterworks.gateway.tenants.errors import Unauthorized
 from adapterworks.gateway.tenants.keys import key_id_of
 from adapterworks.gateway.tenants.tenant import Tenant
+
+T = TypeVar("T")
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -43,10 +45,27 @@ async def body_of(request: Request) -> Body:
     """The JSON object that was sent, within the gateway's bounds.
 
     Raises:
-        TooLarge, TooSlow, InvalidInput: as `read_body`.
+        TooLarge, TooSlow, InvalidInput, RateLimited: as `understood`.
     """
-    http = gateway_of(request).config.http
-    return await read_body(request, http.body_limit, http.body_seconds)
+    return await understood(request, lambda body: body)
+
+
+async def understood(request: Request, understand: Callable[[Body], T]) -> T:
+    """What the JSON object that was sent asks for.
+
+    Args:
+        understand: what it is, once it is parsed; called beside the loop where it is large.
+
+    Raises:
+        TooLarge, TooSlow: as `read_body`.
+        InvalidInput: as `parse_body`, and what `understand` raises.
+        RateLimited: too many large ones of this caller wait to be parsed.
+    """
+    gateway = gateway_of(request)
+    http = gateway.config.http
+    data = await read_body(request, http.body_limit, http.body_seconds)
+    who = getattr(request.state, "tenant", "")
+    return await gateway.reading.of(who, len(data), lambda: understand(parse_body(data)))
 
 
 def answer(request: Request, values: Mapping[str, Any]) -> Response:
@@ -73,6 +92,7 @@ def tenant_of(request: Request) -> Tenant:
     except Unauthorized:
         gateway.metrics.refusals.labels("", f"auth_{not_let_in(request, shown)}").inc()
         raise
+    request.state.tenant = tenant.id
     if gateway.tenants is not None and shown is not None:
         receipt_of(request).key_id = key_id_of(shown) or ""
     return tenant

@@ -14,8 +14,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from adapterworks.gateway.config.container import Contract
-from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    gateway_of,
+    receipt_of,
+    tenant_of,
+    understood,
+)
 from adapterworks.gateway.http.routes.health import ready
+from adapterworks.gateway.request.body import Body
+from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.instances import Predictions, call_of, calls_of
 from adapterworks.gateway.request.receipts import Receipt
@@ -48,16 +55,22 @@ def routes(contract: Contract, others: Iterable[Route]) -> list[Route]:
         gateway, receipt = gateway_of(request), receipt_of(request)
         tenant = _tenant(request)
         default = gateway.config.default_adapter
-        body = await body_of(request)
-        if not contract.instances or "instances" not in body.values:
-            call = call_of(body, default)
-            receipt.ignored = call.ignored
-            return Exchange(gateway, call, tenant, receipt, request.headers)
+
+        def asked(body: Body) -> tuple[list[Call], bool]:
+            if not contract.instances or "instances" not in body.values:
+                call = call_of(body, default)
+                receipt.ignored = call.ignored
+                return [call], False
+            receipt.ignored = tuple(sorted(body.values.keys() - {"instances", "parameters"}))
+            return calls_of(body, default), True
+
+        calls, listed = await understood(request, asked)
+        if not listed:
+            return Exchange(gateway, calls[0], tenant, receipt, request.headers)
         exchanges = [
             Exchange(gateway, call, tenant, _part(receipt, number), request.headers)
-            for number, call in enumerate(calls_of(body, default))
+            for number, call in enumerate(calls)
         ]
-        receipt.ignored = tuple(sorted(body.values.keys() - {"instances", "parameters"}))
         return Predictions(exchanges, receipt)
 
     return [
@@ -72,7 +85,9 @@ def _tenant(request: Request) -> Tenant:
     if gateway.container_key is None or gateway.tenants is None:
         return tenant_of(request)
     receipt_of(request).key_id = key_id_of(gateway.container_key) or ""
-    return gateway.authenticate(gateway.container_key)
+    tenant = gateway.authenticate(gateway.container_key)
+    request.state.tenant = tenant.id
+    return tenant
 
 
 def _part(whole: Receipt, number: int) -> Receipt:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.routing import Route
 
-from adapterworks.gateway.http.routes.common import body_of, gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import (
+    gateway_of,
+    receipt_of,
+    tenant_of,
+    understood,
+)
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint, parse
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
@@ -30,8 +36,8 @@ def _handler(endpoint: Endpoint) -> Callable[[Request], Awaitable[Exchange]]:
         receipt: Receipt = receipt_of(request)
         tenant: Tenant = tenant_of(request)
         gateway = gateway_of(request)
-        body = await body_of(request)
-        call = parse(endpoint, body, default=gateway.config.default_adapter)
+        default = gateway.config.default_adapter
+        call = await understood(request, partial(parse, endpoint, default=default))
         receipt.ignored = call.ignored
         return Exchange(gateway, call, tenant, receipt, request.headers)
 

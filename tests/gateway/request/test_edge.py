@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapterworks.gateway.request import body as edge
 from adapterworks.gateway.request.body import parse_body
 from adapterworks.gateway.request.cost import demanded, expected, most
 from adapterworks.gateway.request.endpoints import (
@@ -287,6 +288,41 @@ def test_which_counts_of_a_stream_the_client_asked_for() -> None:
 def test_a_body_that_readers_might_read_differently_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidInput):
         parse_body(data)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ", ".join(f'"{n}":1' for n in range(100_001)),
+        # Escaped quotes and backslashes are no way around it.
+        ",".join(f'"\\"{n}" :""' for n in range(50_001)),
+        ",".join(f'"{n}\\\\":1' for n in range(100_001)),
+        '"a":[' + ",".join(["{}"] * 50_001) + "]",
+        '"a":[' + ",".join(["[]"] * 50_001) + "]",
+        '"a":[' + ",".join(["1"] * 600_001) + "]",
+    ],
+    ids=["keys", "quotes", "backslashes", "objects", "lists", "numbers"],
+)
+def test_a_body_that_holds_more_than_anybody_needs_is_refused_before_it_is_parsed(
+    inside: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def parsed(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr(edge, "from_json", parsed)
+    monkeypatch.setattr(edge.json, "loads", parsed)
+    with pytest.raises(InvalidInput, match="the body holds more than") as caught:
+        parse_body(b"{" + inside.encode() + b"}")
+    assert caught.value.hint == "send it in several requests"
+
+
+def test_texts_may_look_as_they_like_and_a_thousand_be_embedded_as_token_ids() -> None:
+    code = 'if (a["b"] == {x: [1, 2]}) { f("\\\\"); } ' * 60_000
+    assert parse_body(json.dumps({"a": code}).encode()).values == {"a": code}
+    ids = [[50_000] * 500] * 1000
+    assert parse_body(json.dumps({"input": ids}).encode()).values["input"] == ids
+    turns = [{"role": "user", "content": "so"}] * 10_000
+    assert parse_body(json.dumps({"messages": turns}).encode()).values["messages"] == turns
 
 
 def test_a_number_beyond_every_reader_is_refused_wherever_it_stands() -> None:

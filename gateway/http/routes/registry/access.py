@@ -22,7 +22,7 @@ from starlette.routing import Route
 from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.http.routes.common import not_let_in, receipt_of, shown_key
 from adapterworks.gateway.http.routes.registry.desk import Asked, Desk
-from adapterworks.gateway.request.body import read_body
+from adapterworks.gateway.request.body import parse_body, read_body
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import Forbidden, NoSuchThing, shape_of
 from adapterworks.gateway.tenants.errors import Unauthorized
@@ -83,7 +83,9 @@ class Writing:
     async def answered(self, asked: Asked) -> Any:
         """What is answered. It is in the trail before it is done."""
         http = asked.desk.http
-        given = (await read_body(asked.request, http.body_limit, http.body_seconds)).values
+        given = parse_body(
+            await read_body(asked.request, http.body_limit, http.body_seconds)
+        ).values
         body = checked(self.body, given)
         said = {key: value for key, value in given.items() if key not in _LONG}
         caller, subject = asked.caller, _subject(asked.request.url.path)
