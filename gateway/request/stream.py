@@ -9,6 +9,7 @@ client's tool cannot look like a count.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,8 +105,10 @@ class Rewriter:
         self._told = False  # at least one event came with counts
         self.finished = False
         self.failed: str | None = None
-        # Nothing is made before the first event; what no event shows is not known.
-        usage.completion_known = not asked.hidden
+        # Nothing is made before the first event. What no event shows is not known; where each event
+        # has the count so far, it is what was made since the last one.
+        usage.completion_known = dialect == "openai" or not asked.hidden
+        self._hidden = asked.hidden
 
     def feed(self, chunk: bytes) -> bytes:
         """The events completed by this chunk, as the client gets them."""
@@ -173,6 +176,10 @@ class Rewriter:
         made, read = self._completions, self._prompts
         made[index] = max(made.get(index, 0), counts.completion)
         read[index // self._choices] = counts.prompt
+        if self._hidden:
+            self._usage.unseen[index] = time.monotonic()
+            if isinstance(first, dict) and first.get("finish_reason") is not None:
+                del self._usage.unseen[index]
         usage = self._usage
         usage.completion = max(usage.completion, sum(made.values()))
         usage.prompt = max(usage.prompt, sum(read.values()))

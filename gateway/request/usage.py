@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapterworks.gateway.request.cost import Cost
 
+# Tokens that an engine makes of one sequence in a second: more than any, each after the one before.
+FASTEST = 2000
 _MOST = 2**53  # every reader of JSON has these exactly; no answer has as many
 
 
@@ -27,6 +31,8 @@ class Usage:
         final: the engine has said what the whole answer cost.
         prompt_known, completion_known: so far; what is not known is charged at its most.
         bounded: `completion` is no count, but the most tokens that what was shown can be.
+        unseen: since when a choice may have made tokens that no event has counted yet, by its
+            index; monotonic seconds. They are charged as many as there was time for.
         estimated: some of it was charged at its most.
     """
 
@@ -38,6 +44,7 @@ class Usage:
     prompt_known: bool = False
     completion_known: bool = False
     bounded: bool = False
+    unseen: dict[int, float] = field(default_factory=dict)
     estimated: bool = False
 
     @property
@@ -78,7 +85,13 @@ class Usage:
             self.completion = min(self.completion, most.completion)
         if not self.completion_known:
             self.completion = max(self.completion, most.completion)
-        self.estimated = self.bounded or not (self.prompt_known and self.completion_known)
+        if self.unseen:
+            now = time.monotonic()
+            made = math.ceil(sum(now - since for since in self.unseen.values()) * FASTEST)
+            self.completion = max(self.completion, min(self.completion + made, most.completion))
+            self.unseen = {}  # charged once, however often the answer's cost is asked for
+            self.estimated = True
+        self.estimated |= self.bounded or not (self.prompt_known and self.completion_known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class StandIn:
         countless: it does not say what an answer cost.
         sequences: answers to prompts it was asked for, all in all.
         working, most_working: those it works on now, and the most of them at once.
+        hides_after: a stream's events of tokens are not sent after so many, as those are not in
+            which a parser of tools has nothing to say.
         turns_away: so many requests are answered with 429 before the next is worked on.
         scores_prompts: it scores the positions that a probe names, as one with our plugin does.
         strays: requests on paths that it does not have.
@@ -82,6 +84,7 @@ class StandIn:
     tokens: list[str] | None = None
     holds_after: int | None = None
     fails_after: int | None = None
+    hides_after: int | None = None
     turns_away: int = 0
     scores_prompts: bool = False
     sequences: int = 0
@@ -229,6 +232,8 @@ class StandIn:
                 self.counted[request_id] = (read, before[1] + made)
                 if made == answer.counts[1] and not tokens:
                     self.answered[request_id] = self.counted[request_id]
+                if tokens and self.hides_after is not None and made > self.hides_after:
+                    continue
                 yield event
 
 

@@ -21,12 +21,34 @@ _OF_STREAM = "tests/gateway/request/test_stream.py"
 _OF_MONEY = "tests/gateway/metering/test_money.py"
 _REVIEW = "review of the gateway, 0c1a7fc"
 
+_STREAM_NAMED_TEST = (
+    f"{_OF_STREAM}::test_what_no_event_has_shown_is_charged_by_the_time_that_there_was"
+)
+
 _BOUNDS = "gateway/request/bounds.py"
 _OF_BOUNDS = (
     f"{_OF_EDGE}::test_a_body_that_holds_more_than_anybody_needs_is_refused_before_it_is_parsed"
 )
 
 _EDGE = (
+    Named(
+        "what-a-parser-of-tools-keeps-back-is-free",
+        _CHAT,
+        '        calls = self.tools is not None and self.tool_choice != "none"\n',
+        "        calls = False\n",
+        (_STREAM_NAMED_TEST,),
+        "who leaves before a call's name is known has thousands of tokens for nothing",
+        source="reading of the request path, finding 8",
+    ),
+    Named(
+        "hidden-tokens-are-charged-each-time-one-looks",
+        _USAGE,
+        "            self.unseen = {}  # charged",
+        "            pass  # charged",
+        (_STREAM_NAMED_TEST,),
+        "the bill would grow while the request is put away",
+        source="reading of the request path, finding 8",
+    ),
     Named(
         "a-body-holds-any-number-of-keys",
         _BODY,
@@ -223,7 +245,7 @@ _COUNTS = (
     Named(
         "hidden-tokens-are-free",
         _STREAM,
-        "usage.completion_known = not asked.hidden",
+        'usage.completion_known = dialect == "openai" or not asked.hidden',
         "usage.completion_known = True",
         (f"{_OF_STREAM}::test_a_response_that_is_left_is_charged_its_prompt_and_what_was_seen",),
         "reasoning that is not shown would be free, to whoever hangs up",

@@ -60,6 +60,15 @@ class Chat(Sampled):
         """The cache's key, which clients keep for a conversation, or its first turns."""
         return self.prompt_cache_key or opening(until_first_user(self.messages))
 
+    @property
+    def hidden(self) -> bool:
+        """Calls of tools come when their names are known; reasoning may be left out.
+
+        Source: vLLM 0.32, `chat_completion/serving.py`: no event where a parser has nothing to say.
+        """
+        calls = self.tools is not None and self.tool_choice != "none"
+        return calls or not self.include_reasoning
+
     def check(self) -> None:
         """Refuse two bounds, log-probabilities of the prompt by any spelling, and unknown tools."""
         super().check()

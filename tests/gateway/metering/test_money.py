@@ -133,7 +133,8 @@ def till(loop: Loop, base: Base, tmp_path_factory: pytest.TempPathFactory) -> It
 @pytest.fixture(autouse=True)
 def as_before(till: Till) -> Iterator[None]:
     yield
-    till.standin.holds_after = till.standin.fails_after = None
+    till.standin.holds_after = till.standin.fails_after = till.standin.hides_after = None
+    till.standin.token_seconds = 0.0
     till.standin.broken = till.standin.cached = till.standin.countless = False
     till.running.wait_ready()
     till.free()
@@ -202,6 +203,29 @@ def test_a_stream_that_is_left_costs_at_least_what_was_sent(till: Till, name: st
     # What the engine had made when it heard of it may not have been on its way yet.
     assert event["completion_tokens"] >= min(3, made)
     assert event["completion_tokens"] <= max(made, _most(name, body)[1])
+
+
+def test_a_stream_of_chat_that_is_left_pays_for_what_no_event_has_shown(till: Till) -> None:
+    """Tools: the engine's parser keeps everything back until a call's name is known."""
+    till.standin.hides_after, till.standin.token_seconds = 2, 0.01
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    messages = [{"role": "user", "content": "hello"}]
+    body = {"model": "m", "messages": messages, "tools": [tool], "max_tokens": 1500}
+    with (
+        till.http() as http,
+        http.stream("POST", CHAT.path, json={**body, "stream": True}) as answer,
+    ):
+        request_id = answer.headers["x-request-id"]
+        seen = (line for line in answer.iter_lines() if "delta" in line)
+        next(seen), next(seen)
+        deadline = time.monotonic() + 60
+        while till.standin.counted[request_id][1] < 40:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    event = till.event(request_id)
+    till.free()
+    assert (event["status"], event["estimated"]) == (499, True)
+    assert event["completion_tokens"] >= till.standin.counted[request_id][1] >= 40
 
 
 @pytest.mark.parametrize("name", BODIES)

@@ -18,7 +18,7 @@ from adapterworks.gateway.request.typed.chat import Chat
 from adapterworks.gateway.request.typed.completions import Completion
 from adapterworks.gateway.request.typed.messages import Messages
 from adapterworks.gateway.request.typed.responses import Responses
-from adapterworks.gateway.request.usage import Counts, Usage, read_counts
+from adapterworks.gateway.request.usage import FASTEST, Counts, Usage, read_counts
 
 DIGEST = "sha256:" + "a" * 64
 TRICKY = f'"model":"{DIGEST}" and "usage":{{"prompt_tokens":9}}\n\n data: [DONE]'
@@ -408,3 +408,44 @@ def test_counts_that_came_with_events_are_known_without_a_last_one() -> None:
     assert rewriter.finished
     usage.settle(MOST)
     assert (usage.prompt, usage.completion, usage.estimated) == (3, 2, False)
+
+
+def test_what_no_event_has_shown_is_charged_by_the_time_that_there_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two answers with tools: one has ended, of the other nothing came for a second."""
+    now = 100.0
+    monkeypatch.setattr("adapterworks.gateway.request.stream.time.monotonic", lambda: now)
+    tool = {"type": "function", "function": {"name": "f"}}
+    most = Cost(1000, 5000)
+    for asked in (_chat(n=2, tools=[tool]), _chat(n=2, include_reasoning=False)):
+        usage = Usage()
+        rewriter = _rewriter(usage, asked)
+        ended = _chunk("b", _counts(3, 4), 1)
+        ended["choices"][0]["finish_reason"] = "stop"
+        for event in (_chunk("a", _counts(3, 7)), _chunk("b", _counts(3, 2), 1), ended):
+            rewriter.feed(_line(event))
+        now += 1.0
+        usage.settle(most)
+        usage.settle(most)
+        assert (usage.completion, usage.estimated) == (7 + 4 + FASTEST, True)
+    # Never more than it can be, and nothing where every event shows what was made.
+    usage = Usage()
+    _rewriter(usage, _chat(tools=[tool])).feed(_line(_chunk("a", _counts(3, 7))))
+    now += 60.0
+    usage.settle(most)
+    assert usage.completion == 5000
+    for asked in (_chat(), _chat(tools=[tool], tool_choice="none")):
+        usage = Usage()
+        _rewriter(usage, asked).feed(_line(_chunk("a", _counts(3, 7))))
+        now += 60.0
+        usage.settle(most)
+        assert (usage.completion, usage.estimated) == (7, False)
+
+
+def test_a_stream_that_ends_costs_what_the_engine_counted_though_it_hid_some() -> None:
+    usage = Usage()
+    rewriter = _rewriter(usage, _chat(include_reasoning=False))
+    rewriter.feed(_stream(["a", "b"]))
+    usage.settle(MOST)
+    assert (usage.completion, usage.estimated) == (2, False)
