@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.data.render import Encoded
 
 TOP = 20
+VALIDATION = "validation"  # the kind of a probe that is a row
 VALIDATION_PROBES = 6
 GENERAL_PROBES = 4
 _GENERAL_TOKENS = 48
@@ -56,7 +57,7 @@ def make_fingerprint(
         learnt = [index for index, label in enumerate(row.labels) if label != IGNORED and index > 0]
         spread = _spread(learnt, _POSITIONS - 2)
         early = _spread(list(range(1, learnt[0])), 2) if learnt else []
-        probes.append(_probe(model, "validation", row.input_ids, sorted({*early, *spread})))
+        probes.append(_probe(model, VALIDATION, row.input_ids, sorted({*early, *spread})))
     for text in _GENERAL[:GENERAL_PROBES]:
         ids = tokenizer(text)["input_ids"][:_GENERAL_TOKENS]
         probes.append(_probe(model, "general", ids, _spread(list(range(1, len(ids))), _POSITIONS)))
@@ -72,20 +73,21 @@ def _probe(
     model: ServedModel, kind: str, token_ids: Sequence[int], positions: Sequence[int]
 ) -> dict[str, Any]:
     ids = list(token_ids)[: max(positions) + 1]  # what follows the last position changes nothing
+    rows = [position - 1 for position in positions]
     return {
         "kind": kind,
         "token_ids": ids,
         "positions": list(positions),
-        "adapter": _top(model.log_probabilities(ids), positions),
-        "base": _top(model.log_probabilities(ids, adapter=False), positions),
+        "adapter": _top(model.log_probabilities(ids, rows)),
+        "base": _top(model.log_probabilities(ids, rows, adapter=False)),
     }
 
 
-def _top(log_probabilities: torch.Tensor, positions: Sequence[int]) -> list[list[list[float]]]:
-    """For each position the `TOP` likeliest tokens as [id, log-probability], likeliest first."""
+def _top(log_probabilities: torch.Tensor) -> list[list[list[float]]]:
+    """For each row the `TOP` likeliest tokens as [id, log-probability], likeliest first."""
     entries = []
-    for position in positions:
-        values, ids = log_probabilities[position - 1].topk(TOP)
+    for row in log_probabilities:
+        values, ids = row.topk(TOP)
         pairs = zip(ids.tolist(), values.tolist(), strict=True)
         entries.append([[token, round(value, 6)] for token, value in pairs])
     return entries

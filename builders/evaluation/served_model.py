@@ -1,7 +1,8 @@
 """A base with a release's servable form applied by the reference implementation (HF and PEFT).
 
 Invariant: this is what the engine must agree with: the fingerprint is computed here, in float32, on
-`Base.served`.
+`Base.served`. Logits are there of the rows that are asked for alone: a vocabulary of 150,000 is
+0.6 MB a row, and how long a probe is may be a stranger's choice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.forms import LORA, PREFIX, PROMPT
 from adapterworks.registry.releases.release import Servable
@@ -35,6 +37,7 @@ class ServedModel:
         from transformers import AutoModelForCausalLM
 
         self._model: Any = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32)
+        self._vocabulary: int = self._model.get_input_embeddings().weight.shape[0]
         self._form: str | None = None
         self._tensors: dict[str, torch.Tensor] = {}
         if folder is None or servable is None:
@@ -51,37 +54,55 @@ class ServedModel:
             self._tensors = load_file(folder / f"{servable.form}.safetensors")
         self._model.eval()
 
-    def log_probabilities(self, token_ids: Sequence[int], *, adapter: bool = True) -> torch.Tensor:
-        """[length, vocabulary] float32: row k is the distribution of the token at index k + 1.
+    def log_probabilities(
+        self, token_ids: Sequence[int], rows: Sequence[int] | None = None, *, adapter: bool = True
+    ) -> torch.Tensor:
+        """[rows, vocabulary] float32: that of row k is the distribution of the token at k + 1.
 
         Args:
             token_ids: the sequence, without virtual tokens.
+            rows: indices in it; None for all.
             adapter: False gives the base's own.
+
+        Raises:
+            IntegrityError: a token that the base has not: the probe is of another base.
         """
         import torch
 
+        if max(token_ids) >= self._vocabulary:
+            raise IntegrityError(
+                f"the fingerprint has the token {max(token_ids)}, and its base only "
+                f"{self._vocabulary} of them",
+                hint="it was taken of another base: a release that was pulled is verified by "
+                "`adapters verify`",
+            )
         ids = torch.tensor([list(token_ids)])
+        keep = torch.tensor(list(range(len(token_ids)) if rows is None else rows))
         with torch.inference_mode():
             if not adapter and self._form == LORA:
                 with self._model.disable_adapter():
-                    logits = self._model(input_ids=ids, use_cache=False).logits
+                    logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
             elif adapter and self._form == PROMPT:
-                logits = self._with_prompt(ids)
+                logits = self._with_prompt(ids, keep)
             elif adapter and self._form == PREFIX:
                 cache = self._prefix_cache()
-                logits = self._model(input_ids=ids, past_key_values=cache).logits
+                logits = self._model(
+                    input_ids=ids, past_key_values=cache, logits_to_keep=keep
+                ).logits
             else:
-                logits = self._model(input_ids=ids, use_cache=False).logits
+                logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=keep).logits
         return torch.log_softmax(logits[0].float(), dim=-1)
 
-    def _with_prompt(self, ids: torch.Tensor) -> torch.Tensor:
+    def _with_prompt(self, ids: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         import torch
 
         prompt = self._tensors["embeddings"]
         embedded = self._model.get_input_embeddings()(ids)
         joined = torch.cat((prompt[None], embedded), dim=1)
-        logits: torch.Tensor = self._model(inputs_embeds=joined, use_cache=False).logits
-        return logits[:, len(prompt) :]
+        logits: torch.Tensor = self._model(
+            inputs_embeds=joined, use_cache=False, logits_to_keep=keep + len(prompt)
+        ).logits
+        return logits
 
     def _prefix_cache(self) -> Any:
         from transformers import DynamicCache

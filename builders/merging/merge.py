@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.evaluation.fingerprint import VALIDATION
 from adapterworks.builders.evaluation.subjects import base_of
 from adapterworks.builders.merging.parents import Parent, complete, find_parents
 from adapterworks.builders.merging.record import (
@@ -196,8 +197,8 @@ def _probes(registry: Registry, parents: Sequence[Parent]) -> list[Encoded]:
         fingerprint = registry.read_if_here(parent.release.digest, FINGERPRINT)
         if fingerprint is None:
             continue  # imported or pulled without one
-        document = json.loads(fingerprint)
-        own.append([probe for probe in document["probes"] if probe["kind"] == "validation"])
+        document = json.loads(fingerprint)  # others' probes may be of no kind
+        own.append([probe for probe in document["probes"] if probe.get("kind") == VALIDATION])
     turns = range(max(map(len, own), default=0))
     probes = [probes[turn] for turn in turns for probes in own if turn < len(probes)]
     encoded = []

@@ -24,7 +24,7 @@ WEIGHTS = "adapter_model.safetensors"
 INDEX = "adapter_model.safetensors.index.json"
 TEMPLATE = "chat_template.jinja"
 LIMITS = {CONFIG: 1 << 20, WEIGHTS: 8 << 30, INDEX: 1 << 20}  # bytes
-_LONGEST_TEMPLATE = 1 << 20
+LONGEST_TEMPLATE = 1 << 20
 MAX_ENTRIES = 1_000
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
 _PROGRAMS = (".py", ".pyc", ".pyx", ".so", ".dll", ".dylib", ".sh", ".pyd", ".exe")
@@ -70,7 +70,7 @@ def take(source: Path, into: Path) -> Taken:
         ) from error
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 - of the folder that was opened
-        _check_listing(names)
+        check_listing(names)
         for name in names:
             _check_kind(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
         if INDEX in names:
@@ -86,8 +86,10 @@ def take(source: Path, into: Path) -> Taken:
     return Taken(into, ignored, template)
 
 
-def _check_listing(names: list[str]) -> None:
-    """Refuse a folder whose listing hides what an adapter is; other files are never opened.
+def check_listing(names: list[str]) -> None:
+    """Refuse a folder or repository whose listing hides what an adapter is.
+
+    Other files are never opened, so what they are is nobody's harm.
 
     Raises:
         ImportRefused: too many entries, a name that passes for one we read, pickled weights alone.
@@ -109,8 +111,8 @@ def _template(folder: int) -> str | None:
         with os.fdopen(file, "rb") as source:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 return None
-            data = source.read(_LONGEST_TEMPLATE + 1)
-        return data.decode() if len(data) <= _LONGEST_TEMPLATE else None
+            data = source.read(LONGEST_TEMPLATE + 1)
+        return data.decode() if len(data) <= LONGEST_TEMPLATE else None
     except (OSError, UnicodeDecodeError):
         return None
 

@@ -2,8 +2,8 @@
 
 Invariant: as for an import, nothing in it can run, no weight is NaN, a LoRA does something and has
 the rank that its record claims, virtual tokens are as many as it claims, what is served fits a base
-that is here, and no file is larger than an import's. What the record alone can show is checked
-before anything is fetched.
+that is here, and neither a file nor all of them are larger than such a release can be. What the
+record alone can show is checked before anything is fetched.
 """
 
 from __future__ import annotations
@@ -39,10 +39,14 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
-# Bytes. Weights of an adapter are bounded as an import's; a whole model is a model.
+# Bytes. Weights of an adapter are bounded as an import's, which are there twice (`adapter/` and
+# `servable/`); a whole model is a model. What is not of a model is bounded together as well.
 _MOST_WEIGHTS = LIMITS[WEIGHTS]
 _MOST_OF_A_MODEL = 256 << 30
 _MOST_OTHER = 1 << 30
+_MOST_TOGETHER = 32 << 30
+# A whole model against its base: one in eight bits may come back in 32, with its tables beside it.
+_WIDEST, _BESIDE = 4, 1 << 30
 _TABLES = {"adapter.lock": 64 << 20, "report.json": 64 << 20, "manifest.json": 8 << 20,
            "provenance.json": 64 << 20, "sbom.cdx.json": 64 << 20,
            FINGERPRINT: 64 << 20}  # fmt: skip
@@ -71,8 +75,11 @@ def _unshowable(text: str) -> str | None:
     return next((character for character, kind in kinds if kind in ("Cc", "Cs")), None)
 
 
-def check_named(release: Release) -> None:
+def check_named(release: Release, base: Base | None = None) -> None:
     """Check what a record names, before a byte of it is fetched: kinds of files, sizes, rank.
+
+    Args:
+        base: its base, if it is prepared here: a whole model is not many times as large.
 
     Raises:
         ImportRefused: naming the file and the reason.
@@ -80,19 +87,30 @@ def check_named(release: Release) -> None:
     for text in _texts(release.to_json()):
         if (found := _unshowable(text)) is not None:
             raise ImportRefused(RECORD, f"has the character {found!a} in {text[:40]!a}")
-    adapter = 0
+    most_of_a_model = _MOST_OF_A_MODEL
+    if base is not None:
+        most_of_a_model = min(most_of_a_model, _WIDEST * _weights(base.checkpoint) + _BESIDE)
+    adapter = model = others = 0
     for path, entry in sorted(release.files.items()):
         check_names(list(PurePosixPath(path).parts))
         if PurePosixPath(path).suffix.lower() not in _SUFFIXES:
             raise ImportRefused(path, "a release has no such kind of file")
         limit = _TABLES.get(path, _MOST_OTHER)
         if path.startswith(f"{FULL}/"):
-            limit = _MOST_OF_A_MODEL
+            limit = most_of_a_model
+            model += entry.size
         elif path.endswith(".safetensors"):
             limit = _MOST_WEIGHTS
             adapter += entry.size
         if entry.size > limit or adapter > 2 * _MOST_WEIGHTS:
             raise ImportRefused(path, f"{entry.size} bytes, {limit} are the limit")
+        if model > most_of_a_model:
+            why = f"with it the model has {model} bytes, {most_of_a_model} are the limit"
+            raise ImportRefused(path, why)
+        others += 0 if path.startswith(f"{FULL}/") else entry.size
+        if others > _MOST_TOGETHER:
+            why = f"with it the release has {others} bytes, {_MOST_TOGETHER} are the limit"
+            raise ImportRefused(path, why)
     rank = release.servable.rank if release.servable is not None else None
     if rank is not None and not 0 < rank <= MAX_RANK:
         raise ImportRefused(
@@ -114,7 +132,7 @@ def check_release(
     Raises:
         ImportRefused: naming the file and the reason.
     """
-    check_named(release)
+    check_named(release, base)
     for path in sorted(release.files):
         if path in absent:
             continue
@@ -130,12 +148,17 @@ def check_release(
             if not isinstance(table, dict):
                 raise ImportRefused(path, "not a table")
             if path == FINGERPRINT:
-                check_fingerprint(table)
+                check_fingerprint(table, None if base is None else base.checkpoint)
     servable = release.servable
     if servable is not None and servable.form == LORA:
         _check_lora(folder / SERVABLE, servable, base)
     elif servable is not None:
         check_virtual(folder / SERVABLE, servable, None if base is None else base.checkpoint)
+
+
+def _weights(checkpoint: Path) -> int:
+    """The bytes of a base's weights."""
+    return sum(file.stat().st_size for file in checkpoint.glob("*.safetensors"))
 
 
 def _check_config(path: Path, name: str) -> None:

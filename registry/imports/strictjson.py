@@ -1,7 +1,8 @@
 """JSON from strangers: bounded in size and depth, no duplicate keys, no NaN, no giant integers.
 
 Invariant: the bounds are checked before the standard parser sees the text, so nesting cannot
-exhaust the stack and digits cannot exhaust the processor.
+exhaust the stack and digits cannot exhaust the processor; and every text, however broken, takes
+time in proportion to its length.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any, NoReturn
 from adapterworks.registry.imports.errors import ImportRefused, show
 
 MAX_INTEGER_DIGITS = 19  # every value of a 64-bit integer
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# One that is never closed runs to the end of the text. A pattern that wanted the closing quote
+# would try again at each quote inside it, which is quadratic.
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[\[\]{}]")
 
 

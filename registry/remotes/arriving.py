@@ -1,6 +1,6 @@
 """A release that another place holds becomes the same release here.
 
-    record → files by digest → safety checks → publish → signatures
+    record → room → files by digest → safety checks → publish → signatures
 
 Invariant: the release's digest is the record's, so what arrived is what was pushed, byte for byte,
 but for files that the place says it lacks; and it was checked as a stranger's adapter is, because a
@@ -24,6 +24,7 @@ from adapterworks.registry.releases.release import Parent, Release
 from adapterworks.registry.releases.scratch import scratch_folder
 from adapterworks.registry.releases.types import Published
 from adapterworks.registry.remotes.held import Held
+from adapterworks.registry.remotes.room import require_room_of
 from adapterworks.registry.remotes.staging import assemble, stage_of
 
 KIND = "pull"
@@ -60,15 +61,17 @@ def arrive(
         Conflict: its name exists here and it is nobody's that we know; `name` says it is meant.
         IntegrityError: a file is not what the record says.
         ImportRefused: a file is not harmless.
+        Refused: there is no room for it.
     """
     release = held.release
     renamed = name is not None and name != release.name
     taken = _renamed(held, check_name(name)) if name and renamed else release
-    check_named(release)
+    check_named(release, find_base(release.base.digest))
     _check_name(registry, held, taken, asked=name is not None)
     registry.protection.require_movable(taken.name, alias)
     stated = held.stated()
     with stage_of(held, scratch) as stage, scratch_folder(scratch, "pull") as temporary:
+        require_room_of(held, stage, copies=2)
         folder = temporary / "release"
         folder.mkdir()
         withheld = assemble(held, release, stated, stage, folder)

@@ -19,6 +19,7 @@ from adapterworks.registry.releases.types import Resolved
 from adapterworks.registry.remotes.held import Held
 from adapterworks.registry.remotes.leaving import Parcel, pack, pack_held
 from adapterworks.registry.remotes.pushed import Pushed, note_push
+from adapterworks.registry.remotes.room import require_room_of
 from adapterworks.registry.remotes.staging import stage_of
 
 
@@ -146,5 +147,6 @@ def copy(
             hint="name a tag: `oci://host/org/name:v3`, or `hub:org/name@v3`",
         )
     with stage_of(held, scratch) as stage:
+        require_room_of(held, stage, copies=1)
         parcel = pack_held(held, stage, tag=tag, withhold=withhold, include=include)
         return destination.deliver(parcel, private=private, say=say)

@@ -192,13 +192,35 @@ _PULL_NAMED = (
     Named(
         "a-listing-is-not-looked-at",
         _FETCH,
-        "    check_names(names)\n",
+        '    check_listing(sorted({path.partition("/")[0] for path in state.files}))\n',
         "",
-        (
-            f"{_TESTS}/test_fetch.py::"
-            "test_code_in_the_listing_is_refused_before_anything_is_fetched",
-        ),
+        (f"{_TESTS}/test_fetch.py::test_a_listing_is_refused_as_a_folders_is",),
         "gigabytes would be fetched before their names are read",
+    ),
+    Named(
+        "a-listing-is-refused-for-what-is-not-fetched",
+        _FETCH,
+        '    check_listing(sorted({path.partition("/")[0] for path in state.files}))\n',
+        "    from adapterworks.registry.imports.folder import check_names\n\n"
+        "    check_names(names)\n",
+        (f"{_TESTS}/test_fetch.py::test_what_is_not_fetched_is_nobodys_harm",),
+        "an adapter with a pickle beside its weights could be imported from a clone only",
+    ),
+    Named(
+        "a-template-of-the-hub-is-not-compared",
+        _FETCH,
+        "        limits[TEMPLATE] = LONGEST_TEMPLATE\n",
+        "        pass\n",
+        (f"{_TESTS}/test_fetch.py::test_a_template_comes_along_for_the_comparison_with_the_bases",),
+        "nobody would hear that an adapter was trained under another template",
+    ),
+    Named(
+        "an-import-from-the-hub-does-not-ask-for-room",
+        _FETCH,
+        "    require_room(_COPIES * state.files[WEIGHTS], into, state.repository)\n",
+        "",
+        (f"{_TESTS}/test_fetch.py::test_an_adapter_that_has_no_room_is_not_fetched",),
+        "8 GB of a stranger's could fill the disk four times over",
     ),
     Named(
         "a-repair-is-not-checked",

@@ -41,6 +41,7 @@ _OF_DATABASE = "tests/registry/index/test_database.py"
 _OF_BLOBS = "tests/registry/blobs/test_blobs.py"
 _OF_CHECKOUT = "tests/registry/reading/test_checkout.py"
 _OF_IMPORTED = "tests/registry/imports/test_release.py"
+_OF_PULLING = "tests/registry/remotes/hub/test_pulling.py"
 _OF_VIRTUAL = "tests/registry/imports/test_virtual.py"
 _REVIEW = "registry.md §7"
 
@@ -519,6 +520,89 @@ _OTHER_NAMED = (
         "    if cost < 0:",
         (f"{_OF_VIRTUAL}::test_a_fingerprint_that_a_proof_cannot_read_or_pay_is_refused",),
         "each load of a stranger's adapter would take the engine from everybody",
+    ),
+    Named(
+        "a-strangers-probe-has-any-length",
+        _PROBES,
+        "Field(min_length=2, max_length=MAX_PROBE)",
+        "Field(min_length=2)",
+        (f"{_OF_VIRTUAL}::test_a_fingerprint_that_a_proof_cannot_read_or_pay_is_refused",),
+        "an export of it would take the memory of the machine",
+    ),
+    Named(
+        "a-probe-has-tokens-that-its-base-has-not",
+        _PROBES,
+        "if vocabulary is not None and max(probe.token_ids) >= vocabulary:",
+        "if vocabulary is not None and max(probe.token_ids) > vocabulary:",
+        (
+            f"{_OF_VIRTUAL}::test_a_probe_that_its_base_cannot_read_is_refused_where_its_base_is_here",
+        ),
+        "an export of it would end in an index out of range",
+    ),
+    Named(
+        "a-text-that-is-never-closed-is-scanned-from-each-quote",
+        "registry/imports/strictjson.py",
+        """)*+"?', re.DOTALL)""",
+        """)*+"', re.DOTALL)""",
+        ("tests/registry/imports/test_strictjson.py",),
+        "64 KB of a stranger's would stop a pull for minutes, a megabyte for weeks",
+        quick=False,
+    ),
+    Named(
+        "a-release-is-bounded-a-file-at-a-time",
+        _IMPORTED,
+        "        if others > _MOST_TOGETHER:",
+        "        if False:",
+        (f"{_OF_IMPORTED}::test_what_a_record_names_is_bounded",),
+        "a stranger's record would fill the disk that the index lies on",
+    ),
+    Named(
+        "a-whole-model-is-of-any-size",
+        "registry/remotes/arriving.py",
+        "check_named(release, find_base(release.base.digest))",
+        "check_named(release)",
+        (f"{_OF_PULLING}::test_a_whole_model_many_times_its_base_is_refused_before_it_is_fetched",),
+        "256 GB would be fetched for a base of a hundred megabytes",
+    ),
+    Named(
+        "nobody-asks-whether-there-is-room",
+        "registry/remotes/arriving.py",
+        "        require_room_of(held, stage, copies=2)\n",
+        "",
+        (f"{_OF_PULLING}::test_a_release_that_has_no_room_is_refused_before_it_is_fetched",),
+        "a pull would fill the disk that registry and index lie on",
+    ),
+    Named(
+        "a-copy-does-not-ask-whether-there-is-room",
+        "registry/remotes/delivering.py",
+        "        require_room_of(held, stage, copies=1)\n",
+        "",
+        (
+            "tests/registry/remotes/oci/test_copy.py::"
+            "test_a_copy_that_has_no_room_on_its_way_is_refused",
+        ),
+        "a copy would fill the disk that registry and index lie on",
+    ),
+    Named(
+        "logits-of-a-whole-probe-are-there-at-once",
+        "builders/evaluation/served_model.py",
+        "input_ids=ids, use_cache=False, logits_to_keep=keep).logits\n        return",
+        "input_ids=ids, use_cache=False).logits[:, keep]\n        return",
+        (
+            "tests/builders/merging/test_merge.py::"
+            "test_only_the_rows_that_are_asked_for_are_projected",
+        ),
+        "a probe of 32,000 tokens would take 20 GB more",
+        quick=False,
+    ),
+    Named(
+        "probes-of-others-have-a-kind",
+        "builders/merging/merge.py",
+        'probe.get("kind") == VALIDATION',
+        'probe["kind"] == VALIDATION',
+        ("tests/builders/merging/test_merge.py::test_probes_of_others_are_of_any_kind_or_none",),
+        "a merge with a stranger's release would end in a crash report",
+        quick=False,
     ),
     Named(
         "verify-does-not-look-at-links",

@@ -243,7 +243,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "sizes-are-looked-at-after-the-download",
         _PULL,
-        "    check_named(release)\n",
+        "    check_named(release, find_base(release.base.digest))\n",
         "",
         (f"{_OF_PULLING}::test_what_is_too_large_is_not_fetched",),
         "a stranger's record would fill the disk",

@@ -49,7 +49,8 @@ class Reference:
 
     def next_token(self, token_ids: Sequence[int], count: int) -> Distribution:
         """See `Reader`."""
-        last = self._model.log_probabilities(token_ids, adapter=self._adapter)[-1]
+        rows = [len(token_ids) - 1]
+        (last,) = self._model.log_probabilities(token_ids, rows, adapter=self._adapter)
         values, ids = last.topk(min(count, len(last)))
         return dict(zip(ids.tolist(), values.tolist(), strict=True))
 

@@ -1,7 +1,8 @@
 """A commit of somebody's repository → a folder that `adapterworks.registry.imports` can check.
 
-Invariant: only the config, the weights and the card are fetched; their sizes are bounded by the
-listing before they are, and a repository that holds pickles of weights or code is refused by name.
+Invariant: only the config, the weights, the chat template and the card are fetched, and their sizes
+are bounded by the listing before they are. The listing is refused for what a folder's is, and for
+nothing else: what is not fetched cannot harm.
 """
 
 from __future__ import annotations
@@ -10,13 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.registry.imports.errors import ImportRefused
-from adapterworks.registry.imports.folder import CONFIG, INDEX, LIMITS, WEIGHTS, check_names
+from adapterworks.registry.imports.folder import (
+    CONFIG,
+    LIMITS,
+    LONGEST_TEMPLATE,
+    TEMPLATE,
+    WEIGHTS,
+    check_listing,
+)
 from adapterworks.registry.imports.publish import Origin
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.layout import CARD
 from adapterworks.registry.remotes.hub.names import HubSource
+from adapterworks.registry.remotes.room import require_room
 
 _MAX_CARD = 1 << 20
+# How often the weights lie on the disk: fetched, private, in `servable/`, and in the store.
+_COPIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +44,10 @@ def fetch_adapter(hub: Hub, state: RepoState, into: Path) -> Fetched:
 
     Raises:
         ImportRefused: the listing already says that it cannot be taken.
+        Refused: there is no room for it.
     """
     names = sorted(path for path in state.files if "/" not in path)
-    check_names(names)
+    check_listing(sorted({path.partition("/")[0] for path in state.files}))
     folder = into / "adapter"
     folder.mkdir()
     for name in (CONFIG, WEIGHTS):
@@ -43,9 +55,13 @@ def fetch_adapter(hub: Hub, state: RepoState, into: Path) -> Fetched:
             raise ImportRefused(name, f"it is missing in `{state.repository}`")
         if state.files[name] > LIMITS[name]:
             raise ImportRefused(name, f"{state.files[name]} bytes, {LIMITS[name]} are the limit")
-    for name in (CONFIG, WEIGHTS, INDEX):
+    require_room(_COPIES * state.files[WEIGHTS], into, state.repository)
+    limits = dict(LIMITS)
+    if state.files.get(TEMPLATE, 0) <= LONGEST_TEMPLATE:  # a longer one is not compared
+        limits[TEMPLATE] = LONGEST_TEMPLATE
+    for name, limit in limits.items():
         if name in names:
-            downloaded = hub.download(state, name, into / "download", limit=LIMITS[name])
+            downloaded = hub.download(state, name, into / "download", limit=limit)
             downloaded.rename(folder / name)
     return Fetched(folder, _origin(hub, state, into), state.commit)
 

@@ -92,6 +92,14 @@ def test_a_padded_batch_scores_as_each_row_is_served(
         np.testing.assert_allclose(nll, expected, atol=1e-4)
 
 
+def test_rows_are_counted_without_the_virtual_tokens(both: tuple[Asked, ServedModel]) -> None:
+    ids = encoded_rows(1)[0].input_ids
+    some, whole = both[1].log_probabilities(ids, [5, 2]), both[1].log_probabilities(ids)
+    assert some.shape == (2, whole.shape[1])
+    assert len(whole) == len(ids)
+    torch.testing.assert_close(some, whole[[5, 2]], rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["prompt-tuning", "prefix-tuning"])
 def test_a_training_starts_from_real_tokens(steep: Path, kind: str) -> None:
     """Li & Liang 2021, §7.4: before the first step the virtual tokens do what real ones do."""

@@ -13,13 +13,20 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.merging.merge import FINGERPRINT, _probes
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Refused
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Refused,
+)
 from adapterworks.registry.imports.release import check_release
 from adapterworks.registry.releases.release import Servable
 from adapterworks.settings import Settings
-from tests.builders.merging.conftest import Shelf, make_shelf
+from tests.builders.merging.conftest import IDS, Shelf, make_shelf
 
 WEIGHTS_FILE = "servable/adapter_model.safetensors"
 
@@ -85,6 +92,41 @@ def test_the_fingerprint_is_the_merged_adapters_on_the_parents_probes(shelf: She
         token, value = top[0]
         assert value == pytest.approx(float(answers[position - 1, token]), abs=1e-5)
     assert probe["adapter"] != probe["base"]
+
+
+def test_probes_of_others_are_of_any_kind_or_none(shelf: Shelf) -> None:
+    """A record of another program's need not say what a probe is of; it is not taken for a row."""
+    digest = shelf.registry.resolve("one@1").digest
+    document = json.loads(shelf.registry.read(digest, FINGERPRINT))
+    for probe in document["probes"]:
+        del probe["kind"]
+    (shelf.folder / "one" / FINGERPRINT).write_text(json.dumps(document))
+    release = shelf.registry.release(digest)
+    shelf.publish_files("one", shelf.base, release.servable)
+    merged = shelf.merge("one@2", "two@1")
+    document = json.loads(shelf.registry.read(merged.published.digest, FINGERPRINT))
+    assert [probe["kind"] for probe in document["probes"]] == ["validation"] + ["general"] * 4
+
+
+def test_only_the_rows_that_are_asked_for_are_projected(shelf: Shelf) -> None:
+    """A stranger's probe is as long as a row may be: [length, vocabulary] would be gigabytes."""
+    folder = shelf.registry.checkout(shelf.registry.resolve("one@1").digest, "servable")
+    servable = Servable(form="lora", origin="native", rank=8)
+    model = ServedModel(shelf.base.served, folder, servable)
+    seen: list[int] = []
+    head = model._model.get_base_model().get_output_embeddings()
+    head.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[-2]))
+    for adapter in (True, False):
+        some = model.log_probabilities(IDS, [4, 1], adapter=adapter)
+        whole = model.log_probabilities(IDS, adapter=adapter)
+        torch.testing.assert_close(some, whole[[4, 1]])
+    assert seen == [2, len(IDS)] * 2
+
+
+def test_a_probe_of_another_base_is_an_error_that_says_so(shelf: Shelf) -> None:
+    model = ServedModel(shelf.base.served)
+    with pytest.raises(IntegrityError, match="has the token 99999"):
+        model.log_probabilities([1, 99_999], [0])
 
 
 def test_a_drawn_merge_is_the_same_for_the_same_seed(tmp_path: Path, tiny: Path) -> None:

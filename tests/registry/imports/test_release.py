@@ -130,6 +130,10 @@ def test_tables_that_are_read_later_are_read_now(folder: Path, path: str, text: 
         ({"predictions.jsonl": (1 << 30) + 1}, "predictions.jsonl"),
         ({"adapter.lock": (64 << 20) + 1}, "adapter.lock"),
         ({"adapter/run.py": 1}, "run.py"),
+        ({f"data/{n:02}.jsonl": 1 << 30 for n in range(32)}, None),
+        ({f"data/{n:02}.jsonl": 1 << 30 for n in range(33)}, "data/32.jsonl"),
+        ({f"full/{n}.safetensors": 128 << 30 for n in "ab"}, None),
+        ({f"full/{n}.safetensors": 128 << 30 for n in "abc"}, "full/c.safetensors"),
     ],
 )
 def test_what_a_record_names_is_bounded(sizes: dict[str, int], refused: str | None) -> None:
@@ -144,6 +148,19 @@ def test_what_a_record_names_is_bounded(sizes: dict[str, int], refused: str | No
     with pytest.raises(ImportRefused) as error:
         check_named(release)
     assert error.value.file == refused
+
+
+@pytest.mark.parametrize("size", [1 << 30, 1 << 31])
+def test_a_whole_model_is_not_many_times_its_base(base: Base, size: int) -> None:
+    path = "full/model.safetensors"
+    files = {path: FileEntry.at(path, digest=f"sha256:{0:064d}", size=size)}
+    release = Release.from_draft(draft(), files)
+    check_named(release)  # nothing to compare with
+    if size == 1 << 30:
+        check_named(release, base)
+        return
+    with pytest.raises(ImportRefused, match="are the limit"):
+        check_named(release, base)
 
 
 def test_what_is_no_lora_is_not_compared_with_the_base(folder: Path, base: Base) -> None:

@@ -18,7 +18,7 @@ from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.lifecycle.publish import scan
 from adapterworks.registry.releases.forms import Form
 from adapterworks.registry.releases.release import Release, Servable
-from tests.registry.imports.hostile.good import HIDDEN, LAYERS, write_base
+from tests.registry.imports.hostile.good import HIDDEN, LAYERS, VOCAB, write_base
 from tests.registry.releases import draft
 
 COUNT, HEADS, SIZE = 5, 2, HIDDEN // 4
@@ -132,9 +132,11 @@ def test_a_file_that_lacks_is_named(folder: Path, base: Base, path: str) -> None
     assert refused.value.file == path
 
 
+TOPS = [[[3, -0.5], [4, -1]]]
+
+
 def good() -> dict[str, Any]:
-    tops = [[[3, -0.5], [4, -1]]]
-    probe = {"kind": "x", "token_ids": [1, 2, 3], "positions": [2], "adapter": tops, "base": tops}
+    probe = {"kind": "x", "token_ids": [1, 2, 3], "positions": [2], "adapter": TOPS, "base": TOPS}
     digests = {"base_digest": "sha256:0", "template_digest": "sha256:0"}
     return {"schema_version": 1, **digests, "probes": [probe]}
 
@@ -159,7 +161,8 @@ def test_a_good_fingerprint_passes(folder: Path) -> None:
         probe(token_ids=[1, 2.5, 3]),
         probe(token_ids=[1, -2, 3]),
         probe(token_ids="123"),
-        probe(token_ids=[1] * (2 << 20)),
+        probe(token_ids=[1] * ((1 << 15) + 1)),
+        probe(token_ids=[1] * (1 << 15), positions=[2] * 33, adapter=TOPS * 33, base=TOPS * 33),
         probe(positions=[0]),
         probe(positions=[3]),
         probe(positions=[1, 2]),
@@ -176,3 +179,26 @@ def test_a_fingerprint_that_a_proof_cannot_read_or_pay_is_refused(
     with pytest.raises(ImportRefused) as refused:
         check(folder, None)
     assert refused.value.file == "fingerprint.json"
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"token_ids": [1, 2, VOCAB]}, f"has the token {VOCAB}, its base has {VOCAB}"),
+        ({"token_ids": [1] * 9}, "has 9 tokens, its base reads 8"),
+    ],
+)
+def test_a_probe_that_its_base_cannot_read_is_refused_where_its_base_is_here(
+    folder: Path, tmp_path: Path, changed: dict[str, Any], why: str
+) -> None:
+    checkpoint = write_base(tmp_path / "short")
+    config = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 8}))
+    base = cast(Base, SimpleNamespace(checkpoint=checkpoint))
+    good = probe(token_ids=[1] * 7 + [VOCAB - 1])
+    (folder / "fingerprint.json").write_text(json.dumps(good))
+    check(folder, base)
+    (folder / "fingerprint.json").write_text(json.dumps(probe(**changed)))
+    check(folder, None)  # nothing to compare with
+    with pytest.raises(ImportRefused, match=why):
+        check(folder, base)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from adapterworks.manifests.errors import Refused
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.remotes.hub.client import Hub, RepoState
 from adapterworks.registry.remotes.hub.fetch import Fetched, fetch_adapter
@@ -14,6 +17,7 @@ from tests.registry.remotes.hub.memory import REPOSITORY, MemoryHub
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
+TEMPLATE = "chat_template.jinja"
 GOOD = {CONFIG: b"{}", WEIGHTS: b"weights"}
 
 
@@ -47,12 +51,54 @@ def test_what_is_missing_or_only_below_is_named(tmp_path: Path, missing: str) ->
     assert refused.value.file == missing
 
 
-def test_code_in_the_listing_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
+def test_what_is_not_fetched_is_nobodys_harm(tmp_path: Path) -> None:
+    """As in a folder: pickles beside the weights, a handler, a script, a picture."""
+    others = ("adapter_model.bin", "handler.py", "train.sh", "embeddings.npy", "训练.png")
+    fetched, hub = fetch(tmp_path, {**GOOD, **dict.fromkeys(others, b"x")})
+    assert {path.name for path in fetched.folder.iterdir()} == set(GOOD)
+    assert {name for name, _ in hub.fetched} == set(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("listing", "says"),
+    [
+        ({**GOOD, "Adapter_Config.json": b"{}"}, "where case does not count"),
+        ({**GOOD, "аdapter_config.json": b"{}"}, "can be mistaken for others"),
+        ({CONFIG: b"{}", "adapter_model.bin": b"x"}, "pickle"),
+        ({"zero_to_fp32.py": b"x", "latest": b"x"}, "DeepSpeed"),
+        ({"global_step100/mp_rank_00_model_states.pt": b"x"}, "DeepSpeed"),
+        ({"pytorch_model_fsdp_0/__0_0.distcp": b"x"}, "FSDP"),
+        ({CONFIG: b"{}", "adapters.safetensors": b"x"}, "MLX"),
+    ],
+)
+def test_a_listing_is_refused_as_a_folders_is(
+    tmp_path: Path, listing: dict[str, bytes], says: str
+) -> None:
     hub = MemoryHub()
-    state = hub.fill({**GOOD, "run.py": b"x"})
-    with pytest.raises(ImportRefused, match="does not come with code"):
+    state = hub.fill(listing)
+    with pytest.raises(ImportRefused, match=says):
         fetch_adapter(cast(Hub, hub), state, tmp_path)
     assert hub.fetched == []
+
+
+def test_a_template_comes_along_for_the_comparison_with_the_bases(tmp_path: Path) -> None:
+    fetched, _ = fetch(tmp_path, {**GOOD, TEMPLATE: b"{{ messages }}"})
+    assert (fetched.folder / TEMPLATE).read_bytes() == b"{{ messages }}"
+    (tmp_path / "again").mkdir()
+    fetched, hub = fetch(tmp_path / "again", {**GOOD, TEMPLATE: b"x" * ((1 << 20) + 1)})
+    assert TEMPLATE not in dict(hub.fetched)
+
+
+def test_an_adapter_that_has_no_room_is_not_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = SimpleNamespace(free=4 * len(GOOD[WEIGHTS]) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    with pytest.raises(Refused, match="are free where"):
+        fetch(tmp_path, GOOD)
+    room.free += 1
+    (tmp_path / "again").mkdir()
+    fetch(tmp_path / "again", GOOD)
 
 
 @pytest.mark.parametrize(("name", "limit"), [(CONFIG, 1 << 20), (WEIGHTS, 8 << 30)])

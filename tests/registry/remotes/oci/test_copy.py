@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -63,6 +65,20 @@ def test_round_by_hub_and_oci_registry_it_is_the_same_release_with_its_signature
     assert (came.published.digest, came.withheld) == (release.digest, (ROWS,))
     assert theirs.signatures.require(release.digest, [public])
     assert [path for path in scratch.rglob("*") if path.is_file()] == []
+
+
+def test_a_copy_that_has_no_room_on_its_way_is_refused(
+    ours: Registry, oci: OciStandin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = ours.resolve("medical@1")
+    files = ours.release(release.digest).files.values()
+    room = SimpleNamespace(free=sum({e.digest: e.size for e in files}.values()) - 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    with pytest.raises(Refused, match="are free where"):
+        to_oci(OwnRelease(ours, release), oci.host, tmp_path / "scratch")
+    assert oci.manifests == {}
+    room.free += 1
+    to_oci(OwnRelease(ours, release), oci.host, tmp_path / "scratch")
 
 
 def test_what_was_let_out_once_is_not_let_out_again(
