@@ -57,8 +57,13 @@ def test_a_hub_adapter_is_pinned_to_the_commit_it_was_read_at(
     release = machine.registry.release(done.json["digest"])
     assert (release.provenance.source, release.license) == (f"hub:elsewhere/lora@{commit}", "mit")
 
+    # A pickle beside the weights is left where it is; alone it is refused.
     hub.push_by_hand("elsewhere/lora", {"adapter_model.bin": b"\x80\x04N."})
-    result = machine.run("import", "hub:elsewhere/lora@main", *arguments)
+    beside = machine.ok("import", "hub:elsewhere/lora@main", *arguments, "--json")
+    assert beside.json["created"] is False
+    config = {"adapter_config.json": files["adapter_config.json"]}
+    hub.create("elsewhere/pickled", {**config, "adapter_model.bin": b"\x80\x04N."})
+    result = machine.run("import", "hub:elsewhere/pickled@main", *arguments)
     assert result.code == 6
     assert "`adapter_model.bin` is refused: a pickle" in result.err
     pinned = machine.ok("import", f"hub:elsewhere/lora@{commit}", *arguments, "--json")
