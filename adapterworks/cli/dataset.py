@@ -42,7 +42,8 @@ def _lineage_options(function: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--drop-sealed",
             is_flag=True,
-            help="Leave training rows out that were ever test rows, in place of refusing.",
+            help="Leave out training rows that were ever test rows, and rows that were erased, in "
+            "place of refusing.",
         ),
     ):
         function = option(function)
@@ -92,7 +93,7 @@ def add(
 
     FILE is whatever a manifest's `data.train` may be: a file, a folder, a recipe, a Hub data set or
     another dataset, whose rows stay the same tenant's, with the same share. Exit code 6 if training
-    rows were ever test rows; they are listed by number.
+    rows were ever test rows, or rows were erased; they are listed by number.
 
     \b
     Example:
@@ -203,15 +204,16 @@ def _require_here(app: App) -> None:
 def _echo_added(added: Added, as_json: bool) -> None:
     if as_json:
         table = as_table(added.dataset)
-        printing.echo_json(table | {"new": added.new, "dropped": added.dropped})
+        counts = {"dropped": added.dropped, "erased": added.erased}
+        printing.echo_json(table | {"new": added.new} | counts)
         return
+    if added.erased:
+        printing.note(f"{added.erased} rows were erased from this registry and were left out")
     if added.dropped:
         printing.note(f"{added.dropped} training rows were ever test rows and were left out")
-    counts = ", ".join(
-        f"{part.rows} {split}" for split, part in added.dataset.record.splits.items()
-    )
+    told = ", ".join(f"{part.rows} {split}" for split, part in added.dataset.record.splits.items())
     again = "" if added.new else " (was there already)"
-    click.echo(f"{added.dataset.ref}  {counts}  {added.dataset.digest}{again}")
+    click.echo(f"{added.dataset.ref}  {told}  {added.dataset.digest}{again}")
 
 
 for reading in (

@@ -32,7 +32,8 @@ def command(
     alias points to is refused, unless its aliases are to go with it: then nobody is served by them.
 
     Its bytes go at the next gc and its grace. With --purge those that no other release has go at
-    once, from the store and from ADAPTERS_HOME, and are refused from then on; it says which pushes,
+    once, from the store and from ADAPTERS_HOME, with reviews of its answers there, and are refused
+    from then on; it says which pushes,
     later releases, gateways and builds still have some. Purging a deleted version finishes it.
 
     \b
@@ -79,6 +80,8 @@ def command(
         f"deleted {done.ref}; erased {len(done.alone)} blobs ({printing.size(done.size)}) and "
         f"{len(done.copies)} copies {where}"
     )
+    for name in done.reviews:
+        printing.note(f"review `{name}` had its answers: erased with its votes")
     printing.note(
         "not reached from here: checkouts of other machines (their next gc removes them), backups, "
         "old versions in a versioned bucket"

@@ -82,10 +82,9 @@ def command(
         _show(found)
     agree("Erase these bytes for good?", yes=yes, what="erased")
     done = app.registry.upkeep.erase(blob, who=app.settings.who, why=reason)
-    reviewed = _erase_reviews(app, done)
     if as_json:
         copies = [str(copy) for copy in done.copies]
-        printing.echo_json({**_table(done), "copies": copies, "reviews": reviewed})
+        printing.echo_json({**_table(done), "copies": copies, "reviews": list(done.reviews)})
         return
     again = "" if done.created else " (they had been before)"
     where = f"under {app.settings.home}" if app.registry.has_index else "there and here"
@@ -93,7 +92,7 @@ def command(
         f"erased {printing.size(done.size)} from the blob store and "
         f"{len(done.copies)} copies {where}{again}"
     )
-    for name in reviewed:
+    for name in done.reviews:
         printing.note(f"review `{name}` had these answers: erased with its votes")
     for place in done.pushed:
         printing.note(f"still at {place}: delete them there")
@@ -101,24 +100,6 @@ def command(
         "not reached from here: checkouts of other machines (their next gc removes them), backups, "
         "old versions in a versioned bucket"
     )
-
-
-def _erase_reviews(app: App, done: Erasure) -> list[str]:
-    """Reviews hold the prompts and answers of the predictions that go; returns their names."""
-    import shutil
-
-    from adapterworks.builders.reviewing.review import PREDICTIONS, reviews
-
-    gone = {
-        app.registry.resolve(app.ref(str(holder))).digest
-        for holder in done.holders
-        if holder.path == PREDICTIONS and not holder.deleted
-    }
-    folder = app.settings.home / "reviews"
-    found = [r.name for r in reviews(folder) if gone & {r.reviewed.digest, r.against.digest}]
-    for name in found:
-        shutil.rmtree(folder / name)
-    return found
 
 
 def _show(found: Erasure) -> None:

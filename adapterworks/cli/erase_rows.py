@@ -54,14 +54,17 @@ def erase_rows(
     click.echo(f"erased {len(done.blobs)} files of rows from the blob store")
     for successor in done.successors:
         click.echo(f"{successor.ref} has the rows that remain")
+    for name in done.reviews:
+        printing.note(f"review `{name}` had these answers: erased with its votes")
     if done.releases:
         printing.note(
             "the weights of the releases above may hold what they learnt: build them again from "
             "what remains, then `adapters delete REF --with-aliases --purge`"
         )
     printing.note(
-        "not reached from here: files that the rows were added from, exported copies, folders of "
-        "builds, backups"
+        "not reached from here: files that the rows were added from (read again, the rows are "
+        "refused), exported copies, folders of builds and answers that are kept under "
+        f"`{app.settings.home}`, backups"
     )
 
 
@@ -84,8 +87,15 @@ def _show(found: RowErasure) -> None:
             for held in found.held
         ),
     )
+    for dataset in found.before:
+        click.echo(f"had them, erased before: {dataset.ref}")
+    for dataset in found.unknown:
+        click.echo(f"may have had them, erased before that was noted: {dataset.ref}")
     for release in found.releases:
-        click.echo(f"trained or tested on them: {release}  {release.digest}")
+        click.echo(f"trained or tested on them, or continued from it: {release}  {release.digest}")
+    for text in found.texts:
+        goes = "erased whole, with its reviews" if text.goes else "goes with the release alone"
+        click.echo(f"says what they say: {text.release} {text.path}: {goes}")
 
 
 def _table(done: RowErasure) -> dict[str, object]:
@@ -93,6 +103,13 @@ def _table(done: RowErasure) -> dict[str, object]:
         "rows": sorted(done.digests),
         "datasets": [{"ref": held.dataset.ref, "rows": held.rows} for held in done.held],
         "releases": [{"ref": str(r), "digest": r.digest} for r in done.releases],
+        "before": [dataset.ref for dataset in done.before],
+        "unknown": [dataset.ref for dataset in done.unknown],
+        "texts": [
+            {"ref": str(text.release), "path": text.path, "erased": text.goes}
+            for text in done.texts
+        ],
+        "reviews": list(done.reviews),
         "successors": [dataset.ref for dataset in done.successors],
         "blobs": list(done.blobs),
     }

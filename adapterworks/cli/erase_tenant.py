@@ -38,6 +38,8 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
         f"erased {done.exchanges} captured answers and {done.feedback} pieces of feedback; {of_key}"
     )
     click.echo(f"erased {done.uploaded} files, {done.uploads} uploads, {done.lines} answers")
+    for review in done.reviews:
+        click.echo(f"erased review `{review}`, of what its jobs have trained")
     if done.exchanges and not done.key:
         printing.note(
             "the key that the captured answers were sealed with is not in the folder of keys that "
@@ -73,6 +75,8 @@ def _show(name: str, found: Held) -> None:
         f"of its jobs: {found.uploaded} uploaded files and results, {found.uploads} uploads, "
         f"{found.lines} answers of batches that have not ended"
     )
+    for review in found.reviews:
+        click.echo(f"review of what its jobs have trained: {review}")
     for dataset in found.datasets:
         click.echo(f"rows of it, which stay: {dataset}")
     for release in found.releases:

@@ -163,10 +163,13 @@ def command(
         table = {"dataset": added.dataset.ref, "digest": added.dataset.digest, "new": added.new}
         printing.echo_json(
             table
-            | {"rows": added.dataset.record.rows, "dropped": added.dropped}
+            | {"rows": added.dataset.record.rows}
+            | {"dropped": added.dropped, "erased": added.erased}
             | {"clusters": [_table(found) for found in clusters]}
         )
         return
+    if added.erased:
+        app.note(f"{added.erased} rows were erased from this registry and were left out")
     if added.dropped:
         app.note(f"{added.dropped} rows were ever test rows and were left out")
     click.echo(f"{added.dataset.ref}  {added.dataset.record.rows} rows  {added.dataset.digest}")

@@ -103,9 +103,7 @@ def list_(app: App, as_json: bool) -> None:
     Example:
       adapters review list
     """
-    from adapterworks.builders.reviewing.review import reviews
-
-    tables = [review_shown.table(review) for review in reviews(_folder(app))]
+    tables = [review_shown.table(review) for review in _reviews(app)]
     if as_json:
         printing.echo_json(tables)
         return
@@ -279,11 +277,10 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
     """
     from adapterworks.builders.reviewing.bradley_terry import fit
     from adapterworks.builders.reviewing.outcome import judged, preferences_of
-    from adapterworks.builders.reviewing.review import reviews
     from adapterworks.builders.reviewing.votes import Votes
     from adapterworks.manifests.errors import InvalidInput
 
-    held = [Votes(_folder(app), one) for one in reviews(_folder(app)) if one.adapter == adapter]
+    held = [Votes(_folder(app), one) for one in _reviews(app) if one.adapter == adapter]
     held = [one for one in held if preferences_of(one.review, one.all, one.looked)]
     found = [one.review for one in held]
     sides = {side.digest: side.ref for one in found for side in (one.against, one.reviewed)}
@@ -322,6 +319,16 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
 
 def _folder(app: App) -> Path:
     return app.settings.home / "reviews"
+
+
+def _reviews(app: App) -> list[Review]:
+    """All that can be read; the others are named."""
+    from adapterworks.builders.reviewing.review import reviews
+
+    found, broken = reviews(_folder(app))
+    for said in broken:
+        printing.note(said)
+    return found
 
 
 def _review(app: App, name: str) -> Review:

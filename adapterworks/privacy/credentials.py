@@ -8,6 +8,7 @@ over the network.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +26,7 @@ _LEFT_OUT = {
 _ASSIGNED = re.compile(
     r"""(?ix) (?:passw(?:or)?[dt]|passwd|kennwort|pwd|secret|token|api[ _-]?key|access[ _-]?key|
     schlüssel|密码|口令|密钥)
-    [\w-]*? ["']? \s*
+    [\w-]{0,40}? ["']? \s*
     (?: [:=：]{1,2}=? | \s (?: is | ist | lautet ) \s | \s? [是为] | \s (?=["']) ) \s*
     ["']? ([^\s"',;<>(){}\[\]$]{8,})"""
 )
@@ -61,6 +62,7 @@ _OF_ASSIGNMENTS = (
     *("passw", "kennwort", "pwd", "secret", "token", "key", "schlüssel"),
     *("密码", "口令", "密钥"),
 )
+_WINDOW, _OVERLAP = 2048, 512  # characters
 _URL_PASSWORD = re.compile(r"://[^\s/:@]+:([^\s/@]{3,})@")
 
 
@@ -70,9 +72,10 @@ def find_secrets(text: str) -> dict[str, str]:
     if not _may_hold(text):
         return found
     for line in text.splitlines():
-        for plugin in _plugins():
-            for secret in plugin.analyze_string(line):
-                found[secret] = plugin.secret_type
+        for part in _windows(line):
+            for plugin in _plugins():
+                for secret in plugin.analyze_string(part):
+                    found[secret] = plugin.secret_type
         found |= dict(find_keys(line))
         for match in _URL_PASSWORD.finditer(line):
             found[match[1]] = "password in an address"
@@ -80,6 +83,13 @@ def find_secrets(text: str) -> dict[str, str]:
             if _looks_random(match[1]):
                 found.setdefault(match[1], "password or key")
     return found
+
+
+def _windows(line: str) -> Iterator[str]:
+    """The line in parts that overlap by more than the longest secret that is not one of
+    `key_forms`: some of the detectors take time by the square of what they are given."""
+    for start in range(0, max(len(line) - _OVERLAP, 1), _WINDOW - _OVERLAP):
+        yield line[start : start + _WINDOW]
 
 
 def _may_hold(text: str) -> bool:

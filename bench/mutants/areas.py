@@ -222,6 +222,18 @@ AREAS = {
             ("tests/gateway/capture", "tests/registry/exchanges", "tests/privacy"),
         ),
         Area(
+            "erasing",
+            (
+                "builders/data/erasing.py", "builders/data/repeating.py",
+                "builders/data/gates/erased.py", "registry/datasets/erase*.py",
+                "registry/lifecycle/reviewed.py",
+            ),
+            (
+                "tests/builders/data/test_datasets.py", "tests/registry/datasets/test_store.py",
+                "tests/registry/lifecycle/test_purge.py",
+            ),
+        ),
+        Area(
             "container",
             ("gateway/http/routes/container.py", "gateway/request/instances.py"),
             ("tests/gateway/http/test_container.py",),

@@ -3,6 +3,7 @@
 Invariants:
 - no row that was ever a test row of this registry, or almost is one, is listed among training
   rows; the test rows that come with them are held against them too;
+- no row that was erased from this registry is listed again;
 - rows that were read from datasets stay whose they were, and are shared with no more.
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.data.datasets import Rows, encode, part_of
+from adapterworks.builders.data.gates.erased import erased_among, erased_here, mark
 from adapterworks.builders.data.gates.seals import (
     THRESHOLD,
     Match,
@@ -26,6 +28,7 @@ from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.refs import check_name
 from adapterworks.manifests.sources import DATASET, DatasetSource, parse_source
+from adapterworks.registry.datasets.erased import ErasedRow
 from adapterworks.registry.datasets.owners import SHARES, Claim, of_dataset, recorded, strictest
 from adapterworks.registry.datasets.record import SPLITS, DatasetRecord, Share, Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
@@ -78,11 +81,13 @@ class Added:
     Attributes:
         new: false where the newest version says just this already.
         dropped: training rows that were left out because they were ever test rows.
+        erased: rows that were left out because they were erased here.
     """
 
     dataset: Dataset
     new: bool
     dropped: int = 0
+    erased: int = 0
 
 
 def add_dataset(
@@ -100,15 +105,16 @@ def add_dataset(
     """List rows as the next version of a dataset.
 
     Args:
-        drop_sealed: leave training rows out that were ever test rows, in place of refusing.
+        drop_sealed: leave out training rows that were ever test rows, and rows that were erased, in
+            place of refusing.
         judged: they are a part of rows that were held against the seals before.
         claims: whose rows they are besides what the datasets say that they were read from.
 
     Raises:
         InvalidInput: there is no row, or no such name can be.
-        Refused: training rows were ever test rows; the message lists them by number. Or they are
-            somebody else's than is said.
-        Conflict: a test set was sealed meanwhile.
+        Refused: training rows were ever test rows, or rows were erased; the message lists them by
+            number. Or they are somebody else's than is said.
+        Conflict: a test set was sealed meanwhile, or a row erased.
     """
     check_name(name)
     splits: dict[Split, Sequence[Row]] = {name: rows[name] for name in SPLITS if rows.get(name)}
@@ -117,6 +123,18 @@ def add_dataset(
     datasets = Datasets(registry)
     owned = _owned(datasets, name, splits, about, claims, tenants_of(registry))
     seen = datasets.seals()
+    came_back = erased_in(registry, splits)
+    if came_back:
+        if not drop_sealed:
+            raise _refusal_of_erased(name, splits, came_back)
+        gone_back = {(split, index) for split, index, _ in came_back}
+        splits = {
+            split: [row for at, row in enumerate(of) if (split, at) not in gone_back]
+            for split, of in splits.items()
+        }
+        splits = {split: of for split, of in splits.items() if of}
+        if not splits:
+            raise _refusal_of_erased(name, rows, came_back)
     test = splits.get("test", ())
     seal = make_seal(test) if test else None
     train = () if judged else splits.get("train", ())
@@ -143,8 +161,9 @@ def add_dataset(
         share=owned.share or "own",
         parents=owned.parents,
     )
-    added, new = datasets.add(record, parts, seal=seal, seen=seen, who=who, why=why)
-    return Added(added, new, len(found))
+    marks = frozenset(mark(row) for of in splits.values() for row in of)
+    added, new = datasets.add(record, parts, seal=seal, seen=seen, marks=marks, who=who, why=why)
+    return Added(added, new, len(found), len(came_back))
 
 
 def _owned(
@@ -217,6 +236,39 @@ def sealed_in(
     """The training rows that are in a sealed test set, or in the one that comes with them."""
     own = () if seal is None else (read_seal(seal, f"{name}, its own test rows"),)
     return sealed_rows(train, (*own, *sealed_here(registry)), THRESHOLD)
+
+
+def erased_in(registry: Registry, splits: Rows) -> list[tuple[Split, int, ErasedRow]]:
+    """The rows that were erased here: split, 0-based index, and when and why."""
+    erased = erased_here(registry)
+    return [
+        (split, index, row)
+        for split in SPLITS
+        for index, row in erased_among(splits.get(split, ()), erased)
+    ]
+
+
+def _refusal_of_erased(
+    name: str, rows: Rows, found: Sequence[tuple[Split, int, ErasedRow]]
+) -> Refused:
+    count = "1 row" if len(found) == 1 else f"{len(found)} rows"
+    lines = [
+        f"{count} of `{name}` {'was' if len(found) == 1 else 'were'} erased from this registry"
+    ]
+    lines += [
+        f"  {split} row {_number(rows[split][index], index)}: {row}"
+        for split, index, row in found[:_SHOWN]
+    ]
+    if len(found) > _SHOWN:
+        others = ", ".join(
+            f"{split} {_number(rows[split][index], index)}" for split, index, _ in found[_SHOWN:]
+        )
+        lines.append(f"  and {others}")
+    return Refused(
+        "\n".join(lines),
+        hint="what was erased does not come back: take it out of the file, or let it be: "
+        "--drop-sealed leaves it out",
+    )
 
 
 def _refusal(name: str, train: Sequence[Row], found: Sequence[Match]) -> Refused:

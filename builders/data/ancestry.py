@@ -4,7 +4,8 @@ Invariants:
 - rows are those of an ancestor only if their digest is the one in its record. They are derived
   again from its manifest, by what was sealed then; where that gives others (a file changed, a data
   set moved), it is refused, never replaced by what is there now;
-- what was sealed since then, or is a test row of the build itself, is learnt by nobody again;
+- what was sealed or erased since then, or is a test row of the build itself, is learnt by nobody
+  again;
 - each ancestor is derived once, however many of those after it replayed what it learnt.
 """
 
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from adapterworks.builders.data.datasheet import Datasheet
 from adapterworks.builders.data.gates.as_of import NOW, AsOf
+from adapterworks.builders.data.gates.erased import erased_among, erased_here
 from adapterworks.builders.data.gates.seals import THRESHOLD, seal_of, sealed_here, sealed_rows
 from adapterworks.builders.data.load import Loaded, Splits
 from adapterworks.builders.data.places import located
@@ -141,7 +143,9 @@ def learnt_by_lineage(
     sealed = {m.index for m in sealed_rows(kept, sealed_here(registry, as_of=as_of), THRESHOLD)}
     own = [seal_of(tests, "its own test rows")] if as_of.own and tests else []
     tested = {m.index for m in sealed_rows(kept, own, THRESHOLD)} - sealed
-    free = tuple(row for at, row in enumerate(kept) if at not in sealed | tested)
+    erased = {at for at, _ in erased_among(kept, erased_here(registry, as_of=as_of))}
+    erased -= sealed | tested
+    free = tuple(row for at, row in enumerate(kept) if at not in sealed | tested | erased)
     names = ", ".join(ancestor.ref for ancestor in lineage)
     digests = {ancestor.ref: ancestor.release.digest for ancestor in lineage}
     sheet = Datasheet(
@@ -152,7 +156,8 @@ def learnt_by_lineage(
         rows_digest(free),
         len(free),
         {"learnt": len(kept), "sealed since": len(sealed)}
-        | ({"own test rows": len(tested)} if tested else {}),
+        | ({"own test rows": len(tested)} if tested else {})
+        | ({"erased since": len(erased)} if erased else {}),
     )
     return Loaded(free, sheet)
 

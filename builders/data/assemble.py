@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.data.ancestry import Known, learnt_by_lineage
 from adapterworks.builders.data.augment import augment
 from adapterworks.builders.data.gates.as_of import NOW, AsOf
+from adapterworks.builders.data.gates.erased import erased_among, erased_here
 from adapterworks.builders.data.gates.run import (
     GATES,
     GateResults,
@@ -50,6 +51,7 @@ from adapterworks.manifests.data_tables import MixTable, ReplayTable
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.sources import LINEAGE
+from adapterworks.registry.datasets.erased import ErasedRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -286,7 +288,8 @@ def _replayed(
     """What is replayed: general rows, or what the ancestors learnt, but for what was sealed.
 
     Raises:
-        Refused: general rows were ever test rows, and the manifest does not leave them out.
+        Refused: general rows were ever test rows or were erased, and the manifest does not leave
+            them out.
     """
     registry = earlier.registry
     if table.source == LINEAGE:
@@ -297,22 +300,38 @@ def _replayed(
     rows, gate = loaded.rows, gates_of(manifest)["sealed"]
     found: list[Match] = []
     own: list[Match] = []
+    erased: list[tuple[int, ErasedRow]] = []
     if registry is not None and gate.on:
         threshold = THRESHOLD if gate.threshold is None else gate.threshold
         seals = sealed_here(registry, beside=tests, as_of=earlier.as_of)
         found = sealed_rows(rows, seals, threshold)
         if found and gate.action == "fail":
             raise refused_replay(rows, found)
+        erased = [*erased_among(rows, erased_here(registry, as_of=earlier.as_of))]
+        if erased and gate.action == "fail":
+            raise refused_erased(rows, erased)
     if earlier.as_of.own and tests:
         own = sealed_rows(rows, [seal_of(tests, "its own test rows")], THRESHOLD)
-    gone = {match.index for match in (*found, *own)}
-    if not gone:
+    tested = {match.index for match in (*found, *own)}
+    went = {index for index, _ in erased} - tested
+    if not tested and not went:
         return loaded
-    free = at(rows, (index for index in range(len(rows)) if index not in gone))
-    sheet = replace(
-        loaded.datasheet, counts={**loaded.datasheet.counts, "were ever test rows": len(gone)}
-    )
+    free = at(rows, (index for index in range(len(rows)) if index not in tested | went))
+    counts = {"were ever test rows": len(tested)} | ({"were erased": len(went)} if went else {})
+    sheet = replace(loaded.datasheet, counts={**loaded.datasheet.counts, **counts})
     return Loaded(free, sheet)
+
+
+def refused_erased(rows: Sequence[Row], found: Sequence[tuple[int, ErasedRow]]) -> Refused:
+    """What is said of rows to be replayed that were erased."""
+    lines = [f"{len(found)} rows of `data.replay` were erased from this registry"]
+    lines += [f"  row {rows[index].number or index + 1}: {row}" for index, row in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        lines.append(f"  and {len(found) - _SHOWN} more")
+    return Refused(
+        "\n".join(lines),
+        hint='replay other rows, or leave these out: `data.gates.sealed.action = "drop"`',
+    )
 
 
 def refused_replay(rows: Sequence[Row], found: Sequence[Match]) -> Refused:

@@ -1,21 +1,26 @@
 """Rows are erased: out of every dataset that has them, and every release that learnt them is named.
 
-    find the rows everywhere → add versions without them → note it → delete the bytes
+    find the rows everywhere → erase the releases' files that say what they say
+        → add versions without them → note it → delete the bytes
 
 Invariants:
 - The newest version of each name that had them has a successor with all its other rows; older
   versions of it lose the split, since rows of one split are one blob.
-- What was trained on them keeps its weights: it is named, so that somebody decides.
+- What was trained on them keeps its weights: it is named, so that somebody decides; so is what was
+  continued from it, and what learnt them from a version whose rows were erased before.
+- They come back in no dataset and no build (`gates/erased.py`).
 - Seals stay: they have no text, and what was tested on may still not be trained on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from adapterworks.builders.data.adding import About, add_dataset
 from adapterworks.builders.data.datasets import decode
+from adapterworks.builders.data.gates.erased import mark
+from adapterworks.builders.data.repeating import Repeating, repeating
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.datasets.erase import erase_blobs
@@ -23,6 +28,9 @@ from adapterworks.registry.datasets.record import Split
 from adapterworks.registry.datasets.store import Dataset, Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
+
+_TESTED = "test"  # the relation of a release to rows that it was only judged by
+_MADE_OF = frozenset({"version", "split", "erasure", "rows"})
 
 
 @dataclass(frozen=True)
@@ -39,17 +47,36 @@ class RowErasure:
 
     Attributes:
         digests: of the rows.
+        marks: what they are known by afterwards.
         held: every dataset that has them.
-        releases: every live release that was trained or tested on one of these datasets.
+        before: every dataset that had them, whose rows were erased for the sake of others before.
+        unknown: every one of those that these were made of, of whose rows nothing is known: they
+            were erased by a version that did not note which they were.
+        releases: every live release that has learnt them from one of these datasets, directly or
+            through another release, or was tested on one of them.
+        texts: the files of these releases that say what the rows say.
         successors: the versions that were added without them.
-        blobs: what was erased.
+        blobs: what was erased of datasets.
+        reviews: people's reviews that went with predictions.
     """
 
     digests: frozenset[str]
+    marks: frozenset[str]
     held: tuple[Held, ...]
+    before: tuple[Dataset, ...]
+    unknown: tuple[Dataset, ...]
     releases: tuple[Resolved, ...]
+    texts: tuple[Repeating, ...] = ()
     successors: tuple[Dataset, ...] = ()
     blobs: tuple[str, ...] = ()
+    reviews: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    held: list[Held] = field(default_factory=list)
+    before: list[Dataset] = field(default_factory=list)
+    unknown: list[Dataset] = field(default_factory=list)
 
 
 def look_for_rows(
@@ -65,27 +92,43 @@ def look_for_rows(
         Refused: its rows were erased.
     """
     datasets = Datasets(registry)
-    digests = {_digest(datasets, dataset, split, number) for split, number in chosen}
-    held = []
-    for other in datasets.list():
-        found = {
-            split: numbers
-            for split, part in other.record.splits.items()
-            if (numbers := _numbers(datasets, part.digest, digests))
-        }
-        if found:
-            held.append(Held(other, found))
+    rows = [_row(datasets, dataset, split, number) for split, number in chosen]
+    marks = {mark(row) for row in rows}
+    everywhere = _everywhere(datasets, marks)
+    related = _made_of(datasets, [dataset, *(held.dataset for held in everywhere.held)])
+    unknown = [one for one in everywhere.unknown if one.digest in related]
+    had = [held.dataset for held in everywhere.held] + everywhere.before + unknown
+    origins = registry.origins
     releases = {
-        resolved.digest: resolved
-        for of in held
-        for resolved in registry.origins.releases_from("parent", of.dataset.digest)
+        release.digest: release
+        for release in (
+            *origins.descendants([one.digest for one in had], but=_TESTED),
+            *(by for one in had for by in origins.releases_from("parent", one.digest)),
+        )
     }
-    return RowErasure(frozenset(digests), tuple(held), tuple(releases.values()))
+    return RowErasure(
+        frozenset(row.digest for row in rows),
+        frozenset(marks),
+        tuple(everywhere.held),
+        tuple(everywhere.before),
+        tuple(unknown),
+        tuple(releases.values()),
+        tuple(repeating(registry, releases.values(), rows)),
+    )
 
 
 def erase_rows(registry: Registry, found: RowErasure, *, who: str, why: str) -> RowErasure:
-    """Erase what `look_for_rows` found."""
+    """Erase what `look_for_rows` found.
+
+    Raises:
+        Refused: a file of a release that says what a row says is its record too.
+    """
     datasets = Datasets(registry)
+    reviews: dict[str, None] = {}
+    for text in found.texts:
+        if text.goes:
+            done = registry.upkeep.erase(text.blob, who=who, why=why)
+            reviews |= dict.fromkeys(done.reviews)
     newest = {name: datasets.newest(name) for name in {h.dataset.record.name for h in found.held}}
     successors = tuple(
         successor
@@ -94,8 +137,9 @@ def erase_rows(registry: Registry, found: RowErasure, *, who: str, why: str) -> 
         and (successor := _successor(registry, held, who, why)) is not None
     )
     blobs = {h.dataset.record.splits[split].digest for h in found.held for split in h.rows}
-    erase_blobs(registry, sorted(blobs), who=who, why=why)
-    return RowErasure(found.digests, found.held, found.releases, successors, tuple(sorted(blobs)))
+    parts = {blob: [mark(row) for row in decode(datasets.read(blob))] for blob in sorted(blobs)}
+    erase_blobs(registry, parts, rows=found.marks, who=who, why=why)
+    return replace(found, successors=successors, blobs=tuple(parts), reviews=tuple(reviews))
 
 
 def _successor(registry: Registry, held: Held, who: str, why: str) -> Dataset | None:
@@ -113,17 +157,53 @@ def _successor(registry: Registry, held: Held, who: str, why: str) -> Dataset | 
     return add_dataset(registry, record.name, rows, about, judged=True, who=who, why=why).dataset
 
 
-def _digest(datasets: Datasets, dataset: Dataset, split: Split, number: int) -> str:
+def _row(datasets: Datasets, dataset: Dataset, split: Split, number: int) -> Row:
     part = dataset.record.splits.get(split)
     if part is None or not 1 <= number <= part.rows:
         has = ", ".join(f"{name}: {p.rows} rows" for name, p in dataset.record.splits.items())
         raise InvalidInput(f"`{dataset.ref}` has no {split} row {number}", hint=f"it has {has}")
-    return decode(datasets.read(part.digest))[number - 1].digest
+    return decode(datasets.read(part.digest))[number - 1]
 
 
-def _numbers(datasets: Datasets, blob: str, digests: set[str]) -> tuple[int, ...]:
-    try:
-        rows = decode(datasets.read(blob))
-    except Refused:  # erased before
-        return ()
-    return tuple(number for number, row in enumerate(rows, start=1) if row.digest in digests)
+def _everywhere(datasets: Datasets, marks: Collection[str]) -> _Found:
+    """The datasets that have rows, and those that had them or may have had them."""
+    found = _Found()
+    for dataset in datasets.list():
+        here: dict[Split, tuple[int, ...]] = {}
+        had = unknown = False
+        for split, part in dataset.record.splits.items():
+            try:
+                rows = decode(datasets.read(part.digest))
+            except Refused:  # erased before
+                gone = datasets.erased_part(part.digest)
+                unknown |= gone is None
+                had |= gone is not None and any(one in marks for one in gone)
+                continue
+            if numbers := tuple(at for at, row in enumerate(rows, start=1) if mark(row) in marks):
+                here[split] = numbers
+        if here:
+            found.held.append(Held(dataset, here))
+        elif had:
+            found.before.append(dataset)
+        elif unknown:
+            found.unknown.append(dataset)
+    return found
+
+
+def _made_of(datasets: Datasets, begun: Sequence[Dataset]) -> set[str]:
+    """Digests of datasets, of other versions of their names, and of what they were made of."""
+    waiting, seen, names = [*begun], {one.digest for one in begun}, set[str]()
+    while waiting:
+        dataset = waiting.pop()
+        beside = () if dataset.record.name in names else datasets.list(dataset.record.name)
+        names.add(dataset.record.name)
+        above = (
+            datasets.find(parent.name)
+            for parent in dataset.record.parents
+            if parent.relation in _MADE_OF
+        )
+        for one in (*beside, *above):
+            if one is not None and one.digest not in seen:
+                seen.add(one.digest)
+                waiting.append(one)
+    return seen

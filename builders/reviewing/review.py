@@ -7,6 +7,8 @@ rows and the seed; nothing in it changes once it is written.
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,16 +19,22 @@ import numpy as np
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.manifests.digests import canonical_json, digest_json
-from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+)
 from adapterworks.manifests.json_lines import read_json_lines
 from adapterworks.manifests.refs import check_name
+from adapterworks.registry.lifecycle.reviewed import REVIEW
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 
 Scale = Literal["pairwise", "likert"]
 SCALES: tuple[Scale, ...] = ("pairwise", "likert")
 PREDICTIONS = "predictions.jsonl"
-REVIEW = "review.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +144,7 @@ def draw(
 
 
 def write_review(folder: Path, review: Review) -> Path:
-    """Keep a review for good; only this user reads it.
+    """Keep a review for good, whole or not at all; only this user reads it.
 
     Raises:
         Conflict: there is another one of that name.
@@ -144,15 +152,21 @@ def write_review(folder: Path, review: Review) -> Path:
     place = folder / review.name
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
     path, data = place / REVIEW, canonical_json(asdict(review))
+    new = place / f".{REVIEW}-{secrets.token_hex(8)}"
     try:
-        with path.open("xb") as file:
-            path.chmod(0o600)
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
-    except FileExistsError:
-        if path.read_bytes() != data:
-            raise Conflict(
-                f"there is a review `{review.name}` already", hint="give it another --name"
-            ) from None
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(new, path)  # unlike a rename, in nobody's place
+        except FileExistsError:
+            if path.read_bytes() != data:
+                raise Conflict(
+                    f"there is a review `{review.name}` already", hint="give it another --name"
+                ) from None
+    finally:
+        new.unlink(missing_ok=True)
     return path
 
 
@@ -175,9 +189,15 @@ def read_review(folder: Path, name: str) -> Review:
         raise IntegrityError(f"`{path}` is no review: {error}") from error
 
 
-def reviews(folder: Path) -> list[Review]:
-    """All of them, by name."""
-    return [read_review(folder, path.parent.name) for path in sorted(folder.glob(f"*/{REVIEW}"))]
+def reviews(folder: Path) -> tuple[list[Review], list[str]]:
+    """All of them, by name; and what is said of those that cannot be read, which stop no other."""
+    found, broken = [], []
+    for path in sorted(folder.glob(f"*/{REVIEW}")):
+        try:
+            found.append(read_review(folder, path.parent.name))
+        except AdapterworksError as error:
+            broken.append(error.message)
+    return found, broken
 
 
 def _review(values: Mapping[str, Any]) -> Review:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from adapterworks.gateway.config.table import Table
+from adapterworks.privacy.redact import find
 from adapterworks.registry.exchanges.exchange import Feedback
 from adapterworks.registry.exchanges.feedback import NewFeedback
 
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# So many digits in a row are a telephone's or a card's more likely than a part of a name.
+_NUMBER = re.compile(r"[0-9]{9}")
+
+
+def _nobodys(word: str) -> str:
+    """A word that is kept as it is, in the clear and for good: it may name nobody.
+
+    Raises:
+        ValueError: it looks like personal data or a secret.
+    """
+    kinds = {found.kind for found in find(word)}
+    if not kinds and _NUMBER.search(word):
+        kinds = {"long number"}
+    if kinds:
+        what = ", ".join(sorted(kinds))
+        raise ValueError(f"is kept in the clear and looks like personal data or a secret ({what})")
+    return word
+
+
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"), AfterValidator(_nobodys)]
 Answer = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -20,9 +41,10 @@ class AskedFeedback(Table):
     Attributes:
         id: the answer's `x-request-id`, or the id of its completion.
         score: from 0, useless, to 1, as good as can be.
-        label: one word of the reviewer's own choosing.
+        label: one word of the reviewer's own choosing; like the reviewer kept as it is, so neither
+            may be an address or a number of anybody.
         correction: what the answer should have been.
-        reviewer: a short name; no address of anybody.
+        reviewer: a short name.
         idempotency_key: what makes sending it twice harmless.
     """
 

@@ -19,11 +19,14 @@ def say(
 ) -> tuple[Feedback, bool]:
     """Keep what is said of an answer, redacted, and say whether it is new.
 
+    A text that is not kept anyway is not looked through: that takes seconds for a long one.
+
     Raises:
         Refused: a text of an answer that is not kept, or one with personal data where the tenant
             lets none be kept, redacted or not.
         Conflict: as `feedback.add`.
     """
+    feedback.require_kept(subject, new)
     cleaned = replace(
         new,
         correction=_clean("correction", new.correction, on_personal),

@@ -38,7 +38,7 @@ class UsageEvent:
         reasoning_tokens: those of the completion that are reasoning.
         sequences: answers that the engine worked on.
         key_id: of the key that was shown; empty in an open gateway.
-        user: whom the client said it asked for.
+        user: what stands for whom the client said it asked for (`Tenant.pseudonym`).
         estimated: the engine gave no usable count, and the most it can be is charged.
 
     Raises:

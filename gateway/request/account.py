@@ -157,7 +157,7 @@ class Account:
                 reasoning_tokens=usage.reasoning,
                 sequences=self._call.asked.sequences,
                 key_id=self._receipt.key_id,
-                user=self._call.asked.end_user,
+                user=self._tenant.pseudonym(self._call.asked.end_user),
                 estimated=usage.estimated,
             )
             recorded = self._gateway.meter.record(event)

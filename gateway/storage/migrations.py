@@ -240,6 +240,23 @@ def _m011_what_one_gateway_found_out(connection: Connection) -> None:
     )
 
 
+def _m012_no_event_names_a_user(connection: Connection) -> None:
+    """Events had the client's `user` as it was sent; from now on a pseudonym, and of those that are
+    there nothing."""
+    table, emptied = "gateway_usage_events", """ SET "user" = '' WHERE "user" <> ''"""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"DROP TRIGGER {table}_no_update")
+        connection.exec_driver_sql(f"UPDATE {table}{emptied}")
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+        )
+        return
+    connection.exec_driver_sql(f"ALTER TABLE {table} DISABLE TRIGGER {table}_append_only")
+    connection.exec_driver_sql(f"UPDATE {table}{emptied}")
+    connection.exec_driver_sql(f"ALTER TABLE {table} ENABLE TRIGGER {table}_append_only")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_tenants_audit_usage_limits,
     _m002_what_an_answer_was_made_of,
@@ -252,4 +269,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m009_what_tenants_let_us_keep,
     _m010_whom_a_token_is_for,
     _m011_what_one_gateway_found_out,
+    _m012_no_event_names_a_user,
 )

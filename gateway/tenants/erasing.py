@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import sqlalchemy as sa
+
 from adapterworks.gateway.storage.migrations import migrate
+from adapterworks.gateway.storage.schema import revision, tenants
 from adapterworks.gateway.tenants import audit
 from adapterworks.gateway.tenants.admin import tenant_known
 from adapterworks.gateway.tenants.tenant import prefix_of
@@ -16,6 +20,7 @@ from adapterworks.registry.exchanges import erasing
 from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.jobs import erasing as of_jobs
 from adapterworks.registry.jobs import schema
+from adapterworks.registry.lifecycle.reviewed import remove_reviews, reviews_of
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 
@@ -36,6 +41,7 @@ class Held:
         settled: whether the index's log is empty of it; true before anything was erased.
         key: whether its key is in the folder of keys of whoever looks; after an erasure, whether it
             was destroyed there.
+        reviews: people's reviews, on this machine, of what its own jobs have trained.
     """
 
     tenant: str
@@ -50,6 +56,7 @@ class Held:
     releases: tuple[Resolved, ...]
     settled: bool = True
     key: bool = False
+    reviews: tuple[str, ...] = ()
 
 
 class TenantErasure:
@@ -74,7 +81,8 @@ class TenantErasure:
         kept = erasing.holding(self._exchanges, tenant)
         with self._registry.database.read() as connection:
             given = of_jobs.holding(connection, tenant)
-        return self._held(tenant, name, kept, given)
+        reviews = reviews_of(self._registry.home, self._own(tenant))
+        return self._held(tenant, name, kept, given, reviews)
 
     def erase(self, name: str, *, who: str, why: str) -> Held:
         """Erase it; returns what there was.
@@ -87,7 +95,15 @@ class TenantErasure:
         tenant, name = tenant_known(database, name)
         kept = erasing.erase(self._exchanges, tenant, now)
         given = of_jobs.erase(database, tenant, now)
+        reviews = remove_reviews(self._registry.home, self._own(tenant))
         with database.write() as connection:
+            # What stands for its end users in usage events stands for nobody from now on.
+            connection.execute(
+                sa.update(tenants)
+                .where(tenants.c.id == tenant)
+                .values(cache_salt=secrets.token_hex(16))
+            )
+            connection.execute(sa.update(revision).values(value=revision.c.value + 1))
             audit.record(
                 connection,
                 who=who,
@@ -104,7 +120,11 @@ class TenantErasure:
                     "lines": given.lines,
                 },
             )
-        return self._held(tenant, name, kept, given, settled=database.settle())
+        return self._held(tenant, name, kept, given, reviews, settled=database.settle())
+
+    def _own(self, tenant: str) -> list[str]:
+        """The digests of what a tenant's own jobs have trained."""
+        return [release.digest for release in _trained(self._registry, tenant)]
 
     def _held(
         self,
@@ -112,6 +132,7 @@ class TenantErasure:
         name: str,
         kept: erasing.Holding,
         given: of_jobs.Holding,
+        reviews: tuple[str, ...],
         *,
         settled: bool = True,
     ) -> Held:
@@ -129,6 +150,7 @@ class TenantErasure:
             tuple(releases),
             settled,
             kept.key,
+            reviews,
         )
 
 

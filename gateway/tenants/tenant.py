@@ -7,6 +7,7 @@ allowed to another only by a pattern that begins with `ft.`, so `*` does not ope
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -85,6 +86,19 @@ class Tenant:
         if self.consent is None or not self.consent.covers(adapter):
             return "none"
         return self.consent.share
+
+    def pseudonym(self, user: str) -> str:
+        """What stands for an end user of the tenant's in what is kept: the same for the same, and
+        nobody can tell of whom without the tenant's salt, which an erasure of the tenant replaces.
+
+        Args:
+            user: as the client said it; a name, an address. Of an open gateway, whose salt is
+                everybody's, nothing stands for anybody.
+        """
+        if not user or self.id == OPEN_TENANT.id:
+            return ""
+        said = user.encode("utf-8", "surrogatepass")
+        return hmac.new(self.cache_salt.encode(), b"user\n" + said, "sha256").hexdigest()[:32]
 
     @property
     def prefix(self) -> str:

@@ -34,6 +34,22 @@ seals = sa.Table(
     sa.Column("owner", sa.Text, primary_key=True),
     sa.Column("at", sa.Text, nullable=False),
 )
+# Rows that were erased, and all rows of the splits that went with them: each as 16 hexadecimal
+# digits of its digest, no text.
+erased_rows = sa.Table(
+    "erased_rows",
+    metadata,
+    sa.Column("row", sa.Text, primary_key=True, quote=True),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+)
+erased_parts = sa.Table(
+    "erased_parts",
+    metadata,
+    sa.Column("blob", sa.Text, primary_key=True),
+    sa.Column("marks", sa.Text, nullable=False),
+)
 
 
 def migrate(database: Database) -> None:
@@ -83,4 +99,15 @@ def _m001_datasets_and_seals(connection: Connection) -> None:
     _keep(connection, "seals")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_m001_datasets_and_seals,)
+def _m002_rows_that_were_erased(connection: Connection) -> None:
+    for statement in (
+        """CREATE TABLE erased_rows (
+            "row" TEXT PRIMARY KEY, at TEXT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL)""",
+        "CREATE TABLE erased_parts (blob TEXT PRIMARY KEY, marks TEXT NOT NULL)",
+    ):
+        connection.exec_driver_sql(statement)
+    _keep(connection, "erased_rows")
+    _keep(connection, "erased_parts")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_m001_datasets_and_seals, _m002_rows_that_were_erased)

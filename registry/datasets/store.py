@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -21,7 +21,8 @@ from sqlalchemy.engine import Connection
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Refused
 from adapterworks.registry.blobs.store import read_blob
-from adapterworks.registry.datasets import schema
+from adapterworks.registry.datasets import erased, schema
+from adapterworks.registry.datasets.erased import ErasedRow
 from adapterworks.registry.datasets.record import DatasetRecord, Split
 from adapterworks.registry.datasets.seal import check_seal
 from adapterworks.registry.index import absences
@@ -78,6 +79,7 @@ class Datasets:
         *,
         seal: bytes | None,
         seen: Sequence[SealedSet],
+        marks: frozenset[str] = frozenset(),
         who: str,
         why: str = "",
     ) -> tuple[Dataset, bool]:
@@ -88,9 +90,10 @@ class Datasets:
             parts: the bytes of every split.
             seal: of its test rows, if it has any.
             seen: the seals that its training rows were held against.
+            marks: of its rows (`erased.mark_of`), none of which may be erased meanwhile.
 
         Raises:
-            Conflict: a test set was sealed meanwhile.
+            Conflict: a test set was sealed meanwhile, or a row erased.
             Refused: bytes of it were erased here.
             IntegrityError: the bytes are not what the record says.
         """
@@ -114,7 +117,7 @@ class Datasets:
         lease = self._hold("dataset", blobs, record.name)
         new = False
         try:
-            added, new = self._list(record, seal, seen, who, why)
+            added, new = self._list(record, seal, seen, marks, who, why)
             return added, new
         finally:
             if not new:  # its bytes are held already, or nothing of it is listed
@@ -125,6 +128,7 @@ class Datasets:
         record: DatasetRecord,
         seal: bytes | None,
         seen: Sequence[SealedSet],
+        marks: frozenset[str],
         who: str,
         why: str,
     ) -> tuple[Dataset, bool]:
@@ -136,6 +140,11 @@ class Datasets:
                 raise Conflict(
                     "a test set was sealed while these rows were looked at",
                     hint="do it again: the rows are then held against that one too",
+                )
+            if marks and not marks.isdisjoint(row.mark for row in erased.listed(connection)):
+                raise Conflict(
+                    "a row was erased while these rows were looked at",
+                    hint="do it again: it is then named",
                 )
             last = connection.scalar(
                 sa.select(sa.func.max(_datasets.c.version)).where(_datasets.c.name == record.name)
@@ -173,6 +182,16 @@ class Datasets:
         """Every sealed test set, each once for each that it is the test set of; oldest first."""
         with self._database.read() as connection:
             return _sealed(connection)
+
+    def erased_rows(self) -> Sequence[ErasedRow]:
+        """Every row that was erased from datasets here."""
+        with self._database.read() as connection:
+            return erased.listed(connection)
+
+    def erased_part(self, blob: str) -> Collection[str] | None:
+        """The marks of the rows of a split whose bytes were erased; None where nobody knows."""
+        with self._database.read() as connection:
+            return erased.of_part(connection, blob)
 
     def read(self, blob: str) -> bytes:
         """Bytes of a part or a seal, verified.

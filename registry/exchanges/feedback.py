@@ -48,6 +48,22 @@ class NewFeedback:
             )
 
 
+def require_kept(subject: Subject, new: NewFeedback) -> None:
+    """Check that what is said has no text where question and answer are not kept.
+
+    Raises:
+        Refused: it has.
+    """
+    if subject.kept or (new.correction is None and new.comment is None):
+        return
+    name = "correction" if new.correction is not None else "comment"
+    raise Refused(
+        f"a `{name}` is a text, and no text of this answer is kept",
+        hint="send `thumb`, `score` or `label`; `adapters tenant set NAME --capture ADAPTER` "
+        "keeps later answers",
+    )
+
+
 def add(
     store: Exchanges, tenant: str, subject: Subject, new: NewFeedback, now: float
 ) -> tuple[Feedback, bool]:
@@ -60,13 +76,7 @@ def add(
     """
     texts = {"correction": new.correction, "comment": new.comment}
     has_text = any(text is not None for text in texts.values())
-    if has_text and not subject.kept:
-        name = "correction" if new.correction is not None else "comment"
-        raise Refused(
-            f"a `{name}` is a text, and no text of this answer is kept",
-            hint="send `thumb`, `score` or `label`; `adapters tenant set NAME --capture ADAPTER` "
-            "keeps later answers",
-        )
+    require_kept(subject, new)
     once = None if new.once is None else _digest(tenant, new.once)
     if once is not None and (before := _before(store, tenant, once)) is not None:
         return _same(before, subject, new), False

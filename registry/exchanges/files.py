@@ -23,6 +23,7 @@ from adapterworks.manifests.errors import NotFound, Unavailable
 from adapterworks.registry.exchanges.keyring import Keyring
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,25 @@ class SealedFiles:
         return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
 
     def remove_all(self, tenant: str) -> None:
-        """Remove a tenant's files."""
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(self._path(tenant, "x").parent)
+        """Remove a tenant's files, whatever gateways write and remove beside it.
+
+        Raises:
+            Unavailable: some are still there.
+        """
+        folder = self._path(tenant, "x").parent
+        for _ in range(_ROUNDS):  # what comes while it is emptied goes in the next
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                return
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise Unavailable(
+                f"files of tenant `{tenant}` are still in `{folder}`: {error.strerror}",
+                hint="erase it again",
+            ) from error
 
     def old(self, before: float) -> Iterator[tuple[str, str]]:
         """Tenant and name of every file last written before a time (seconds since the epoch)."""

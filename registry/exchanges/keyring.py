@@ -82,17 +82,26 @@ class Keyring:
         return self._path(tenant).is_file()
 
     def destroy(self, tenant: str) -> bool:
-        """Overwrite and remove a tenant's key; returns whether there was one."""
+        """Overwrite and remove a tenant's key; returns whether there was one.
+
+        Raises:
+            Unavailable: it cannot be removed.
+        """
         path = self._path(tenant)
-        with contextlib.suppress(FileNotFoundError):
+        try:
             with path.open("r+b") as file:
                 file.write(secrets.token_bytes(_KEY))
                 file.flush()
                 os.fsync(file.fileno())
             path.unlink()
             _sync(self.folder)
-            return True
-        return False
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise Unavailable(
+                f"the key `{path}` cannot be destroyed: {error.strerror}", hint="erase it again"
+            ) from error
+        return True
 
     def _key(self, tenant: str) -> bytes | None:
         try:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.exchanges.exchange import Exchange
 from adapterworks.registry.exchanges.schema import exchanges, reviews, shadows
 from adapterworks.registry.exchanges.store import Exchanges
@@ -93,19 +94,21 @@ def take(
         reviewer: a short name.
         now: seconds since the epoch.
     """
+    unread: list[str] = []  # receipts of what cannot be read here: it is not taken again
     while True:
         with store.database.write() as connection:
             stale = reviews.c.choice.is_(None) & (reviews.c.created < now - OPEN_SECONDS)
             connection.execute(sa.delete(reviews).where(reviews.c.tenant == tenant, stale))
             row = _held(connection, tenant, reviewer, adapter)
             if row is None:
-                row = _reserve(connection, tenant, reviewer, adapter, now)
+                row = _reserve(connection, tenant, reviewer, adapter, now, unread)
             waiting = _waiting(connection, tenant, reviewer, adapter, now)
         if row is None:
             return None
         try:
             return _ballot(store, row, 1 + waiting)
-        except NotFound:  # it has expired, or was removed, meanwhile
+        except (NotFound, IntegrityError):  # it has gone meanwhile, or another key sealed it
+            unread.append(row.receipt)
             with store.database.write() as connection:
                 connection.execute(sa.delete(reviews).where(reviews.c.id == row.id))
 
@@ -184,11 +187,17 @@ def _held(connection: Connection, tenant: str, reviewer: str, adapter: str | Non
 
 
 def _reserve(
-    connection: Connection, tenant: str, reviewer: str, adapter: str | None, now: float
+    connection: Connection,
+    tenant: str,
+    reviewer: str,
+    adapter: str | None,
+    now: float,
+    without: Sequence[str],
 ) -> AnyRow | None:
     """Take the next place in the queue: pairs first, and of each what one has judged already."""
     for query in _open(tenant, reviewer, adapter, now):
-        found = connection.execute(query.limit(1)).one_or_none()
+        readable = query.selected_columns.receipt.not_in(without)
+        found = connection.execute(query.where(readable).limit(1)).one_or_none()
         if found is None:
             continue
         shown = f"{found.receipt}\n{found.against}"

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.registry.exchanges.exchange import Exchange, Feedback
 from adapterworks.registry.exchanges.files import SealedFiles
 from adapterworks.registry.exchanges.schema import erased, exchanges
@@ -37,10 +37,10 @@ def exchange_of(row: AnyRow, files: SealedFiles) -> Exchange:
 
 
 def feedback_of(row: AnyRow, files: SealedFiles) -> Feedback:
-    """A row of feedback, with its texts where they are still kept."""
+    """A row of feedback, with its texts where they are still kept and the key here opens them."""
     texts: dict[str, str | None] = {"correction": None, "comment": None}
     if row.sealed:
-        with contextlib.suppress(NotFound):
+        with contextlib.suppress(NotFound, IntegrityError):
             texts = files.read(row.tenant, row.id)
     return Feedback(
         id=row.id,

@@ -42,9 +42,13 @@ class Origins:
         with self._catalog.database.read() as connection:
             return lookup.releases_from(connection, kind, digest)
 
-    def descendants(self, digests: Iterable[str]) -> list[Resolved]:
+    def descendants(self, digests: Iterable[str], *, but: str | None = None) -> list[Resolved]:
         """The live versions that come from releases or datasets, however far back, through deleted
-        ones too: nearest first."""
+        ones too: nearest first.
+
+        Args:
+            but: a relation that nothing comes by, as `test`.
+        """
         found: dict[str, Resolved] = {}
         waiting = deque(digests)
         seen = {*waiting}
@@ -54,9 +58,10 @@ class Origins:
                 row = lookup.find_release(connection, digest)
                 # Old records name a parent by its name alone.
                 for target in (digest, *([] if row is None else [f"{row.name}@{row.version}"])):
-                    for live in lookup.releases_from(connection, "parent", target):
+                    for live in lookup.releases_from(connection, "parent", target, but=but):
                         found.setdefault(live.digest, live)
-                    for child in connection.execute(links.releases_of("parent", target)):
+                    children = links.releases_of("parent", target, but=but)
+                    for child in connection.execute(children):
                         if child.release not in seen:
                             seen.add(child.release)
                             waiting.append(child.release)

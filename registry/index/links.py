@@ -53,9 +53,13 @@ def parents(connection: Connection, release: str) -> list[tuple[str, str]]:
     return [(row.key, row.target) for row in connection.execute(query)]
 
 
-def releases_of(kind: Kind, target: str, key: str | None = None) -> sa.Select[tuple[str]]:
-    """The query for the releases that name a digest."""
+def releases_of(
+    kind: Kind, target: str, key: str | None = None, *, but: str | None = None
+) -> sa.Select[tuple[str]]:
+    """The query for the releases that name a digest, under a key or under any `but` one."""
     query = sa.select(_links.c.release).where(_links.c.kind == kind, _links.c.target == target)
+    if but is not None:
+        query = query.where(_links.c.key != but)
     return query if key is None else query.where(_links.c.key == key)
 
 

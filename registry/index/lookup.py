@@ -95,12 +95,16 @@ def find_stages(connection: Connection, stage: str, digest: str) -> list[Resolve
     return [Resolved(r.name, r.version, r.digest, exact(r.name, r.version)) for r in rows]
 
 
-def releases_from(connection: Connection, kind: links.Kind, target: str) -> list[Resolved]:
-    """The live versions whose record names a digest as a parent or as the digest of its rows."""
+def releases_from(
+    connection: Connection, kind: links.Kind, target: str, *, but: str | None = None
+) -> list[Resolved]:
+    """The live versions whose record names a digest as a parent or as the digest of its rows, under
+    any key `but` one."""
     rows = connection.execute(
         sa.select(*_FOUND)
         .where(
-            _versions.c.digest.in_(links.releases_of(kind, target)), _versions.c.deleted.is_(None)
+            _versions.c.digest.in_(links.releases_of(kind, target, but=but)),
+            _versions.c.deleted.is_(None),
         )
         .order_by(_versions.c.published, _versions.c.name, _versions.c.version)
     ).all()

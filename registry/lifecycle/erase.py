@@ -1,6 +1,7 @@
 """Erasing bytes: a file's content goes for good, its digest stays in the record.
 
-    refuse what serving needs → note it (absences, log) → delete the blob → delete local copies
+    refuse what serving needs → note it (absences, log) → delete the blob → delete local copies, and
+    the reviews that were drawn from it
 
 Invariants:
 - The note comes first: a kill after it leaves bytes that `verify` reports and that the next gc or
@@ -18,7 +19,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -30,8 +31,9 @@ from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.index import absences, log, lookup, schema, versions
 from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle.reviewed import remove_reviews
 from adapterworks.registry.releases.pushes import PUSH, Push, read_push
-from adapterworks.registry.releases.roles import may_be_erased
+from adapterworks.registry.releases.roles import may_be_erased, role_of
 
 _versions, _blobs = schema.versions, schema.release_blobs
 _PUSHES = 1000
@@ -61,6 +63,7 @@ class Erasure:
         holders: every version that has them, by name and number.
         pushed: where those versions were pushed with these bytes, which stay there.
         copies: the local files that were removed beside the blob.
+        reviews: of predictions, the people's reviews that had these answers and were removed.
         created: false when they had been erased before.
     """
 
@@ -70,6 +73,7 @@ class Erasure:
     pushed: tuple[str, ...]
     copies: tuple[Path, ...] = ()
     created: bool = False
+    reviews: tuple[str, ...] = ()
 
 
 def look(connection: Connection, blob: str) -> Erasure:
@@ -152,7 +156,13 @@ def erase(
     blobs.delete(blob)
     own = blobs.root / "sha256" if isinstance(blobs, LocalBlobs) else None
     copies = delete_copies(home, blob, found.size, but=own)
-    return Erasure(blob, found.size, found.holders, found.pushed, tuple(copies), created)
+    reviews = remove_reviews(home, releases_with_answers(found))
+    return replace(found, copies=tuple(copies), created=created, reviews=reviews)
+
+
+def releases_with_answers(found: Erasure) -> set[str]:
+    """The digests of the releases whose predictions the bytes are, deleted ones too."""
+    return {one.digest for one in found.holders if role_of(one.path) == "predictions"}
 
 
 def delete_copies(home: Path, blob: str, size: int, *, but: Path | None = None) -> list[Path]:

@@ -1,6 +1,6 @@
 """Purging a version: it is deleted, and the bytes that no other release has are erased at once.
 
-    tombstone → each blob that is its alone: erased (`erase.py`) → its record's bytes
+    tombstone → each blob that is its alone: erased (`erase.py`) → its record's bytes, its reviews
 
 For a withdrawn consent or a leak, where a week in the trash is too long. What was erased is refused
 from then on, whoever publishes or pulls it. Invariant: bytes that another live release needs stay,
@@ -26,6 +26,7 @@ from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import aliases
 from adapterworks.registry.lifecycle import erase as erasing
+from adapterworks.registry.lifecycle.reviewed import remove_reviews
 from adapterworks.registry.reading.checkout import locked, remove_tree
 
 _versions, _blobs = schema.versions, schema.release_blobs
@@ -46,6 +47,7 @@ class Purge:
         children: live releases made from it, whose weights may hold what it learnt.
         held: who has it now: gateways and builds, as they call themselves.
         copies: local files that were removed beside the blobs.
+        reviews: people's reviews of its answers that were removed.
     """
 
     ref: str
@@ -57,6 +59,7 @@ class Purge:
     children: tuple[str, ...]
     held: tuple[str, ...]
     copies: tuple[Path, ...] = ()
+    reviews: tuple[str, ...] = ()
 
 
 def delete(
@@ -146,6 +149,7 @@ def erase_rest(
             hint=f"if that is to go too: adapters delete {again} --purge",
         )
     copies: list[Path] = []
+    reviews: tuple[str, ...] = ()
     checkouts = home / "checkouts"
     checkout = checkouts / found.digest.removeprefix("sha256:")
     with locked(checkouts, found.digest):
@@ -155,9 +159,11 @@ def erase_rest(
     for blob in found.alone:
         done = erasing.erase(database, blobs, home, blob, who=who, why=why, spare_live=True)
         copies += done.copies
+        reviews = (*reviews, *done.reviews)
+    reviews = (*reviews, *remove_reviews(home, [found.digest]))
     with database.read() as connection:
         needed = _shared(connection, name, version, [found.digest])
     if not needed:
         with contextlib.suppress(FileNotFoundError):
             blobs.delete(found.digest)  # the record; the index keeps number, digest and reason
-    return replace(found, copies=tuple(copies))
+    return replace(found, copies=tuple(copies), reviews=tuple(sorted({*reviews})))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import time
+
 import pytest
 
 from adapterworks.privacy import redact as redacting
-from adapterworks.privacy.personal import Found
+from adapterworks.privacy.credentials import _windows
+from adapterworks.privacy.personal import Found, _apart
 from adapterworks.privacy.redact import Unredactable, find, redact, redact_value
 from bench.personal_data import is_gone, is_left_alone, shares, wilson
 from bench.planted_personal import lookalikes, planted
@@ -92,3 +96,67 @@ def test_what_a_mark_joins_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -
     real = redacting.find
     monkeypatch.setattr(redacting, "find", lambda text, regions: next(first, None) or real(text))
     assert redact("abc jane@acme.org") == ("‹key› ‹e-mail address›", ("key", "e-mail address"))
+
+
+def findings(of: list[Found]) -> list[Found]:
+    """What `_apart` is, by comparing each with all before it."""
+    kept: list[Found] = []
+    for item in of:
+        if all(item.stop <= other.start or other.stop <= item.start for other in kept):
+            kept.append(item)
+    return sorted(kept, key=lambda item: item.start)
+
+
+def test_findings_that_overlap_none_before_them_are_those_of_comparing_all() -> None:
+    draw = random.Random(7)
+    for _ in range(300):
+        found = []
+        for number in range(draw.randrange(40)):
+            start = draw.randrange(120)
+            found.append(Found(str(number), start, start + 1 + draw.randrange(9)))
+        assert _apart(found) == findings(found)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "jane{}@example.org ",  # as many findings as there can be
+        "password=k{}x7Qp9z ",  # each of them another one
+        "password",
+        "token-",
+        "密码",
+        "://a:",
+        "sk-",
+        "eyJ",
+        "://",
+    ],
+)
+def test_what_a_text_costs_grows_with_its_length_and_not_with_its_square(piece: str) -> None:
+    find("password=abc12345 jane@example.org")  # what is loaded once
+
+    def seconds(length: int) -> float:
+        pieces = (piece.format(number) for number in range(length // len(piece) + 1))
+        text = "".join(pieces)[:length]
+        began = time.process_time()
+        find(text)
+        return time.process_time() - began
+
+    short = min(seconds(8_000) for _ in range(3))
+    assert seconds(64_000) < 24 * short + 0.2  # 64 times as long, where it were the square
+
+
+def test_a_secret_is_found_wherever_it_stands_in_a_long_line() -> None:
+    key = "AccountKey=lJzRc1YdHaAA2KCNJJ1tkYwF/+mKK6Ygw0NGe170Xu592euJv2wYUtBlV8z+qnlcNQSnIYVTkLWntUO1F8j8rQ=="  # noqa: E501
+    for at in (0, 1_500, 1_530, 1_990, 2_040, 3_500, 9_000):
+        line = "a b " * (at // 4) + key + " c d" * 2_000
+        cleaned, kinds = redact(line)
+        assert key.partition("=")[2] not in cleaned, at
+        assert kinds
+
+
+def test_a_long_line_is_cut_so_that_nothing_stands_in_no_part() -> None:
+    for length in (0, 1, 512, 2_047, 2_048, 2_049, 3_584, 3_585, 20_000):
+        line = "".join(chr(33 + number % 90) for number in range(length))
+        parts = [*_windows(line)]
+        assert parts[0] == line[:2_048]
+        assert "".join([parts[0], *(part[512:] for part in parts[1:])]) == line

@@ -1015,8 +1015,8 @@ NAMED = (
     Named(
         "erased-rows-stay-in-other-datasets",
         f"{_DATA}/erasing.py",
-        "    for other in datasets.list():\n",
-        "    for other in (dataset,):\n",
+        "    for dataset in datasets.list():\n",
+        "    for dataset in datasets.list()[:1]:\n",
         (f"{_DATASETS}::test_erased_rows_leave_every_dataset_and_every_learner_is_named",),
         "a person's row would be gone from one dataset and stay in its copies",
     ),

@@ -7,12 +7,13 @@ knows it by; reports of personal data and secrets never repeat what was found.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.data.rows import Row
 
 if TYPE_CHECKING:
+    from adapterworks.builders.data.gates.erased import Erased
     from adapterworks.builders.data.gates.seals import Seal
 
 Rows = Mapping[str, Sequence[Row]]  # split → its rows
@@ -85,6 +86,7 @@ class Context:
         unlearnt: split → answers of each row that the template keeps from being learnt.
         special: the tokenizer's control tokens as text.
         seals: the test sets of the registry; None where none was asked.
+        erased: the rows that were erased from the registry, by mark.
         earlier: what the releases learnt that the training goes on from, as far as it is known.
     """
 
@@ -94,6 +96,7 @@ class Context:
     unlearnt: Mapping[str, Sequence[int]] | None = None
     special: Sequence[str] | None = None
     seals: Sequence[Seal] | None = None
+    erased: Erased = field(default_factory=dict)
     earlier: Sequence[Row] = ()
 
 

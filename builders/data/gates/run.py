@@ -162,17 +162,19 @@ def judge(
         manifest: whose `data.gates`, `adapter.language` and `train` are used.
         tokenizer: the base's; without it, truncation is not measured.
         progress: told which gate looks at the rows.
-        registry: whose sealed test sets are kept out; without one, they are not looked for.
-        as_of: the seals of another time.
+        registry: whose sealed test sets and erased rows are kept out; without one, they are not
+            looked for.
+        as_of: the seals and erasures of another time.
         earlier: what the releases learnt that the training goes on from.
     """
     gates = gates_of(manifest)
     context = Context(manifest.adapter.language, earlier=earlier)
     if registry is not None and gates["sealed"].on:
+        from adapterworks.builders.data.gates.erased import erased_here
         from adapterworks.builders.data.gates.seals import sealed_here
 
         seals = sealed_here(registry, beside=splits.test, as_of=as_of)
-        context = replace(context, seals=seals)
+        context = replace(context, seals=seals, erased=erased_here(registry, as_of=as_of))
     reads_tokens = any(GATES.named(name).reads_tokens for name, gate in gates.items() if gate.on)
     if tokenizer is not None and reads_tokens:
         if progress is not None:

@@ -7,12 +7,14 @@ erasing rows is done where the registry is.
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.datasets.erased import ErasedRow
 from adapterworks.registry.datasets.store import Dataset, Datasets, SealedSet
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
@@ -46,6 +48,14 @@ class RemoteDatasets(Datasets):
         ]
         self._seals = frozenset(one.blob for one in found)
         return found
+
+    def erased_rows(self) -> Sequence[ErasedRow]:
+        """Every row that was erased from datasets there, without why."""
+        try:
+            told = self._remote.link.get("/erased-rows", dict[str, Any])
+        except NotFound:  # a server of before, which has noted none
+            return []
+        return [ErasedRow(value["mark"], value["at"]) for value in told["data"]]
 
     def read(self, blob: str) -> bytes:
         """The bytes of a seal that was listed, or of a dataset's rows, hashed here."""

@@ -109,3 +109,13 @@ def test_what_commands_say_of_datasets(workshop: Workshop) -> None:
     assert "`--column prompt` names no column" in str(bad.exception)
     named = workshop.invoke(erase, "dataset:cases@2", "row 7", "--why", "x", "--yes")
     assert "write SPLIT:NUMBER" in str(getattr(named.exception, "hint", ""))
+    asked = ("--why", "withdrew", "--yes")
+    assert workshop.invoke(erase, "dataset:cases@1", "train:1", *asked).exit_code == 0
+    second = workshop.invoke(erase, "dataset:cases", "train:1", *asked)
+    assert "had them, erased before: dataset:cases@1" in second.stdout, second.output
+    grown = workshop.folder / "grown.jsonl"
+    grown.write_text((workshop.folder / "train.jsonl").read_text())
+    back = workshop.invoke(dataset, "add", "grown", str(grown))
+    assert "2 rows of `grown` were erased from this registry" in str(back.exception)
+    left = workshop.invoke(dataset, "add", "grown", str(grown), "--drop-sealed")
+    assert "2 rows were erased from this registry and were left out" in left.stderr

@@ -11,11 +11,12 @@ import pytest
 
 from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.data.adding import About, Added, add_dataset
-from adapterworks.builders.data.assemble import assemble
+from adapterworks.builders.data.assemble import assemble, rows_of_build
 from adapterworks.builders.data.datasets import decode, encode, rows_of
 from adapterworks.builders.data.dividing import along, divide, row_diff
 from adapterworks.builders.data.erasing import erase_rows, look_for_rows
 from adapterworks.builders.data.exporting import lines_of
+from adapterworks.builders.data.gates.as_of import AsOf
 from adapterworks.builders.data.gates.seals import make_seal
 from adapterworks.builders.data.load import load_rows, load_source
 from adapterworks.builders.data.rows import Row, chat
@@ -28,10 +29,12 @@ from adapterworks.manifests.errors import (
 )
 from adapterworks.manifests.load import check_manifest
 from adapterworks.manifests.models import Manifest
-from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.index import absences
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.remotes.http.registry import RemoteRegistry
+from tests.registry.releases import draft, folder
 
 
 @pytest.fixture
@@ -299,6 +302,166 @@ def test_erased_rows_leave_every_dataset_and_every_learner_is_named(registry: Re
     assert look_for_rows(registry, newest, [("train", 1)]).held[0].dataset == newest
     with pytest.raises(InvalidInput, match="no train row 9"):
         look_for_rows(registry, newest, [("train", 9)])
+
+
+def learner(registry: Registry, path: Path, number: int, *parents: Parent, **files: str) -> str:
+    """A release made of parents; returns its `NAME@VERSION`."""
+    made = folder(path / str(number), number)
+    for name, text in files.items():
+        (made / f"{name}.jsonl").write_text(text)
+    published = registry.publish(made, draft(number, name=f"m{number}", parents=parents), who="me")
+    return f"{published.name}@{published.version}"
+
+
+def made_of(dataset: Dataset, relation: str = "dataset") -> Parent:
+    return Parent(relation=relation, digest=dataset.digest, ref=dataset.ref)
+
+
+def went_on(registry: Registry, ref: str) -> Parent:
+    return Parent(relation="start", digest=registry.resolve(ref).digest, ref=ref)
+
+
+def test_whoever_learnt_a_row_is_named_however_much_was_erased_before(
+    registry: Registry, tmp_path: Path
+) -> None:
+    first = add(registry, "cases", train=questions("a", 1, 2, 3)).dataset
+    learner(registry, tmp_path, 1, made_of(first))
+    learner(registry, tmp_path, 2, went_on(registry, "m1@1"))  # it has what m1 learnt
+    registry.delete("m1", 1, who="me")
+    learner(registry, tmp_path, 3, made_of(first, "test"))
+    learner(registry, tmp_path, 4, went_on(registry, "m3@1"))  # which has learnt none of them
+    learner(
+        registry, tmp_path, 5, made_of(add(registry, "others", train=questions("c", 2)).dataset)
+    )
+    found = look_for_rows(registry, first, [("train", 1)])
+    assert [str(release) for release in found.releases] == ["m2@1", "m3@1"]
+    erase_rows(registry, found, who="me", why="the first withdrew")
+
+    second = Datasets(registry).get("cases")
+    found = look_for_rows(registry, second, [("train", 1)])  # row 2 of the first
+    assert [held.dataset for held in found.held] == [second]
+    assert found.before == (first,)
+    assert [str(release) for release in found.releases] == ["m2@1", "m3@1"]
+    assert found.unknown == ()
+    other = look_for_rows(registry, Datasets(registry).get("others"), [("train", 1)])
+    assert (other.before, [str(one) for one in other.releases]) == ((), ["m5@1"])
+
+
+def test_what_was_erased_before_it_was_noted_is_said_to_be_unknown(
+    registry: Registry, tmp_path: Path
+) -> None:
+    first = add(registry, "cases", train=questions("a", 1, 2)).dataset
+    learner(registry, tmp_path, 1, made_of(first))
+    blob = first.record.splits["train"].digest
+    with registry.database.write() as connection:  # as versions of before erased
+        absences.erase(connection, blob, who="me", why="the first withdrew")
+    registry.blobs.delete(blob)
+    about = About(parents=(Parent(relation="erasure", digest=first.digest, ref=first.ref),))
+    second = add(registry, "cases", about, train=questions("a", 2)).dataset
+    add(registry, "others", train=questions("c", 2))
+    found = look_for_rows(registry, second, [("train", 1)])
+    assert (found.before, found.unknown) == ((), (first,))
+    assert [str(release) for release in found.releases] == ["m1@1"]
+    other = look_for_rows(registry, Datasets(registry).get("others"), [("train", 1)])
+    assert (other.unknown, other.releases) == ((), ())
+
+
+def erased(registry: Registry, row: int = 2) -> None:
+    """Row `row` of three is erased."""
+    first = add(registry, "cases", train=questions("a", 1, 2, 3)).dataset
+    erase_rows(registry, look_for_rows(registry, first, [("train", row)]), who="me", why="withdrew")
+
+
+def test_an_erased_row_comes_back_in_no_dataset(registry: Registry) -> None:
+    erased(registry)
+    again = [chat("be brief", "ok"), *questions("a", 1, 2, 4)]
+    for split in ("train", "validation", "test"):
+        with pytest.raises(Refused) as refused:
+            add(registry, "more", **{split: again})
+        said, _, why = refused.value.message.partition("\n")
+        assert said == "1 row of `more` was erased from this registry"
+        assert why.startswith(f"  {split} row 3: it was erased on 20")
+        assert why.endswith(": withdrew")
+    added = add(registry, "more", train=again, drop_sealed=True)
+    assert (added.erased, added.dropped) == (1, 0)
+    kept = rows_of(Datasets(registry), added.dataset)["train"]
+    assert [row.answer for row in kept] == ["ok", "1", "4"]
+    with pytest.raises(Refused, match="1 row of `more` was erased"):
+        add(registry, "more", train=questions("a", 2), drop_sealed=True)  # nothing is left
+    assert add(registry, "more", train=questions("a", 1, 3, 5)).erased == 0
+
+
+def test_an_erased_row_comes_back_in_no_build(registry: Registry, tmp_path: Path) -> None:
+    erased(registry)
+    rows = [*questions("a", 1, 2), *questions("d", *range(9))]
+    (tmp_path / "old.jsonl").write_text(lines_of(rows))
+    (tmp_path / "new.jsonl").write_text(lines_of(questions("e", *range(9))))
+    old, new = (str(tmp_path / name) for name in ("old.jsonl", "new.jsonl"))
+    none = {"validation_share": 1e-9}
+    for train, more in (
+        (old, none),
+        (new, none | {"test": old}),
+        (new, {"validation": old}),
+        (old, none | {"system": "answer briefly"}),
+    ):
+        with pytest.raises(Refused, match=r"`sealed` refuses 1 row\n.* row 2: it was erased on 20"):
+            assemble(manifest(train, **more), registry=registry)
+        gates = {"sealed": {"action": "drop"}}
+        kept = assemble(manifest(train, gates=gates, **more), registry=registry).splits
+        assert all(
+            row.answer != "2" or "d number" in str(row) or "e number" in str(row)
+            for row in (*kept.train, *kept.validation, *kept.test)
+        )
+        assert len(kept.train) + len(kept.validation) + len(kept.test) in (10, 19)
+    replayed = none | {"replay": {"source": old, "share": 0.5}}
+    with pytest.raises(Refused, match=r"1 rows of `data.replay` were erased from this"):
+        assemble(manifest(new, **replayed), registry=registry)
+    dropped = assemble(manifest(new, gates=gates, **replayed), registry=registry).splits
+    assert dropped.datasheets[-1].counts["were erased"] == 1
+    # What a release was built from is derived again by what was erased then.
+    splits = rows_of_build(manifest(old, **none), registry=registry, as_of=AsOf(""))
+    assert len(splits.train) == len(rows)
+
+
+def test_files_of_releases_that_say_what_an_erased_row_says_go_with_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    dataset = add(registry, "cases", train=questions("a", 1, 2), test=questions("b", 1, 2)).dataset
+    asked = [[*row.prompt] for row in questions("b", 1, 2)]
+    lines = "".join(
+        json.dumps({"row": n, "prompt": prompt, "reference": "x", "answers": {"candidate": "y"}})
+        + "\n"
+        for n, prompt in enumerate(asked, start=1)
+    )
+    sampled = json.dumps({"prompt": [*questions("a", 2)[0].prompt], "text": "z"}) + "\n"
+    other = json.dumps({"prompt": [*questions("a", 1)[0].prompt], "text": "z"}) + "\n"
+    learner(registry, tmp_path, 1, made_of(dataset, "test"), predictions=lines)
+    learner(registry, tmp_path, 2, made_of(dataset), samples=sampled)
+    learner(registry, tmp_path, 3, made_of(dataset), samples=other)
+    place = registry.home / "reviews" / "round"
+    place.mkdir(parents=True)
+    digest = registry.resolve("m1@1").digest
+    (place / "review.json").write_text(json.dumps({"against": {"digest": digest}}))
+
+    found = look_for_rows(registry, dataset, [("test", 2), ("train", 2)])
+    told = [(str(one.release), one.path, one.goes) for one in found.texts]
+    assert sorted(told) == [("m1@1", "predictions.jsonl", True), ("m2@1", "samples.jsonl", True)]
+    done = erase_rows(registry, found, who="me", why="withdrew")
+    assert done.reviews == ("round",)
+    assert not place.exists()
+    for name, path, left in (
+        ("m1@1", "predictions.jsonl", False),
+        ("m2@1", "samples.jsonl", False),
+        ("m3@1", "samples.jsonl", True),
+    ):
+        data = registry.read_if_here(registry.resolve(name).digest, path)
+        assert (data is not None) is left
+    assert registry.upkeep.verify().problems == []
+    assert b"a number 2 of" not in bytes_under(tmp_path / "blobs")
+
+
+def bytes_under(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 def test_rows_are_the_same_bytes_wherever_they_were_read() -> None:

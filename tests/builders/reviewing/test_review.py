@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from adapterworks.builders.reviewing.outcome import preferences_of
 from adapterworks.builders.reviewing.review import Item, Review, Side, read_review
 from adapterworks.builders.reviewing.votes import Vote, Votes
 from adapterworks.cli import review_shown
+from adapterworks.cli.delete import command as delete
 from adapterworks.cli.erase import command as erase
 from adapterworks.cli.review import command
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused
+from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, Refused
 from adapterworks.registry.lifecycle.protection import Rule
 from adapterworks.registry.lifecycle.protection import Settings as Protected
 from adapterworks.registry.registry import Registry
@@ -297,3 +300,56 @@ def test_marks_and_what_is_typed(office: Office) -> None:
     assert found["first_shown"] is None
     with pytest.raises(Exception, match="`6` is no choice"):
         office.say("vote", "m", order[0].name, "6", "--reviewer", "ann")
+
+
+def test_a_review_goes_with_a_purged_release_and_with_bytes_of_a_deleted_one(
+    office: Office, tmp_path: Path
+) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    publish(office.registry, tmp_path / "made", 3, "newest")
+    office.say("start", "medical@3", "medical@1", "--name", "later")
+    office.registry.delete("medical", 2, who="boss")
+    predictions = digest_file(tmp_path / "made" / "2" / "predictions.jsonl")
+    asked = ["--why", "withdrew", "--yes"]
+    done = CliRunner().invoke(erase, [predictions, *asked, "--json"], obj=office.app)
+    assert json.loads(done.stdout)["reviews"] == ["round"]
+    assert [path.name for path in office.folder.iterdir()] == ["later"]
+    done = CliRunner().invoke(delete, ["medical@3", "--purge", *asked], obj=office.app)
+    assert "review `later` had its answers: erased with its votes" in done.stderr
+    assert not [*office.folder.iterdir()]
+
+
+def test_a_review_that_cannot_be_read_stops_no_other_and_no_erasure(office: Office) -> None:
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    office.judge("ann", lambda row: "new")
+    torn = office.folder / "torn"
+    torn.mkdir()
+    (torn / "review.json").write_bytes((office.folder / "round" / "review.json").read_bytes()[:99])
+    listed = office.say("list", "--json")
+    assert [one["name"] for one in json.loads(listed.stdout)] == ["round"]
+    assert "torn/review.json` is no review" in listed.stderr
+    assert len(office.json("rank", "medical")) == 2
+    arguments = ["medical@1", "predictions.jsonl", "--why", "withdrew", "--yes", "--json"]
+    done = CliRunner().invoke(erase, arguments, obj=office.app)
+    assert json.loads(done.stdout)["reviews"] == ["round", "torn"]
+    assert not [*office.folder.iterdir()]
+
+
+def test_a_review_is_written_whole_or_not_at_all(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(BaseException):  # noqa: B017, PT011
+        office.say("start", "medical@2", "medical@1", "--name", "round")
+    assert not [*office.folder.rglob("*.json*")]
+    monkeypatch.undo()
+    office.say("start", "medical@2", "medical@1", "--name", "round")
+    office.say("start", "medical@2", "medical@1", "--name", "round")  # the very same one
+    with pytest.raises(Conflict, match="a review `round` already"):
+        office.say("start", "medical@2", "medical@1", "--name", "round", "--seed", "7")
+    path = office.folder / "round" / "review.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [one.name for one in path.parent.iterdir()] == ["review.json"]

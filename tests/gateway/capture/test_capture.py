@@ -352,7 +352,12 @@ def test_after_an_erasure_no_byte_can_be_found(clinic: Clinic) -> None:
     clinic.agree()
     planted = "zebra-crossing-planted"
     clinic.standin.tokens = [f"{planted}-answer"]
-    answer = clinic.ask(f"{planted}-question", store=True, metadata={"m": f"{planted}-metadata"})
+    answer = clinic.ask(
+        f"{planted}-question",
+        store=True,
+        metadata={"m": f"{planted}-metadata"},
+        user=f"{planted}-user",
+    )
     clinic.settled(1)
     assert len(clinic.kept()) == 1
     tenant = clinic.admin.show("acme")[0].id

@@ -11,6 +11,8 @@ from click.testing import CliRunner
 from adapterworks.cli.main import cli
 from adapterworks.gateway.config.tables import GatewayConfig, RegistryTable, TrustTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.gateway.tenants.erasing import TenantErasure
+from adapterworks.gateway.tenants.store import TenantStore
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Tokens
@@ -19,6 +21,7 @@ from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.datasets.record import DatasetRecord, Part
 from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from tests.gateway.engine_standin import StandIn
@@ -101,3 +104,37 @@ def test_a_gateway_destroys_the_key_that_it_sealed_with(
         (0, False),
     ]
     assert list(keys.iterdir()) == []
+
+
+def test_what_stood_for_a_tenants_users_stands_for_nobody_afterwards(
+    registry: Registry, tmp_path: Path
+) -> None:
+    admin = TenantAdmin(registry.database, who="tester")
+    before, key = admin.add("acme", allow=("*",), limits=Limits())
+    other, _ = admin.add("globex", allow=("*",), limits=Limits())
+    store = TenantStore(registry.database)
+    store_of = Exchanges(registry.database, tmp_path / "exchanges", tmp_path / "keys")
+    TenantErasure(registry, store_of).erase("acme", who="tester", why="withdrew")
+    assert store.refresh()  # a running gateway sees it
+    after = store.authenticate(key.text)
+    assert after.pseudonym("ann") not in ("", before.pseudonym("ann"))
+    assert admin.show("globex")[0].pseudonym("ann") == other.pseudonym("ann")
+
+
+def test_reviews_of_what_its_jobs_have_trained_go_with_a_tenant(
+    registry: Registry, tmp_path: Path
+) -> None:
+    admin = TenantAdmin(registry.database, who="tester")
+    acme, _ = admin.add("acme", allow=("*",), limits=Limits())
+    own = publish(registry, tmp_path, 1, name=f"{acme.prefix}medical").digest
+    others = publish(registry, tmp_path, 2, name="medical").digest
+    for name, digest in (("theirs", own), ("ours", others)):
+        folder = registry.home / "reviews" / name
+        folder.mkdir(parents=True)
+        (folder / "review.json").write_text(json.dumps({"reviewed": {"digest": digest}}))
+    erasure = TenantErasure(
+        registry, Exchanges(registry.database, tmp_path / "exchanges", tmp_path / "keys")
+    )
+    assert erasure.look("acme").reviews == ("theirs",)
+    assert erasure.erase("acme", who="tester", why="withdrew").reviews == ("theirs",)
+    assert [path.name for path in (registry.home / "reviews").iterdir()] == ["ours"]

@@ -9,9 +9,13 @@ from typing import Any
 import openai
 import pytest
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from adapterworks.cli.main import cli
+from adapterworks.gateway.capture import saying
 from adapterworks.gateway.capture.answered import Recent
+from adapterworks.gateway.capture.asked import AskedFeedback
+from adapterworks.gateway.http.routes.reviews import AskedBallot
 from adapterworks.registry.exchanges import feedback
 from tests.gateway.capture.test_capture import MAIL, Clinic, bytes_under, clinic
 
@@ -105,6 +109,31 @@ def test_a_base_has_one_name_wherever_its_answer_is_found(clinic: Clinic) -> Non
     assert found == [f"base:{base}"] * 3
 
 
+def test_a_text_that_is_not_kept_is_not_looked_through(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = clinic.ask().id  # nothing is captured
+
+    def looked(text: str) -> tuple[str, tuple[str, ...]]:
+        raise AssertionError("seconds of work for what is refused")
+
+    monkeypatch.setattr(saying, "redact", looked)
+    status, refused = post(clinic, id=name, correction=f"write to {MAIL}")
+    assert (status, refused["error"]["param"]) == (400, "correction")
+    assert "no text of this answer is kept" in refused["error"]["message"]
+
+
+@pytest.mark.parametrize("word", ["4111-1111-1111-1111", "123-45-6789", "x-4915112345678"])
+def test_no_word_that_may_name_somebody_is_kept(word: str) -> None:
+    for field in ("label", "reviewer"):
+        with pytest.raises(ValidationError, match="is kept in the clear and looks like"):
+            AskedFeedback(id="req-1", thumb="up", **{field: word})
+    with pytest.raises(ValidationError, match="is kept in the clear and looks like"):
+        AskedBallot(reviewer=word)
+    for free in ("ann", "wrong-code", "A06.0", "2026-11-30-batch-3", "nurse_12345678"):
+        assert AskedFeedback(id="req-1", label=free, reviewer=free).label == free
+
+
 def test_feedback_sent_twice_is_one(clinic: Clinic) -> None:
     name = clinic.ask().id
     header = {"headers": {"idempotency-key": "k-1"}}
@@ -124,6 +153,9 @@ def test_feedback_sent_twice_is_one(clinic: Clinic) -> None:
         ({"score": "1"}, "score"),
         ({"label": "two words"}, "label"),
         ({"reviewer": MAIL, "thumb": "up"}, "reviewer"),
+        ({"reviewer": "4111-1111-1111-1111", "thumb": "up"}, "reviewer"),
+        ({"reviewer": "jane.doe-4915112345678", "thumb": "up"}, "reviewer"),
+        ({"label": "123-45-6789"}, "label"),
         ({"comment": "x" * 10_001}, "comment"),
         ({"stars": 5}, "stars"),
     ],
@@ -186,6 +218,7 @@ def test_a_correction_is_looked_through_and_reaches_reviewers(
         "key": True,
         "datasets": [],
         "releases": [],
+        "reviews": [],
     }
     assert run("export") == ""
     assert json.loads(run("list", "--json")) == []

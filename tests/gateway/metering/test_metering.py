@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from adapterworks.gateway.metering.event import UsageEvent
 from adapterworks.gateway.metering.meter import Meter
 from adapterworks.gateway.metering.spool import SUFFIX, Segment, adopt_orphans
 from adapterworks.gateway.metering.usage import insert_events, prune, usage
+from adapterworks.gateway.storage import migrations
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -284,6 +286,21 @@ def test_events_are_append_only(database: Database, admin: TenantAdmin) -> None:
     ):
         with pytest.raises(DBAPIError, match="append-only"), database.engine.begin() as connection:
             connection.execute(sa.text(statement))
+
+
+def test_events_of_before_lose_the_user_that_they_name(url: str) -> None:
+    database = Database(url)
+    database.migrate(migrations.NAMESPACE, migrations.MIGRATIONS[:11])
+    named = replace(make("r1"), user="ann@example.org")
+    insert_events(database, [named, make("r2")])
+    migrations.migrate(database)
+    read = sa.text('SELECT request_id, prompt_tokens, "user" FROM gateway_usage_events')
+    with database.read() as connection:
+        assert sorted(connection.execute(read)) == [("r1", 10, ""), ("r2", 10, "")]
+    changed = sa.text("UPDATE gateway_usage_events SET prompt_tokens = 0")
+    with pytest.raises(DBAPIError, match="append-only"), database.engine.begin() as connection:
+        connection.execute(changed)
+    database.close()
 
 
 def test_events_cannot_be_replaced_or_emptied(database: Database, admin: TenantAdmin) -> None:

@@ -172,7 +172,8 @@ def test_a_finished_answer_costs_what_the_engine_counted(
     sequences = {"chat, three answers": 3, "completions, six answers": 6}.get(name, 1)
     assert event["sequences"] == sequences
     assert event["key_id"] == till.key_id
-    assert event["user"] == ("ann" if name != "generate" else "")
+    payer = TenantAdmin(till.registry.database, who="tester").show("payer")[0]
+    assert event["user"] == (payer.pseudonym("ann") if name != "generate" else "")
     assert bool(event["cached_tokens"]) is cached
     assert event["estimated"] is False
     assert event["endpoint"] == endpoint.path

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,7 +23,7 @@ from adapterworks.gateway.request.cost import Cost
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.usage import Counts
-from adapterworks.gateway.tenants.tenant import OPEN_TENANT
+from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
 from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -60,13 +61,13 @@ class Meter:
 class Ledger:
     """An account with all that it is seen by."""
 
-    def __init__(self, target: Target | None = ADAPTER) -> None:
+    def __init__(self, target: Target | None = ADAPTER, tenant: Tenant = OPEN_TENANT) -> None:
         self.meter, self.metrics = Meter(), Metrics()
         gateway = cast(Gateway, SimpleNamespace(meter=self.meter, metrics=self.metrics))
-        asked = SimpleNamespace(sequences=3, end_user="user")
+        asked = SimpleNamespace(sequences=3, end_user="ann@example.org")
         call = cast(Call, SimpleNamespace(endpoint=SimpleNamespace(path="/v1/x"), asked=asked))
         self.receipt = Receipt(target=target)
-        self.account = Account(gateway, OPEN_TENANT, self.receipt, call)
+        self.account = Account(gateway, tenant, self.receipt, call)
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.metrics.registry.get_sample_value(name, {"tenant": "open", **labels})
@@ -95,7 +96,7 @@ async def test_what_the_engine_was_asked_is_metered_once() -> None:
     assert (event.status, event.cold_load, event.user, event.estimated) == (
         200,
         True,
-        "user",
+        "",  # of an open gateway nothing stands for anybody
         False,
     )
     assert 0.0 <= time.time() - event.started < 60.0
@@ -105,6 +106,22 @@ async def test_what_the_engine_was_asked_is_metered_once() -> None:
     assert ledger.value("adapters_requests_total", status="500", **names) is None
     assert ledger.value("adapters_tokens_total", adapter="medical", kind="prompt") == 10
     assert ledger.value("adapters_tokens_total", adapter="medical", kind="completion") == 5
+
+
+async def test_what_is_metered_names_no_user_of_a_tenants() -> None:
+    acme, globex = (Tenant(name, name, ("*",), f"salt of {name}") for name in ("acme", "globex"))
+    kept = []
+    for tenant in (acme, acme, globex, replace(acme, cache_salt="another")):
+        ledger = Ledger(tenant=tenant)
+        ledger.account.asked(Cost(100, 50))
+        await settled(ledger.account.close(200))
+        kept.append(ledger.meter.events[0].user)
+    assert not any("ann" in user for user in kept)
+    assert kept[0] == kept[1] == acme.pseudonym("ann@example.org") != acme.pseudonym("bob")
+    assert (
+        len({*kept}) == 3
+    )  # another tenant's, and after an erasure, nobody can tell that it is her
+    assert (acme.pseudonym(""), len(kept[0])) == ("", 32)
 
 
 async def test_what_nobody_counted_is_charged_at_its_most() -> None:

@@ -50,8 +50,14 @@ def test_versions_are_numbered_and_the_same_rows_are_listed_once(registry: Regis
 
 
 def test_a_dataset_and_a_seal_never_change(registry: Registry) -> None:
-    add(Datasets(registry), seal=seal_of(1), test=ROWS)
+    found = add(Datasets(registry), seal=seal_of(1), test=ROWS)
+    gone = {found.record.splits["test"].digest: ["0" * 16]}
+    erase_blobs(registry, gone, rows=["0" * 16], who="me", why="withdrew")
     for statement in (
+        "UPDATE erased_rows SET why = 'x'",
+        "DELETE FROM erased_rows",
+        "UPDATE erased_parts SET marks = 'x'",
+        "DELETE FROM erased_parts",
         "UPDATE datasets SET who = 'x'",
         "DELETE FROM datasets",
         "UPDATE seals SET owner = 'x'",
@@ -105,8 +111,11 @@ def test_erased_rows_are_gone_and_do_not_come_back(registry: Registry) -> None:
     datasets = Datasets(registry)
     found = add(datasets)
     blob = found.record.splits["train"].digest
-    erase_blobs(registry, [blob], who="me", why="withdrew")
-    erase_blobs(registry, [blob], who="me", why="again")
+    marks = ["0" * 16, "1" * 16]
+    erase_blobs(registry, {blob: marks}, rows=marks[:1], who="me", why="withdrew")
+    erase_blobs(registry, {blob: marks}, rows=marks[:1], who="me", why="again")
+    assert [(row.mark, row.why) for row in datasets.erased_rows()] == [(marks[0], "withdrew")]
+    assert (datasets.erased_part(blob), datasets.erased_part("other")) == (marks, None)
     with registry.database.read() as connection:
         told = log.events(connection, "", kinds=("erase",))
     assert [(event.who, event.why, event.data["blob"]) for event in told] == [
@@ -120,6 +129,17 @@ def test_erased_rows_are_gone_and_do_not_come_back(registry: Registry) -> None:
     with pytest.raises(Refused, match="withdrew"):
         datasets.add(made, data, seal=None, seen=[], who="me")
     assert datasets.get("cases") == found
+
+
+def test_rows_that_are_erased_while_they_are_added_are_not_listed(registry: Registry) -> None:
+    datasets = Datasets(registry)
+    blob = add(datasets, train=b'{"row":7}\n').record.splits["train"].digest
+    erase_blobs(registry, {blob: ["7" * 16]}, rows=["7" * 16], who="me", why="withdrew")
+    made, data = record(name="copy")
+    with pytest.raises(Conflict, match="a row was erased while"):
+        datasets.add(made, data, seal=None, seen=[], marks=frozenset({"7" * 16}), who="me")
+    added, new = datasets.add(made, data, seal=None, seen=[], marks=frozenset({"8" * 16}), who="me")
+    assert (str(added), new) == ("copy@1", True)
 
 
 def test_a_record_that_was_changed_in_the_index_is_not_believed(local_registry: Registry) -> None:

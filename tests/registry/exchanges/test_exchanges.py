@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
 from collections.abc import Iterator
@@ -10,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Refused
+from adapterworks.manifests.errors import (
+    Conflict,
+    IntegrityError,
+    NotFound,
+    Refused,
+    Unavailable,
+)
 from adapterworks.registry.exchanges import erasing, feedback
 from adapterworks.registry.exchanges.exchange import Exchange, Subject
 from adapterworks.registry.exchanges.feedback import NewFeedback
@@ -329,3 +336,65 @@ def test_a_text_that_a_crash_left_of_what_was_said_is_removed(
     (tmp_path / "home" / "exchanges" / "tn_acme" / said.id).write_bytes(sealed)
     one.sweep(time.time() + ORPHAN_SECONDS + 1)
     assert not names(tmp_path / "home" / "exchanges" / "tn_acme")
+
+
+def test_an_erasure_ends_while_a_gateway_writes_and_removes_beside_it(
+    one: Exchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.put([exchange(number) for number in range(3)])
+    folder = tmp_path / "home" / "exchanges" / "tn_acme"
+    unlink, rmdir, seen = os.unlink, os.rmdir, []
+
+    def removed_meanwhile(path: str | Path, **at: int) -> None:
+        unlink(path, **at)
+        if str(path).startswith("req-") and not seen:  # a gateway's sweep was faster
+            seen.append("gone")
+            raise FileNotFoundError(2, "no such file", path)
+
+    def written_meanwhile(path: str, **at: int) -> None:
+        if len(seen) == 1:  # and another one puts what it has in hand
+            seen.append("new")
+            (folder / "req-9").write_bytes(b"sealed")
+        rmdir(path, **at)
+
+    monkeypatch.setattr(os, "unlink", removed_meanwhile)
+    monkeypatch.setattr(os, "rmdir", written_meanwhile)
+    found = erasing.erase(one, "tn_acme", NOW + 100)
+    assert (found.exchanges, found.key, seen) == (3, True, ["gone", "new"])
+    assert not folder.exists()
+
+
+def test_files_that_stay_are_an_error_in_words(
+    one: Exchanges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one.put([exchange()])
+
+    unlink = os.unlink
+
+    def refused(path: str | Path, **at: int) -> None:
+        if str(path).startswith("req-"):
+            raise PermissionError(13, "Permission denied", path)
+        unlink(path, **at)
+
+    monkeypatch.setattr(os, "unlink", refused)
+    with pytest.raises(Unavailable, match=r"still in .*tn_acme`: Permission denied") as error:
+        erasing.erase(one, "tn_acme", NOW + 100)
+    assert error.value.hint == "erase it again"
+    monkeypatch.undo()
+    assert erasing.erase(one, "tn_acme", NOW + 100).files == 1
+    assert one.files.count("tn_acme") == 0
+
+
+def test_a_text_that_another_key_has_sealed_is_passed_over(one: Exchanges, tmp_path: Path) -> None:
+    one.put([exchange(0), exchange(1)])
+    feedback.add(one, "tn_acme", subject(), NewFeedback(thumb="down", correction=SAID), NOW)
+    other = Exchanges(one.database, tmp_path / "elsewhere" / "exchanges", tmp_path / "other-keys")
+    said, _ = feedback.add(other, "tn_acme", subject(), NewFeedback(correction=SAID), NOW)
+    there, here = (
+        folder / "exchanges" / "tn_acme" / said.id
+        for folder in (tmp_path / "elsewhere", tmp_path / "home")
+    )
+    here.write_bytes(there.read_bytes())  # two gateways on one home, each with keys of its own
+    listed = [said for _, said in feedback.listed(one)]
+    assert [(one.thumb, one.correction) for one in listed] == [("", None), ("down", SAID)]
+    assert [len(item.feedback) for item in one.read()] == [2, 0]

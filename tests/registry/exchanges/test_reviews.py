@@ -146,3 +146,14 @@ def test_each_tenant_its_own_and_nothing_that_is_gone(store: Exchanges) -> None:
     assert reviews.take(store, "tn_other", "ann", NOW) is None
     store.put([replace(exchange(7), expires=NOW + 5)])
     assert reviews.take(store, TENANT, "ann", NOW + 6) is None
+
+
+def test_what_another_key_has_sealed_holds_up_no_reviewer(store: Exchanges, tmp_path: Path) -> None:
+    filled(store, 0, alone=3)
+    folder = tmp_path / "home" / "exchanges" / TENANT
+    (folder / "req-0").write_bytes((folder / "req-1").read_bytes())  # it does not open there
+    (folder / "req-1").unlink()
+    ballot = taken(store, "ann")
+    assert ballot.exchange.receipt == "req-2"
+    reviews.judge(store, TENANT, ballot.id, "ann", 1, NOW)
+    assert reviews.take(store, TENANT, "ann", NOW) is None

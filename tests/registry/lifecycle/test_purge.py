@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,16 @@ def test_a_push_that_does_not_say_what_it_withheld_may_have_taken_all(
             "medical", 1, "push", who="eve", repository=repository, commit="c", withheld=paths
         )
     assert local_registry.upkeep.look_at_erasure(card).pushed == ("org/x@c",)
+
+
+def test_reviews_of_its_answers_go_whatever_became_of_its_predictions(
+    registry: Registry, tmp_path: Path
+) -> None:
+    first, second = publish(registry, tmp_path, 1), publish(registry, tmp_path, 2)
+    for name, digest in (("round", first.digest), ("other", second.digest)):
+        place = registry.home / "reviews" / name
+        place.mkdir(parents=True)
+        (place / "review.json").write_text(json.dumps({"against": {"digest": digest}}))
+    done = registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+    assert done.reviews == ("round",)
+    assert [path.name for path in (registry.home / "reviews").iterdir()] == ["other"]

@@ -96,4 +96,5 @@ def _shown(found: Erasure) -> dict[str, Any]:
         "holders": holders,
         "pushed": list(found.pushed),
         "copies": [path.name for path in found.copies],
+        "reviews": list(found.reviews),
     }

@@ -1,6 +1,7 @@
-"""The sealed test sets of a registry, for builds elsewhere: what no adapter is trained on.
+"""The sealed test sets of a registry and its erased rows, for builds elsewhere: what no adapter is
+trained on.
 
-A seal is what rows are recognised by, no text (`registry/datasets/store.py`).
+A seal, and a mark, is what rows are recognised by, no text (`registry/datasets/store.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ from adapterworks.registry.datasets.store import Datasets
 def listed(asked: Asked) -> dict[str, Any]:
     """Every sealed test set: its blob, and what it is the test set of."""
     rows = [dataclasses.asdict(sealed) for sealed in Datasets(asked.registry).seals()]
+    return {"object": "list", "data": rows, "has_more": False}
+
+
+def erased(asked: Asked) -> dict[str, Any]:
+    """Every row that was erased from datasets: a number that tells it from others, and since when;
+    why is the registry's own business."""
+    rows = [{"mark": row.mark, "at": row.at} for row in Datasets(asked.registry).erased_rows()]
     return {"object": "list", "data": rows, "has_more": False}
 
 

@@ -48,6 +48,7 @@ TABLE: tuple[Entry, ...] = (
     Sending("/sent/{digest}", Role.PUBLISHER, sending.send),
     Writing(f"{_NAME}/versions", Role.PUBLISHER, "publish", bodies.Publication, writing.publish),
     Reading("/seals", Role.PUBLISHER, seals.listed),
+    Reading("/erased-rows", Role.PUBLISHER, seals.erased),
     Reading("/seals/{digest}", Role.PUBLISHER, seals.content),
     Writing("/seals", Role.PUBLISHER, "seal", bodies.NewSeal, seals.add),
     Writing(f"{_VERSION}/tags", Role.PUBLISHER, "tag", bodies.Tags, writing.tag),

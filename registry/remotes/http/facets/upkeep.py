@@ -15,6 +15,7 @@ from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.lifecycle import gc
 from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.purge import Purge
+from adapterworks.registry.lifecycle.reviewed import remove_reviews
 from adapterworks.registry.lifecycle.verify import VerifyReport
 from adapterworks.registry.reading.checkout import remove_tree
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
@@ -72,7 +73,8 @@ class RemoteUpkeep(Upkeep):
         """Remove a file's bytes for good, there and of this machine's copies of its releases."""
         done = self._server.link.wait(f"/erasures/{part(blob)}", Erasure, seconds=_LONG_S, why=why)
         here = tuple(erasing.delete_copies(self._server.home, blob, done.size))
-        return replace(done, copies=(*done.copies, *here))
+        ours = remove_reviews(self._server.home, erasing.releases_with_answers(done))
+        return replace(done, copies=(*done.copies, *here), reviews=(*done.reviews, *ours))
 
     def look_at_purge(self, name: str, version: int) -> Purge:
         """What purging a version would concern."""
@@ -92,7 +94,8 @@ class RemoteUpkeep(Upkeep):
         checkouts = self._server.checkouts
         with suppress(FileNotFoundError):
             remove_tree(checkouts / done.digest.removeprefix("sha256:"), checkouts)
-        return done
+        ours = remove_reviews(self._server.home, [done.digest])
+        return replace(done, reviews=(*done.reviews, *ours))
 
     def verify(
         self,
