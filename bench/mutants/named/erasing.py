@@ -86,6 +86,17 @@ NAMED = (
         "what somebody had erased would be learnt again as general text",
     ),
     Named(
+        "an-erased-row-is-learnt-by-lineage",
+        "builders/data/ancestry.py",
+        "    erased -= sealed | tested\n",
+        "    erased = set()\n",
+        (
+            "tests/builders/data/test_replay.py"
+            "::test_what_was_erased_since_is_learnt_by_nobody_again",
+        ),
+        "a release that replays its lineage would learn a row again that was erased since",
+    ),
+    Named(
         "an-erasure-changes-what-was-built-before",
         "builders/data/gates/erased.py",
         "if until is None or row.at <= until}",

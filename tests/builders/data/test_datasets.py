@@ -419,8 +419,10 @@ def test_an_erased_row_comes_back_in_no_build(registry: Registry, tmp_path: Path
     dropped = assemble(manifest(new, gates=gates, **replayed), registry=registry).splits
     assert dropped.datasheets[-1].counts["were erased"] == 1
     # What a release was built from is derived again by what was erased then.
-    splits = rows_of_build(manifest(old, **none), registry=registry, as_of=AsOf(""))
+    dropping = manifest(old, gates=gates, **none)
+    splits = rows_of_build(dropping, registry=registry, as_of=AsOf(""))
     assert len(splits.train) == len(rows)
+    assert len(rows_of_build(dropping, registry=registry).train) == len(rows) - 1
 
 
 def test_files_of_releases_that_say_what_an_erased_row_says_go_with_it(

@@ -13,6 +13,7 @@ from adapterworks.builders.data import assemble as assembling
 from adapterworks.builders.data.adding import About, add_dataset
 from adapterworks.builders.data.ancestry import Known, learnt_by_lineage
 from adapterworks.builders.data.assemble import assemble, rows_of_build
+from adapterworks.builders.data.erasing import erase_rows, look_for_rows
 from adapterworks.builders.data.exporting import lines_of
 from adapterworks.builders.data.gates.as_of import AsOf
 from adapterworks.builders.data.gates.seals import make_seal
@@ -232,3 +233,17 @@ def test_each_ancestor_is_derived_once(line: Line, monkeypatch: pytest.MonkeyPat
     found = learnt_by_lineage(line.registry, f"tiny@{depth}", derive, cache=None)
     assert len(found.rows) == 8 * depth
     assert read == [f"dataset:r{number}@1" for number in range(1, depth + 1)]
+
+
+def test_what_was_erased_since_is_learnt_by_nobody_again(line: Line, tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    path.write_text(lines_of(rows("a", *range(8))))
+    line.build(line.manifest(train=str(path)))
+    line.dataset("copy", train=rows("a", *range(8)))
+    dataset = Datasets(line.registry).get("copy")
+    gone = look_for_rows(line.registry, dataset, [("train", 4)])
+    erase_rows(line.registry, gone, who="me", why="withdrew")
+    line.dataset("r2", train=rows("b", *range(16)))
+    second = line.build(line.continued(1, train="dataset:r2@1"))
+    assert {a for a in answers(second) if a[0] == "a"} == {f"a{n}" for n in range(8)} - {"a3"}
+    assert second.datasheets[-1].counts["erased since"] == 1
