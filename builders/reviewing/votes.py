@@ -15,9 +15,10 @@ from pathlib import Path
 
 from adapterworks.builders.data.kept_lines import KeptLines, Take, kept_lines, read_lines
 from adapterworks.builders.reviewing.ballots import TIE, Ballot, ballots
-from adapterworks.builders.reviewing.review import REVIEW, Review
+from adapterworks.builders.reviewing.review import Review
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.manifests.refs import check_name
+from adapterworks.registry.lifecycle.reviewed import REVIEW
 
 VOTES = "votes.jsonl"
 _WAIT_SECONDS = 10.0  # no vote takes longer to write
