@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import socket
 from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -26,6 +26,7 @@ from adapterworks.gateway.engines.local import LocalEngine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.app import create_app, create_registry_app
 from adapterworks.gateway.http.connection import Connection
+from adapterworks.gateway.http.draining import Draining
 from adapterworks.gateway.http.reloading import Reloading, Source
 from adapterworks.gateway.http.routes.registry.desk import Desk
 from adapterworks.gateway.http.sockets import bind, bind_unix
@@ -124,7 +125,8 @@ async def run_gateway(
     """
     config = gateway.config
     path: Path | None = None
-    picker: Stoppable | None = None
+    picker: Draining | None = None
+    public: Server | None = None
     try:
         with bind(config.host, config.port) as public_socket:
             port = public_socket.getsockname()[1]
@@ -158,20 +160,13 @@ async def run_gateway(
         say("stopping")
     finally:
         if picker is not None:
-            await picker.stop()
+            await picker.end(at_once=public is not None and public.force_exit)
         await gateway.stop()
         if path is not None:
             path.unlink(missing_ok=True)
 
 
-class Stoppable(Protocol):
-    """What is stopped before the gateway is."""
-
-    async def stop(self) -> None:
-        """End it."""
-
-
-async def _picker(gateway: Gateway, say: Callable[[str], None]) -> Stoppable | None:
+async def _picker(gateway: Gateway, say: Callable[[str], None]) -> Draining | None:
     """The endpoint picker, where one is wanted; imported then, since it needs gRPC.
 
     Raises:
@@ -189,7 +184,7 @@ async def _picker(gateway: Gateway, say: Callable[[str], None]) -> Stoppable | N
     picker = Picker(gateway, gateway.config.picker.listen)
     await picker.start()
     say(f"the picker listens on port {picker.port}")
-    return picker
+    return Draining(gateway, "picker", picker)
 
 
 async def run_registry(

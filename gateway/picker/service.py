@@ -30,7 +30,6 @@ from adapterworks.gateway.picker.session import Place, Session
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 
 _SERVICE = "envoy.service.ext_proc.v3.ExternalProcessor"
-_STOP_S = 5.0
 # An Envoy that vanishes says nothing; what it had under way is given up then.
 _KEEPALIVE = (
     ("grpc.keepalive_time_ms", 20_000),
@@ -80,10 +79,10 @@ class Picker:
         await self._server.start()
         _log.info("the picker listens on port %d", self.port)
 
-    async def stop(self) -> None:
-        """Take nothing new; what is under way has a few seconds."""
+    async def stop(self, grace: float) -> None:
+        """Take nothing new; what is under way is cut off after `grace` seconds. Again is sooner."""
         if self._server is not None:
-            await self._server.stop(_STOP_S)
+            await self._server.stop(grace)
 
     async def _process(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         session = Session(self._gateway, _place)

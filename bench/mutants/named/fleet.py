@@ -427,4 +427,35 @@ NAMED = (
         ),
         "adding an engine would take every gateway out of service at once",
     ),
+    Named(
+        "answers-behind-envoy-are-cut-off",
+        "gateway/http/draining.py",
+        "        await self._taking.stop(http.drain_seconds)\n",
+        "        await self._taking.stop(5.0)\n",
+        (
+            "tests/gateway/http/test_leaving.py"
+            "::test_what_is_under_way_behind_envoy_has_as_long_as_what_came_by_http",
+        ),
+        "each upgrade would break off every answer of more than five seconds",
+    ),
+    Named(
+        "whoever-does-not-wait-waits-for-envoy",
+        "gateway/http/draining.py",
+        "        if at_once:\n",
+        "        if False:\n",
+        ("tests/gateway/http/test_leaving.py::test_whoever_does_not_wait_has_it_cut_off",),
+        "a second Ctrl-C would do nothing for half a minute",
+    ),
+    Named(
+        "the-picker-has-a-time-of-its-own",
+        "gateway/picker/service.py",
+        "            await self._server.stop(grace)\n",
+        "            await self._server.stop(60.0)\n",
+        (
+            "tests/gateway/picker/test_session.py"
+            "::test_a_request_that_is_under_way_has_the_time_that_it_is_given",
+        ),
+        "a gateway that has to end at once would not",
+        quick=False,
+    ),
 )

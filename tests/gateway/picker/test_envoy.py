@@ -118,7 +118,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     yield Front(url, running, registry, engines, keys, envoy)
     envoy.terminate()
     envoy.wait()
-    loop.run(picker.stop())
+    loop.run(picker.stop(5.0))
     launcher.close()
     registry.close()
     loop.close()

@@ -337,7 +337,7 @@ def test_a_proxy_that_says_no_more_gives_its_place_back(
                             pass
                     return await call.code()
         finally:
-            await picker.stop()
+            await picker.stop(5.0)
 
     before = failures.get()
     code = running[0].loop.run(ask())
@@ -347,3 +347,43 @@ def test_a_proxy_that_says_no_more_gives_its_place_back(
     else:
         assert code == grpc.StatusCode.INTERNAL
         assert failures.get() == before + 1
+
+
+@pytest.mark.parametrize("grace", [60.0, 0.2])
+def test_a_request_that_is_under_way_has_the_time_that_it_is_given(
+    running: tuple[Running, str], grace: float
+) -> None:
+    import grpc
+
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+    from adapterworks.gateway.picker.service import Picker
+
+    one, key = running
+
+    async def ask() -> list[Any]:
+        picker = Picker(one.gateway, "127.0.0.1:0")
+        await picker.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
+            call = channel.stream_stream(
+                "/envoy.service.ext_proc.v3.ExternalProcessor/Process",
+                request_serializer=wire.ProcessingRequest.SerializeToString,
+                response_deserializer=wire.ProcessingResponse.FromString,
+            )()
+            await call.write(_head(key))
+            await call.write(_body(_BODY, end=True))
+            said = [await call.read(), await call.read()]  # the engine, and what it is asked
+            stopping = asyncio.create_task(picker.stop(grace))
+            await asyncio.sleep(0.5)
+            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                usage = {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}
+                await call.write(_answer_head())
+                await call.write(_answer_body({"id": "x", "choices": [], "usage": usage}))
+                while (read := await call.read()) is not grpc.aio.EOF:
+                    said.append(read)
+            await stopping
+        return said
+
+    said = one.loop.run(ask())
+    told = [said_one.WhichOneof("response") for said_one in said]
+    assert ("response_headers" in told) is (grace > 1)
+    _free(one)
