@@ -31,6 +31,7 @@ class Entry:
         step: what is being done to load it, for a person.
         begun: when its load began; monotonic seconds.
         moved: when that step began; monotonic seconds.
+        given_up: since when nobody waits for the place it is to have; monotonic seconds.
     """
 
     release: Release
@@ -52,6 +53,7 @@ class Entry:
     step: str = "waiting for a place"
     begun: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
+    given_up: float | None = None
 
     def tell(self, step: str) -> None:
         """Its load has come to this step."""

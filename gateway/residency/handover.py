@@ -114,6 +114,8 @@ class Handover:
             try:
                 return await residency.have(release)
             except Unavailable as error:
+                if residency.closed:  # its engine leaves: those that stay are loaded beside it
+                    return
                 if not any(one.holds(digest) for one in self._residencies() for digest in old):
                     raise
                 _log.info("the new release of %s is tried again: %s", release.name, error.message)

@@ -4,6 +4,7 @@ Invariants:
 - an adapter is held only after it was loaded and proved in this generation of the engine;
 - loaded adapters never number more than the engine's capacity;
 - an adapter is unloaded only while nothing uses it;
+- one that is to go takes requests again when nobody waits for its place any more;
 - what is closed begins no load, and whoever waited for one is told, not cancelled;
 - a tenant that has adapters loaded which nobody else uses makes room among those first, once they
   are its share.
@@ -29,6 +30,9 @@ from adapterworks.manifests.errors import AdapterworksError, IntegrityError, Ref
 from adapterworks.registry.releases.release import Release
 
 RETRY_REFUSED_SECONDS = 60.0
+# That a place is kept for an adapter which nobody waits for any more: whoever was told to ask again
+# in two seconds, and does, must not stand at the end of the line each time.
+COMES_BACK_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 # Loads and proves, and tells its steps; raises Refused or IntegrityError for good, Unavailable for
 # now.
@@ -36,6 +40,10 @@ Load = Callable[[Engine, Release, Callable[[str], None]], Awaitable[Proof]]
 Unload = Callable[[Engine, Release], Awaitable[None]]
 # Told of a release the outcome (a proof's state, `refused`, `failed` or `evicted`) and seconds.
 Observe = Callable[[Release, str, float], None]
+
+
+class _NotWanted(Unavailable):
+    """Nobody waits for what was to be loaded."""
 
 
 class Places:
@@ -46,6 +54,7 @@ class Places:
         seats: who may use what is loaded.
         wanted: how many wait for a load, by digest.
         usual: seconds that a load takes here: what the last one took.
+        closed: nothing is loaded here any more.
     """
 
     def __init__(
@@ -71,9 +80,10 @@ class Places:
         self._pins_told = False
         self._settled = False
         self._background: set[asyncio.Task[None]] = set()
+        self._again: set[str] = set()  # of what is loaded in the background: nobody need wait
         self.wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
-        self._closed = False
+        self.closed = False
         self._warned = False
         engine.on_ready(self._new_generation)
 
@@ -82,7 +92,7 @@ class Places:
 
         Whoever waits for a load is told `NotAsked`: another engine may have it.
         """
-        self._closed = True
+        self.closed = True
         loads = [e.task for e in self.entries.values() if e.task is not None]
         for task in [*self._background, *loads]:
             task.cancel()
@@ -159,6 +169,7 @@ class Places:
         entry = self._present(release)
         if entry is None:
             entry = self._begin(release, tenant)
+        entry.given_up = None  # somebody waits, or has what it needs
         return None if entry.stage == "resident" else entry
 
     async def ensure(self, release: Release, tenant: str | None = None) -> None:
@@ -207,7 +218,7 @@ class Places:
         return None
 
     def _begin(self, release: Release, tenant: str | None) -> Entry:
-        if self._closed:
+        if self.closed:
             raise _left()
         pinned = release.digest in self._pins
         level = self._popularity.level(release.digest)
@@ -236,6 +247,11 @@ class Places:
             entry.proof = getattr(error, "measured", None)
             with contextlib.suppress(AdapterworksError):
                 await self._unload(self._engine, entry.release)
+        except _NotWanted as error:  # no load has begun, and so none has failed
+            entry.error = error
+            self._forget(entry)
+            self.seats.wake()
+            return
         except AdapterworksError as error:
             if generation == self._engine.health.generation and entry.stage == "loading":
                 # It may be in the engine, or get there yet: what is not counted must not be.
@@ -264,6 +280,7 @@ class Places:
 
         Raises:
             Unavailable: the engine was replaced meanwhile: what it is to hold is loaded anew.
+            _NotWanted: nobody waits for it any more, and there is no room yet.
         """
         async with self._room:
             while True:
@@ -277,19 +294,46 @@ class Places:
                 wanted = self.wanted.keys() | self.seats.asked
                 leaver = victim(held, busy=self.seats.busy, wanted=wanted, owner=newcomer.owner)
                 if leaver is None:
-                    await self.seats.changed()
+                    await self._while_wanted(newcomer)
                     continue
                 leaver.leaving = True
-                while self._counts(leaver) and (
-                    leaver.users or leaver.release.digest in self.seats
-                ):
-                    await self.seats.changed()
+                try:
+                    while self._counts(leaver) and (
+                        leaver.users or leaver.release.digest in self.seats
+                    ):
+                        await self._while_wanted(newcomer)
+                except _NotWanted:
+                    leaver.leaving = False
+                    raise
                 if self._counts(leaver):  # else what has its name now is another one
                     leaver.stage = "unloading"
                     # A task of its own: whoever wants it back meanwhile waits for the end of it,
                     # so that the engine never sees a load overtake the unload.
                     leaver.task = self._supervisor.once("unload", self._drop(leaver))
                     await asyncio.shield(leaver.task)
+
+    async def _while_wanted(self, newcomer: Entry) -> None:
+        """Wait for a change, as long as somebody waits for the newcomer or may come back for it.
+
+        Raises:
+            _NotWanted: nobody does.
+        """
+        if self._is_wanted(newcomer):
+            await self.seats.changed()
+            return
+        now = time.monotonic()
+        newcomer.given_up = newcomer.given_up or now
+        left = newcomer.given_up + COMES_BACK_SECONDS - now
+        if left <= 0:
+            raise _NotWanted("nobody waits for it any more", retry_after=2.0)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                await self.seats.changed()
+
+    def _is_wanted(self, entry: Entry) -> bool:
+        digest = entry.release.digest
+        waited = digest in self.wanted or digest in self.seats.asked
+        return waited or digest in self._pins or digest in self._again
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -311,7 +355,7 @@ class Places:
 
     def _new_generation(self) -> None:
         """The engine is new and empty: load what it held, in the order of last use."""
-        if self._closed:
+        if self.closed:
             return
         held = [e for e in self.entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
@@ -327,8 +371,12 @@ class Places:
 
         async def reload() -> None:
             for release in releases:
-                with contextlib.suppress(AdapterworksError):
-                    await self.ensure(release)
+                self._again.add(release.digest)
+                try:
+                    with contextlib.suppress(AdapterworksError):
+                        await self.ensure(release)
+                finally:
+                    self._again.discard(release.digest)
 
         task = self._supervisor.once("reload", reload(), what=self._engine.id)
         self._background.add(task)

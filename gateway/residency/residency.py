@@ -68,6 +68,11 @@ class Residency:
         """Load nothing more; what is loaded stays with the engine."""
         self._places.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing is loaded here any more."""
+        return self._places.closed
+
     def begin_with(self, releases: Iterable[Release]) -> None:
         """Load these, besides the pins, when the engine comes up for the first time.
 

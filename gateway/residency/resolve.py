@@ -23,7 +23,12 @@ from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.residency.handover import Handover
 from adapterworks.gateway.supervision.supervisor import Worker
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX
-from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
@@ -141,7 +146,8 @@ class Resolver:
             loaded = set() if self._handover is None else self._handover.answering()
             for model, holders in list(self._before.items()):
                 if any(holder.digest in loaded for holder in holders):
-                    with contextlib.suppress(NotFound, Unavailable):
+                    # Whoever asks for it is told; the other names are moved all the same.
+                    with contextlib.suppress(AdapterworksError):
                         await self._read(model)
             worker.beat()
 
@@ -156,12 +162,15 @@ class Resolver:
             self._holders.pop(model, None)
 
         try:
-            # What was deleted answers for nobody.
+            # What was deleted, is damaged, or cannot be asked for answers for nobody: an alias is
+            # moved away from it for that very reason.
             await self._asked(self._alive, before)
+        except AdapterworksError as error:
+            if not isinstance(error, NotFound):
+                _log.warning("who answered for `%s` does so no more: %s", model, error.message)
+        else:
             if await self._handover.begun(model, before, now, done):
                 return before
-        except NotFound:
-            pass
         self._before.pop(model, None)
         return now
 

@@ -342,13 +342,8 @@ _HOLDING_NAMED = (
     Named(
         "an-adapter-in-use-is-unloaded",
         _PLACES,
-        (
-            "                while self._counts(leaver) and (\n"
-            "                    leaver.users or leaver.release.digest in self.seats\n"
-            "                ):\n"
-            "                    await self.seats.changed()\n"
-        ),
-        "",
+        "                        leaver.users or leaver.release.digest in self.seats\n",
+        "                        False\n",
         (f"{_OF_HOLDING}::test_nothing_is_unloaded_while_it_is_used_and_then_takes_no_more",),
         "a stream would go on with the base's weights, or end in the middle",
     ),
@@ -426,6 +421,70 @@ _HOLDING_NAMED = (
 
 _LEAVING_NAMED = (
     Named(
+        "whoever-comes-back-finds-its-place-gone",
+        _PLACES,
+        "        entry.given_up = None  #",
+        "        #",
+        (f"{_OF_HOLDING}::test_whoever_comes_back_for_a_place_has_kept_it",),
+        "who asks again as it was told would stand at the end of the line each time",
+    ),
+    Named(
+        "whoever-is-to-go-stays-closed-for-nobody",
+        _PLACES,
+        "                    leaver.leaving = False\n",
+        "                    pass\n",
+        (f"{_OF_HOLDING}::test_one_that_was_to_go_stays_open_when_nobody_waits_for_its_place",),
+        "one request that came and left would close a neighbour's adapter for its longest stream",
+    ),
+    Named(
+        "a-place-is-waited-for-by-nobody",
+        _PLACES,
+        "        if left <= 0:\n",
+        "        if False:\n",
+        (f"{_OF_HOLDING}::test_one_that_was_to_go_stays_open_when_nobody_waits_for_its_place",),
+        "a neighbour's adapter would be unloaded, and another one loaded for nobody",
+    ),
+    Named(
+        "whoever-comes-back-begins-anew",
+        _PLACES,
+        "        newcomer.given_up = newcomer.given_up or now\n",
+        "        newcomer.given_up = now - COMES_BACK_SECONDS\n",
+        (f"{_OF_HOLDING}::test_whoever_comes_back_for_a_place_has_kept_it",),
+        "an adapter would never be loaded beside one whose streams outlast a request's patience",
+    ),
+    Named(
+        "what-is-loaded-again-is-wanted-by-nobody",
+        _PLACES,
+        "        return waited or digest in self._pins or digest in self._again",
+        "        return waited",
+        (f"{_OF_HOLDING}::test_a_place_for_what_is_loaded_in_the_background_is_waited_for",),
+        "a pin would not be loaded where all places are in use",
+    ),
+    Named(
+        "an-engine-that-leaves-holds-a-promotion-up",
+        _HANDOVER,
+        "                if residency.closed:",
+        "                if False:",
+        (f"{_OF_HANDOVER}::test_an_engine_that_leaves_meanwhile_holds_nothing_up",),
+        "the release before would answer for minutes after a promotion",
+    ),
+    Named(
+        "a-damaged-release-keeps-its-alias",
+        _RESOLVE,
+        "except AdapterworksError as error:\n            if not isinstance",
+        "except NotFound as error:\n            if not isinstance",
+        (f"{_OF_RESOLVE}::test_an_alias_is_moved_away_from_a_release_that_cannot_be_read",),
+        "a rollback away from it would not count until a restart, and every request be a 422",
+    ),
+    Named(
+        "one-promotion-that-fails-stops-the-others",
+        _RESOLVE,
+        "                    with contextlib.suppress(AdapterworksError):",
+        "                    with contextlib.suppress(NotFound):",
+        (f"{_OF_RESOLVE}::test_what_cannot_be_read_keeps_no_other_promotion_waiting",),
+        "a damaged record would end the worker and turn `/ready` at each change of the index",
+    ),
+    Named(
         "who-waits-for-a-load-is-cancelled-with-it",
         _PLACES,
         "            await asyncio.wait({entry.task})\n",
@@ -438,7 +497,7 @@ _LEAVING_NAMED = (
     Named(
         "what-is-closed-loads-on",
         _PLACES,
-        "        if self._closed:\n            raise _left()\n",
+        "        if self.closed:\n            raise _left()\n",
         "",
         (f"{_OF_HOLDING}::test_a_load_ends_when_the_gateway_does",),
         "an engine that leaves would be given adapters by those who still wait there",

@@ -171,3 +171,16 @@ async def test_a_record_that_is_gone_holds_nothing_up() -> None:
     moved = Moved()
     await moved.residency.warm(OLD)
     assert not await moved.move(now=release("gone"))
+
+
+async def test_an_engine_that_leaves_meanwhile_holds_nothing_up() -> None:
+    moved = Moved()
+    await moved.residency.warm(OLD)
+    await moved.other.warm(OLD)
+    moved.engine.gates["new"] = asyncio.Event()
+    assert await moved.move()
+    await settle()
+    moved.residency.close()
+    await settle()
+    assert moved.counts == 1
+    assert moved.other.holds(NEW.digest)

@@ -10,6 +10,7 @@ import pytest
 
 from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.engines.engine import NotAsked
+from adapterworks.gateway.residency import places
 from adapterworks.gateway.residency import residency as module
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
@@ -262,6 +263,75 @@ async def test_a_pin_in_the_only_place_is_waited_for_while_it_is_used_and_goes_t
         assert caught.value.retry_after == 2.0
     await settle()
     assert engine.log[-3:] == ["seen a evicted", "+b", "seen b proved"]
+
+
+@pytest.mark.parametrize("how", ["leaves", "loses patience", "leaves the queue"])
+async def test_one_that_was_to_go_stays_open_when_nobody_waits_for_its_place(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one request that came and left would close it for as long as its longest stream."""
+    monkeypatch.setattr(places, "COMES_BACK_SECONDS", 0.05)
+    engine = Scripted(capacity=1)
+    residency = engine.residency(cold_wait=0.05 if how == "loses patience" else 60.0)
+    queue = FairQueue(slots=5)
+    residency.seats.on_change(queue.look_again)
+
+    async def in_turn() -> None:
+        async with queue.turn("t", 1, gate=residency.gate(B)):
+            raise AssertionError
+
+    async with residency.lease(A) as entry:
+        wanting = in_turn() if how == "leaves the queue" else residency.warm(B)
+        asking = asyncio.create_task(wanting)
+        await settle()
+        assert (entry.leaving, residency.gate(A).open()) == (True, False)
+        if how != "loses patience":
+            asking.cancel()
+        await asyncio.wait({asking})
+        assert entry.leaving  # whoever asks again soon finds its place kept
+        deadline = time.monotonic() + 5
+        while entry.leaving:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert residency.gate(A).open()
+        assert stages(residency) == {"a": "resident"}
+    await settle()
+    assert engine.log == ["+a", "seen a proved"]  # and nothing is loaded for nobody
+    assert await residency.warm(B)
+
+
+async def test_whoever_comes_back_for_a_place_has_kept_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Scripted(capacity=1)
+    residency = engine.residency()
+    monkeypatch.setattr(places, "COMES_BACK_SECONDS", 0.3)
+    async with residency.lease(A) as entry:
+        for _ in range(2):
+            asking = asyncio.create_task(residency.warm(B))
+            await settle()
+            asking.cancel()
+            await asyncio.sleep(0.2)  # shorter than it is kept, twice longer
+            assert entry.leaving
+        asking = asyncio.create_task(residency.warm(B))
+        await asyncio.sleep(0.4)
+        assert entry.leaving
+    assert await asking
+
+
+async def test_a_place_for_what_is_loaded_in_the_background_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(places, "COMES_BACK_SECONDS", 0.0)
+    engine = Scripted(capacity=2)
+    residency = engine.residency()
+    async with residency.lease(A), residency.lease(C):
+        residency.pin(B)
+        await settle()
+        assert sum(entry.leaving for entry in residency.entries) == 1
+        residency.seats.wake()
+        await settle()
+        assert sum(entry.leaving for entry in residency.entries) == 1
+    await settle()
+    assert residency.holds(B.digest)
 
 
 async def test_a_slot_that_does_not_come_free_is_told_and_given_up() -> None:

@@ -15,7 +15,7 @@ from adapterworks.gateway.engines.pool import EnginePool
 from adapterworks.gateway.residency import resolve as module
 from adapterworks.gateway.residency.resolve import Resolver, _choose, missing
 from adapterworks.gateway.supervision.supervisor import Supervisor
-from adapterworks.manifests.errors import NotFound, Unavailable
+from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved, Weighted
@@ -58,6 +58,7 @@ class Index:
         self.number = 1
         self.before: Callable[[], None] = lambda: None
         self.broken: Exception | None = None
+        self.faults: dict[str, Exception] = {}  # of records, by digest
 
     def weights(self, name: str, alias: str) -> tuple[Weighted, ...]:
         self.lookups += 1
@@ -75,6 +76,8 @@ class Index:
 
     def release(self, digest: str) -> Any:
         self.records += 1
+        if digest in self.faults:
+            raise self.faults[digest]
         return release("medical")
 
     def revision(self) -> int:
@@ -307,6 +310,55 @@ async def test_who_answered_is_remembered_over_several_changes_of_other_names() 
     resolving.forget()
     assert (await resolving.target("medical:prod", "me")).version == 1
     assert asked == ["medical:prod"]
+
+
+@pytest.mark.parametrize(
+    "fault", [IntegrityError("is damaged"), Unavailable("away"), NotFound("deleted")]
+)
+async def test_an_alias_is_moved_away_from_a_release_that_cannot_be_read(
+    fault: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is when somebody promotes or rolls back at once."""
+    index = Index()
+    resolving = resolver(index)
+
+    async def begun(*arguments: Any) -> bool:
+        return True
+
+    handover = SimpleNamespace(begun=begun, answering=lambda: {ONE.digest})
+    resolving.hand_over(cast(Any, handover))
+    assert (await resolving.target("medical:prod", "me")).version == 1
+    index.faults[ONE.digest] = fault
+    index.holders["prod"] = (TWO,)
+    resolving.forget()
+    assert (await resolving.target("medical:prod", "me")).version == 2
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == (not isinstance(fault, NotFound))
+
+
+async def test_what_cannot_be_read_keeps_no_other_promotion_waiting() -> None:
+    index, counted = Index(), list[str]()
+    index.holders["other"] = (ONE,)
+    resolving = resolver(index)
+    begun = asyncio.Event()
+
+    async def begin(model: str, *arguments: Any) -> bool:
+        if model == "medical:prod":
+            raise IntegrityError("is damaged")
+        begun.set()
+        return True
+
+    handover = SimpleNamespace(begun=begin, answering=lambda: {ONE.digest})
+    resolving.hand_over(cast(Any, handover))
+    for alias in ("prod", "other"):
+        await resolving.target(f"medical:{alias}", "me")
+        index.holders[alias] = (TWO,)
+    supervisor = Supervisor(count=counted.append)
+    supervisor.task("promotions", resolving.follow)
+    resolving.forget()
+    await asyncio.wait_for(begun.wait(), 5)
+    assert counted == []
+    await supervisor.cancel()
 
 
 async def test_the_cache_is_bounded_and_the_oldest_goes(monkeypatch: pytest.MonkeyPatch) -> None:
