@@ -24,6 +24,7 @@ from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.catalog import Catalog
 from adapterworks.registry.lifecycle.eviction import make_room
 from adapterworks.registry.releases.release import SERVABLE, Release
+from adapterworks.registry.releases.staged import is_staged
 
 ABANDONED_S = 3600.0
 """Seconds after which nobody is writing what has not grown: its process was killed."""
@@ -134,7 +135,7 @@ def _clear_abandoned(*folders: Path) -> None:
     """Remove what processes that were killed had begun to write."""
     before = time.time() - ABANDONED_S
     for folder in folders:
-        for begun in folder.glob("*"):
+        for begun in filter(is_staged, folder.glob("*")):
             with contextlib.suppress(FileNotFoundError):  # its writer has just finished it
                 newest = max(path.stat().st_mtime for path in (begun, *begun.rglob("*")))
                 if newest > before:

@@ -171,7 +171,7 @@ def _with_curve(room: Room, job: Job, then: Callable[[Connection, Sequence[str]]
         writer.writerow({"step": step, "train_loss": loss, "valid_loss": valid.get(step)})
     data = table.getvalue().encode()
     room.staging.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=room.staging) as file:
+    with tempfile.NamedTemporaryFile(prefix="proof-", dir=room.staging) as file:
         file.write(data)
         file.flush()
         digest = "sha256:" + hashlib.sha256(data).hexdigest()

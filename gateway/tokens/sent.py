@@ -26,6 +26,7 @@ from adapterworks.registry.index import absences
 from adapterworks.registry.lifecycle.gc import STAGED_S
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.staged import is_staged
 
 _WHO = "anonymous"
 _SWEEP_S = 3600.0
@@ -80,7 +81,7 @@ class Sent:
             return here
 
     def _sweep(self, before: float) -> None:
-        for path in self._staging.iterdir():
+        for path in filter(is_staged, self._staging.iterdir()):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < before:
                     path.unlink()

@@ -35,6 +35,7 @@ from adapterworks.registry.lifecycle.identity import shown
 from adapterworks.registry.reading.checkout import locked, remove_tree
 from adapterworks.registry.reading.records import as_record
 from adapterworks.registry.releases.absence import ERASED
+from adapterworks.registry.releases.staged import is_staged
 
 GRACE_S = 7 * 86400.0
 # A blob this young may be one that a publish has put and not listed, by a clock that is behind.
@@ -254,7 +255,7 @@ def _collect_checkouts(database: Database, checkouts: Path, limit: float, report
 
 
 def _sweep_staged(folder: Path, limit: float, report: GcReport) -> None:
-    for staged in folder.glob("*"):
+    for staged in filter(is_staged, folder.glob("*")):
         # Its owner may finish and rename it at any moment.
         with contextlib.suppress(FileNotFoundError):
             if staged.stat().st_mtime > limit:

@@ -242,6 +242,25 @@ _REVIEW_NAMED = (
         "every release of PEFT would make all of its adapters unimportable here",
     ),
     Named(
+        "gc-takes-whatever-lies-beside-what-is-staged",
+        _GC,
+        "for staged in filter(is_staged, folder.glob",
+        "for staged in filter(bool, folder.glob",
+        (f"{_OF_GC}::test_what_else_lies_where_files_are_staged_stays_however_old",),
+        "with `ADAPTERS_BLOBS=/data`, people's folders in `/data/tmp` would be deleted",
+    ),
+    Named(
+        "a-gateway-takes-whatever-lies-beside-what-is-sent",
+        "gateway/tokens/sent.py",
+        "for path in filter(is_staged, self",
+        "for path in filter(bool, self",
+        (
+            "tests/gateway/registry_http/test_writing.py"
+            "::test_an_upload_that_nobody_goes_on_with_is_removed",
+        ),
+        "people's files in a folder called `sent` would be deleted by somebody's upload",
+    ),
+    Named(
         "whatever-is-old-is-swept",
         _SCRATCH,
         "os.open(left / MARK, os.O_RDWR | os.O_NOFOLLOW)",

@@ -259,9 +259,12 @@ def test_who_is_killed_leaves_nothing_that_counts(
     for path in (half, *half.rglob("*")):
         old = path.stat().st_mtime - 2 * ABANDONED_S
         os.utime(path, (old, old))
+    mine = half.parent / "my-project"
+    mine.mkdir()
+    os.utime(mine, (old, old))
     _, folder = shelf().fetch(digest)
     assert (folder / "adapter_model.safetensors").read_bytes() == b"weights 1" * 50
-    assert list((tmp_path / "engine" / "checkouts" / "tmp").iterdir()) == []
+    assert list((tmp_path / "engine" / "checkouts" / "tmp").iterdir()) == [mine]
 
 
 def test_a_lock_file_that_is_removed_locks_nobody_out(

@@ -104,12 +104,14 @@ def test_sending_goes_on_where_it_was_cut_off(offered: Offered) -> None:
 def test_an_upload_that_nobody_goes_on_with_is_removed(offered: Offered) -> None:
     digest, arriving = digest_bytes(b"0123456789"), offered.registry.arriving
     arriving.mkdir()
-    left, going_on = arriving / "left", arriving / "going-on"
-    for path in (left, going_on):
+    left, going_on = (arriving / f"{token}-{'a' * 64}" for token in ("left", "going-on"))
+    mine = arriving / "thesis.txt"
+    for path in (left, going_on, mine):
         path.write_bytes(b"half")
-    os.utime(left, (1, 1))
+    for path in (left, mine):
+        os.utime(path, (1, 1))
     put(offered, digest, b"01234", "0-4/10")
-    assert (left.exists(), going_on.exists()) == (False, True)
+    assert (left.exists(), going_on.exists(), mine.exists()) == (False, True, True)
     assert put(offered, digest, b"56789", "5-9/10").json()["whole"] is True
 
 

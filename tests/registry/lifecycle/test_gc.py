@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,6 +142,28 @@ def test_foreign_bytes_and_orphans_of_killed_publishes_go(
     assert [blob.digest for blob in registry.upkeep.gc(grace=0).blobs] == [digest_bytes(orphan)]
 
 
+def test_what_else_lies_where_files_are_staged_stays_however_old(
+    local_registry: Registry, tmp_path: Path
+) -> None:
+    """`ADAPTERS_BLOBS=/data` makes `/data/tmp` such a folder, which is somebody's too."""
+    publish(local_registry, tmp_path)
+    blobs = local_registry.blobs
+    assert isinstance(blobs, LocalBlobs)
+    folders = (blobs.staging, local_registry.checkouts / "tmp", local_registry.arriving,
+               local_registry.uploads)  # fmt: skip
+    mine = [folder / name for folder in folders for name in ("my-project", "thesis.txt")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix:
+            path.write_text("mine")
+        else:
+            path.mkdir()
+            (path / "file").write_text("mine")
+        os.utime(path, (0, 0))
+    assert local_registry.upkeep.gc(grace=0).staged == 0
+    assert all(path.exists() for path in mine)
+
+
 def test_staged_leftovers_go_after_a_day_and_never_sooner(
     local_registry: Registry, tmp_path: Path
 ) -> None:
@@ -148,8 +171,8 @@ def test_staged_leftovers_go_after_a_day_and_never_sooner(
     blobs = local_registry.blobs
     assert isinstance(blobs, LocalBlobs)
     local_registry.arriving.mkdir()
-    old, new = blobs.staging / "old", blobs.staging / "new"
-    older = local_registry.arriving / "an upload that nobody goes on with"
+    old, new = blobs.staging / uuid.uuid4().hex, blobs.staging / uuid.uuid4().hex
+    older = local_registry.arriving / f"token-{'a' * 64}"
     local_registry.uploads.mkdir()
     oldest, newest = (local_registry.uploads / f"upload-{name}" for name in "xy")
     for path in (old, older, oldest, new, newest):
