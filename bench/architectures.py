@@ -35,6 +35,7 @@ from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.sharing import can_share
 from adapterworks.builders.training.shared_prefix import computes_alike
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.nf4 import write_dequantized
 from tests.builders.build_support import make_tiny_base, manifest_for, tiny_job
 
@@ -58,6 +59,14 @@ _GROUPED = {**_PLAIN, "num_key_value_heads": 2}
 _HEADS = {**_GROUPED, "head_dim": 16}
 _WINDOW = {"sliding_window": WINDOW}
 _OLD = {"vocab_size": 258, "hidden_size": 64, **_ENDS}
+_IMAGES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
 _EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "Llama": ("LlamaConfig", _GROUPED),
@@ -65,8 +74,21 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "Qwen2": ("Qwen2Config", _GROUPED),
     "Qwen3": ("Qwen3Config", {**_GROUPED, "head_dim": 32}),
     "Gemma": ("GemmaConfig", _HEADS),
-    "Gemma2": ("Gemma2Config", {**_HEADS, **_WINDOW}),
+    # A cap that random weights' scores meet, as those of Gemma 2 meet 50.
+    "Gemma2": (
+        "Gemma2Config",
+        {**_HEADS, **_WINDOW, "attn_logit_softcapping": 0.5, "query_pre_attn_scalar": 1},
+    ),
     "Gemma3": ("Gemma3TextConfig", {**_HEADS, **_WINDOW}),
+    "Gemma3-images": (
+        "Gemma3Config",
+        {
+            "text_config": {**_HEADS, **_WINDOW},
+            "vision_config": _IMAGES,
+            "mm_tokens_per_image": 1,
+            **_ENDS,
+        },
+    ),
     "Phi": ("PhiConfig", _PLAIN),
     "Phi3": ("Phi3Config", _GROUPED),
     "OLMo": ("OlmoConfig", _PLAIN),
@@ -179,10 +201,8 @@ def rows(lengths: Iterable[int] = (40, 52, 60)) -> list[TokenSequence]:
 
 def layouts(base: Path, precision: str = "fp32") -> Layouts:
     """The three layouts of one base, against its rows one by one."""
-    import transformers
-
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=dtype).eval()
+    model = load_causal_lm(base, dtype=dtype).eval()
     given = rows()
     with torch.no_grad():
         alone = torch.cat([score(model, padded([row], 1)).logprobs for row in given])

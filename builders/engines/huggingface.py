@@ -30,6 +30,7 @@ from adapterworks.builders.engines.engine import (
 )
 from adapterworks.builders.engines.sources import code_digest, versions
 from adapterworks.manifests.errors import NotFound
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _CODE = (
     "builders/engines/decoding.py",
     "builders/engines/choosing.py",
     "builders/methods/prompt_cache.py",
+    "registry/bases/causal_lm.py",
 )
 # Of a batch's logits: rows × tokens × vocabulary × 4 bytes stay below this.
 _MOST_LOGIT_BYTES = 1 << 29
@@ -178,10 +180,10 @@ def load_model(checkpoint: Path, adapter: Path | None = None) -> PreTrainedModel
     """
     quiet_libraries()
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import GenerationConfig
 
     device, dtype = _device()
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+    model: PreTrainedModel = load_causal_lm(
         checkpoint, dtype=getattr(torch, dtype), use_safetensors=True
     )
     # What a request does not set, `generate` would take from here: the checkpoint's own penalties.

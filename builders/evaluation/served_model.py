@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.manifests.errors import IntegrityError
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.forms import LORA, PREFIX, PROMPT
 from adapterworks.registry.releases.release import Servable
@@ -34,9 +35,8 @@ class ServedModel:
     ) -> None:
         quiet_libraries()
         import torch
-        from transformers import AutoModelForCausalLM
 
-        self._model: Any = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32)
+        self._model: Any = load_causal_lm(served, dtype=torch.float32)
         self._vocabulary: int = self._model.get_input_embeddings().weight.shape[0]
         self._form: str | None = None
         self._tensors: dict[str, torch.Tensor] = {}

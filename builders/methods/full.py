@@ -20,7 +20,7 @@ from adapterworks.builders.methods.factors import (
     read_weights,
     write_lora,
 )
-from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.shape import BaseShape, of_text
 from adapterworks.builders.methods.technique import ENGINE_RANKS, Default, ServableForm, Technique
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.method import MethodTable
@@ -59,7 +59,7 @@ class Full(Technique[FullTable]):
     relief = "`method.kind` `lora` or `qlora` trains a few per cent of the parameters"
 
     def trainable(self, shape: BaseShape, table: FullTable) -> int:
-        return shape.parameters
+        return shape.parameters - shape.beside
 
     def servable(self, shape: BaseShape, table: FullTable, serve: ServeTable) -> ServableForm:
         if serve.conversion_rank:
@@ -82,7 +82,11 @@ class Full(Technique[FullTable]):
         return super().load(checkpoint, base, torch.float32, device)
 
     def attach(self, model: nn.Module, table: FullTable, steps: int) -> nn.Module:
-        model.requires_grad_(True)
+        """All that text passes through: what a base has for images never gets a gradient, which
+        several processes would wait for."""
+        model.requires_grad_(False)
+        for parameter in of_text(model):
+            parameter.requires_grad_(True)
         return model
 
     def convert(self, source: Source, folder: Path) -> Conversion:

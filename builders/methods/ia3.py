@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import read_adapter, read_weights, write_cut
-from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.shape import BaseShape, adapted_linears, select, takes_text_alone
 from adapterworks.builders.methods.technique import (
     Default,
     Kept,
@@ -92,11 +92,16 @@ class Ia3(Technique[Ia3Table]):
     def attach(self, model: nn.Module, table: Ia3Table, steps: int) -> nn.Module:
         from peft import IA3Config, get_peft_model
 
+        linears = adapted_linears(model)
+        inputs = [x.name for x in select(linears, table.inputs)] if table.inputs else []
+        outputs = [x.name for x in select(linears, table.outputs)] if table.outputs else []
+        if takes_text_alone(model):  # else other towers have modules of the same names
+            inputs, outputs = [*table.inputs], [*table.outputs]
         adapted: nn.Module = get_peft_model(
             model,
             IA3Config(
-                target_modules=[*table.outputs, *table.inputs],
-                feedforward_modules=[*table.inputs],
+                target_modules=[*outputs, *inputs],
+                feedforward_modules=inputs,
                 task_type="CAUSAL_LM",
             ),
         )

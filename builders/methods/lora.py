@@ -5,9 +5,10 @@ as trained, and the engine honours rsLoRA's α/√r (vllm/lora/peft_helper.py): 
 allows, the files are PEFT's own, byte for byte; at another, and where modules have ranks or scales
 of their own, zeros are added to the factors and the scale is folded in, which changes no product.
 
-PiSSA and OLoRA take their start s·B₀·A₀ out of the base's weights while they are trained. What is
-written is the change against the base as it is, s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss
-(PEFT's `path_initial_model_for_weight_conversion`).
+PiSSA and OLoRA start as a part s·B₀·A₀ of the base's weights, which is taken out of what the base
+gives while they are trained (`beside.py`). What is written is the change against the base as it is,
+s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss (PEFT's
+`path_initial_model_for_weight_conversion`), and what was trained in any precision.
 
 O-LoRA (`keep_ranks`) is in `orthogonal.py`.
 
@@ -19,9 +20,11 @@ from __future__ import annotations
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from adapterworks.builders.methods.beside import take_out, taken_out
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import (
     Factors,
@@ -121,7 +124,7 @@ class Lora(Technique[LoraKeys]):
         init = INITS[table.init]
         if why := init.objection(shape, table.rank):
             raise InvalidInput(f"`method.init` `{init.name}`: {why}", hint='use `"kaiming"`')
-        if init.changes_base and 2 * highest_rank(table) > ENGINE_RANKS[-1]:
+        if init.part_of_base and 2 * highest_rank(table) > ENGINE_RANKS[-1]:
             raise InvalidInput(
                 f"`method.init` `{init.name}` is served at twice its rank, and the engine takes "
                 f"{ENGINE_RANKS[-1]} at most",
@@ -130,7 +133,7 @@ class Lora(Technique[LoraKeys]):
 
     def servable(self, shape: BaseShape, table: LoraKeys, serve: ServeTable) -> ServableForm:
         rank = highest_rank(table)
-        if INITS[table.init].changes_base:
+        if INITS[table.init].part_of_base:
             via = f"{table.init}'s start taken out again, at twice its rank"
             return ServableForm(FORM, "exact", via, rank=engine_rank(2 * rank))
         if table.rank_pattern or table.alpha_pattern:
@@ -145,7 +148,14 @@ class Lora(Technique[LoraKeys]):
 
     def kept(self, shape: BaseShape, table: LoraKeys, width: int) -> Kept:
         ranks = sum(rank_of(table, linear.name) for linear in targeted(shape, table))
-        return low_rank_kept(shape, ranks, table.dropout)
+        kept = low_rank_kept(shape, ranks, table.dropout)
+        if not INITS[table.init].part_of_base:
+            return kept
+        return replace(kept, once=4 * self.trainable(shape, table))  # the start stays, in float32
+
+    def semantics(self, table: LoraKeys) -> int:
+        """1 of what starts as a part of the base: before, it was taken out of rounded weights."""
+        return int(INITS[table.init].part_of_base)
 
     def sizes(self, table: LoraKeys) -> Iterable[LoraKeys]:
         """Every rank; α keeps its ratio to it."""
@@ -172,7 +182,7 @@ class Lora(Technique[LoraKeys]):
             target_modules=peft_targets(table, model),
             rank_pattern=dict(table.rank_pattern),
             alpha_pattern=dict(table.alpha_pattern),
-            init_lora_weights=init.peft,
+            init_lora_weights=True if init.part_of_base else init.peft,
             **init.configuration(),
             use_rslora=table.rslora,
             use_dora=self.use_dora,
@@ -191,12 +201,8 @@ class Lora(Technique[LoraKeys]):
         hold(adapted, table)
         if not init.needs_rows:
             _forget_init(adapted)
-        if init.changes_base:
-            adapted.taken_out = {
-                name: parameter.detach().float().clone()
-                for name, parameter in adapted.named_parameters()
-                if parameter.requires_grad
-            }
+        if init.part_of_base:
+            take_out(adapted, init.set)
         whole: nn.Module = adapted
         return whole
 
@@ -212,7 +218,7 @@ class Lora(Technique[LoraKeys]):
 
     def held(self, table: LoraKeys) -> LoraKeys:
         """What was taken out of the base is in it, at twice the rank, with the scale folded in."""
-        if not INITS[table.init].changes_base:
+        if not INITS[table.init].part_of_base:
             return table
         rank = engine_rank(2 * highest_rank(table))
         plain = {"rank": rank, "alpha": rank, "rslora": False, "init": "kaiming"}
@@ -243,8 +249,8 @@ class Lora(Technique[LoraKeys]):
     def save(self, model: nn.Module, folder: Path, base: str) -> None:
         """PEFT's adapter; what was taken out of the base is put back first."""
         _forget_init(model)  # of a model that was built once more, to be written
-        taken_out: dict[str, torch.Tensor] | None = getattr(model, "taken_out", None)
-        if taken_out is None:
+        starts = taken_out(model)
+        if not starts:
             super().save(model, folder, base)
             return
         import torch
@@ -253,15 +259,13 @@ class Lora(Technique[LoraKeys]):
         configuration = whole.peft_config["default"].to_dict()
         now = {name: p.detach().cpu().float() for name, p in model.named_parameters()}
         factors = {}
-        for name in sorted(taken_out):
-            module, _, part = name.removeprefix("base_model.model.").partition(".lora_")
-            if not part.startswith("A"):
-                continue
-            of_b = name.replace(".lora_A.", ".lora_B.")
+        for name, (a, b) in sorted(starts.items()):
+            module = name.removeprefix("base_model.model.")
+            of_a, of_b = (f"{name}.lora_{part}.default.weight" for part in "AB")
             scale = module_scale(configuration, module)
             factors[module] = Factors(
-                torch.cat([now[name], taken_out[name].cpu()]),
-                torch.cat([scale * now[of_b], -scale * taken_out[of_b].cpu()], dim=1),
+                torch.cat([now[of_a], a]),
+                torch.cat([scale * now[of_b], -scale * b], dim=1),
             )
         write_lora(folder, factors, base, sorted(configuration["target_modules"]))
 
@@ -274,7 +278,7 @@ class Lora(Technique[LoraKeys]):
         targets = tuple(leaves(modules))
         # What was taken out of the base is served at twice the rank that was trained.
         table = as_lora(source.manifest.method)
-        if table is not None and INITS[table.init].changes_base:
+        if table is not None and INITS[table.init].part_of_base:
             _copy(source.adapter, folder)
             return Conversion(
                 Servable(form=FORM, origin="exact", rank=rank, target_modules=targets)

@@ -17,7 +17,7 @@ from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.objective import BASE, ReferenceTable
+from adapterworks.manifests.objective import BASE, START, ReferenceTable
 from adapterworks.manifests.values import Dropout, PositiveFloat, PositiveInt, Rank
 
 WITHOUT_REGRET = "LoRA Without Regret (Thinking Machines, 2025)"
@@ -119,7 +119,7 @@ def starts_as_it_can(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
     table = manifest.method
     assert isinstance(table, LoraKeys)
     technique: Any = METHODS[table.kind]
-    init, key = INITS[table.init], ("method", "init")
+    key = ("method", "init")
     if table.init not in technique.inits:
         yield Problem(
             key,
@@ -132,13 +132,19 @@ def starts_as_it_can(manifest: Manifest, written: dict[str, Any]) -> Iterator[Pr
             f"the adapter begins as the release that `[start]` names, and cannot as `{table.init}`",
             "leave one of them out",
         )
-    elif init.changes_base and isinstance(manifest.objective, ReferenceTable):
+    elif INITS[table.init].part_of_base and _other_reference(manifest):
         yield Problem(
             key,
-            f"`{table.init}` takes its start out of the base's weights, and `{BASE}` or "
-            "another release would no longer be there to be compared with",
-            'use `init = "kaiming"`',
+            f"`{table.init}` starts as a part of the base that is taken out of what it gives, and "
+            "another release's factors would be read without it",
+            'use `init = "kaiming"`, or compare with `base` or `start`',
         )
+
+
+def _other_reference(manifest: Manifest) -> bool:
+    """Whether the policy is held near another release."""
+    objective = manifest.objective
+    return isinstance(objective, ReferenceTable) and objective.reference not in (BASE, START)
 
 
 @check("method")

@@ -15,6 +15,7 @@ from adapterworks.builders.methods.shape import (
     adapted_linears,
     has_experts,
     select,
+    takes_text_alone,
 )
 from adapterworks.builders.methods.technique import Kept, Lint, linear_inputs
 from adapterworks.manifests.checking import Problem, check
@@ -103,11 +104,12 @@ def peft_targets(table: TargetKeys, model: nn.Module) -> str | list[str]:
     """As PEFT's configurations take them.
 
     Names of modules are PEFT's own words. Everything else is spelled out, path by path: where the
-    base has experts, PEFT's `all-linear` would adapt them, too, and not every method of PEFT knows
-    of expressions, layers and exclusions.
+    base has experts, or a tower for images whose modules have the same names, PEFT would adapt
+    them, too, and not every method of PEFT knows of expressions, layers and exclusions.
     """
     words = table.target_modules
     plain = not table.exclude_modules and table.layers_to_transform is None
+    plain = plain and takes_text_alone(model)
     if plain and not isinstance(words, str):
         return list(words)
     if plain and words == ALL_LINEAR:

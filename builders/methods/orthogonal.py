@@ -67,7 +67,7 @@ def has_something_to_keep(manifest: Manifest, written: dict[str, Any]) -> Iterat
             "modules have ranks or scales of their own",
             "leave `rank_pattern` and `alpha_pattern` out",
         )
-    if INITS[table.init].changes_base or INITS[table.init].needs_rows:
+    if INITS[table.init].part_of_base or INITS[table.init].needs_rows:
         yield Problem(
             key, f"`{table.init}` would set the ranks that stay", 'use `init = "kaiming"`'
         )

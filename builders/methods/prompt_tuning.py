@@ -23,6 +23,7 @@ from adapterworks.builders.methods.soft_prompts import (
 )
 from adapterworks.builders.methods.technique import Default, Kept, ServableForm
 from adapterworks.manifests.models import ServeTable
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.releases.forms import PROMPT
 from adapterworks.registry.releases.release import Servable
 
@@ -103,9 +104,8 @@ class PromptTuning(SoftPrompt[PromptTuningTable]):
 def _keys_and_values(served: Path, embeddings: torch.Tensor) -> dict[str, torch.Tensor]:
     """`layers.{i}.key` and `layers.{i}.value`, [virtual_tokens, kv_heads, head_dim] float32."""
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(served, dtype=torch.float32).eval()
+    model = load_causal_lm(served, dtype=torch.float32).eval()
     with torch.inference_mode():
         cache = model(inputs_embeds=embeddings[None], use_cache=True).past_key_values
     return {

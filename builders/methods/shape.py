@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.chance import chances
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.bases.causal_lm import caps_scores
 from adapterworks.registry.bases.complete import meta_model, require_complete
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class BaseShape:
     """Sizes of a decoder-only base; `other` counts the parameters outside `linears`.
 
     Attributes:
+        beside: parameters that text does not pass through (`of_text`), which are never trained; a
+            part of `other`.
         linears: the matrices that can get an adapter.
         window: positions that the narrowest layer sees; None if all see everything.
         experts: parts of its layers are mixtures of experts, which get no adapter.
@@ -57,6 +60,7 @@ class BaseShape:
         uniform_cache: every layer keeps `kv_heads` keys and values of `head_dim` for a position.
         architecture: what `config.json` calls it.
         chance: it has dropout, or something like it, of its own.
+        capped: its attention scores are soft-capped, which `eager` attention alone computes.
     """
 
     layers: int
@@ -75,6 +79,8 @@ class BaseShape:
     uniform_cache: bool = True
     architecture: str = ""
     chance: bool = False
+    capped: bool = False
+    beside: int = 0
 
     @property
     def linear_parameters(self) -> int:
@@ -183,6 +189,7 @@ def read_shape(checkpoint: Path) -> BaseShape:
     kinds = set(getattr(config, "layer_types", None) or ())
     mixes = tuple(sorted(kinds - _ATTENTION))
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    learnt = sum(parameter.numel() for parameter in of_text(model))
     return BaseShape(
         layers=config.num_hidden_layers,
         hidden=hidden,
@@ -203,29 +210,48 @@ def read_shape(checkpoint: Path) -> BaseShape:
         ),
         architecture=config.model_type,
         chance=any(True for _ in chances(model)),
+        capped=caps_scores(config),
+        beside=parameters - learnt,
     )
 
 
 def adapted_linears(model: nn.Module) -> tuple[Linear, ...]:
     """The matrices of a model that `target_modules = "all-linear"` means, by name.
 
-    Left out are the output projection, as PEFT does, and the modules whose names are those of
-    experts: there, PEFT adapts fused tensors that no engine takes a LoRA for.
+    Left out are the output projection, as PEFT does; the modules whose names are those of experts,
+    as there PEFT adapts fused tensors that no engine takes a LoRA for; and what text does not pass
+    through, as an image's tower: rows are text, and it would never get a gradient.
     """
     from torch import nn
     from transformers.pytorch_utils import Conv1D
 
-    output = model.get_output_embeddings()
+    output, text = model.get_output_embeddings(), set(model.get_decoder().modules())
     skipped = _OF_EXPERTS if has_experts(model) else frozenset()
     found = []
     for name, module in sorted(model.named_modules()):
-        if module is output or name.rsplit(".", 1)[-1] in skipped:
+        if module is output or module not in text or name.rsplit(".", 1)[-1] in skipped:
             continue
         if isinstance(module, Conv1D):
             found.append(Linear(name, module.weight.shape[1], module.weight.shape[0], True))
         elif isinstance(module, nn.Linear):
             found.append(Linear(name, module.out_features, module.in_features))
     return tuple(found)
+
+
+def of_text(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that text passes through, each once: the decoder, and what is before and after
+    it. Of a base that takes images or sound too (Gemma 3 from 4B on), their towers are not among
+    them."""
+    ends = (model.get_input_embeddings(), model.get_decoder(), model.get_output_embeddings())
+    found = (
+        parameter for module in ends if module is not None for parameter in module.parameters()
+    )
+    return list(dict.fromkeys(found))
+
+
+def takes_text_alone(model: nn.Module) -> bool:
+    """Whether a model is a text decoder and nothing beside it."""
+    return len(of_text(model)) == len(list(model.parameters()))
 
 
 def has_experts(model: nn.Module) -> bool:

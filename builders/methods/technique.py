@@ -24,6 +24,7 @@ from adapterworks.manifests.checking import Check
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import BaseTable, ServeTable
 from adapterworks.manifests.train_table import TrainTable
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.releases.forms import Form
 
 if TYPE_CHECKING:
@@ -205,6 +206,11 @@ class Technique(ABC, Generic[Table]):
         all; else None."""
         return table if isinstance(table, self.table) else None
 
+    def semantics(self, table: Table) -> int:
+        """What its code computes, as a number that is raised where that changes for some of its
+        tables alone; 0 as long as `TRAINING_SEMANTICS` says all."""
+        return 0
+
     def best_from(self, table: Table, steps: int) -> int:
         """The first step whose evaluation may become the best checkpoint."""
         return 0
@@ -224,9 +230,7 @@ class Technique(ABC, Generic[Table]):
             dtype: of the training's precision.
             device: `cpu` or `cuda`.
         """
-        from transformers import AutoModelForCausalLM
-
-        model: nn.Module = AutoModelForCausalLM.from_pretrained(
+        model: nn.Module = load_causal_lm(
             checkpoint, dtype=dtype, device_map={"": own_card()} if device == "cuda" else None
         )
         return model

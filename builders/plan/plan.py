@@ -43,6 +43,7 @@ from adapterworks.builders.plan.resources import Needs, check_resources, needs
 from adapterworks.builders.plan.sharing import can_share, sharing_pays
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.causal_lm import EAGER
 from adapterworks.registry.releases.release import BaseIdentity, Parent
 
 
@@ -61,7 +62,8 @@ class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
     `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
-    has dropout of its own, which is off since the objective compares policies. `tenants`: whose
+    has dropout of its own, which is off since the objective compares policies. `capped`: its
+    attention scores are soft-capped, so it computes them one by one (`eager`). `tenants`: whose
     rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
     the sequences that rows are put into before the training, where they are. `generation_batch`:
     answers that the model that is trained generates together; 0 where it generates none.
@@ -112,6 +114,7 @@ class Plan(BaseModel):
     teacher: str | None = None
     parents: tuple[Parent, ...] = ()
     undropped: bool = False
+    capped: bool = False
     datasets: tuple[Parent, ...] = ()
     tenants: dict[str, str] = {}
     packed_to: int | None = None
@@ -124,6 +127,7 @@ class Plan(BaseModel):
     @property
     def digests(self) -> StageDigests:
         """What each stage depends on."""
+        computes = METHODS[self.manifest.method.kind].semantics(self.manifest.method)
         resolved = ("steps", "steps_per_epoch", "warmup_steps", "evaluate_every", "learning_rate")
         return stage_digests(
             self.manifest,
@@ -132,6 +136,8 @@ class Plan(BaseModel):
                 resolved={name: getattr(self, name) for name in (*resolved, "precision")}
                 # Only where it is so: every other training keeps the digest it has had.
                 | ({"undropped": True} if self.undropped else {})
+                | ({"attention": EAGER} if self.capped else {})
+                | ({"method": computes} if computes else {})
                 | ({"packed_to": self.packed_to} if self.packed_to else {})
                 | ({"sampling": SAMPLING_SEMANTICS} if answers_of(self.manifest) else {}),
                 device=self.device,
@@ -261,6 +267,7 @@ def make_plan(
         teacher=found.teacher,
         parents=found.parents,
         undropped=objective.compares and shape.chance,
+        capped=shape.capped,
         packed_to=packed_to,
     )
 

@@ -73,7 +73,8 @@ def in_parts(
     if train.sharding == "none" or count == 1:
         return memory
     share = trainable / shape.parameters  # of a layer, too; of a model that is trained whole, all
-    beside = share if trainable < shape.parameters else 0.0  # factors stand beside the weights
+    whole = trainable >= shape.parameters - shape.beside
+    beside = 0.0 if whole else share  # factors stand beside the weights
     layer = (shape.parameters - shape.other) // shape.layers
     numbers = shape.other + min(_GATHERED, shape.layers) * layer
     if train.sharding == "zero-2":

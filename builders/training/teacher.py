@@ -24,6 +24,7 @@ from adapterworks.builders.objectives.scoring import states
 from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.projection import ChunkedProjection, projection_of
 from adapterworks.manifests.errors import Refused
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 _WEIGHTS = "adapter_model.safetensors"
@@ -107,12 +108,10 @@ class Apart:
         pad: int,
         micro: int,
     ) -> None:
-        from transformers import AutoModelForCausalLM
-
         quiet_libraries()
         model: Any
         with torch.random.fork_rng():
-            model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=dtype)
+            model = load_causal_lm(checkpoint, dtype=dtype)
             if adapter is not None:
                 from peft import PeftModel
 

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.complete import beside_weights
 from adapterworks.registry.bases.quiet import quiet_libraries
 
@@ -52,9 +53,8 @@ def load_nf4(
     quiet_libraries()
     import bitsandbytes
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
+    model = load_causal_lm(
         checkpoint,
         quantization_config=nf4_config(double_quantization, dtype or torch.float32),
         dtype=torch.float32,
@@ -90,10 +90,9 @@ def write_dequantized(checkpoint: Path, target: Path, *, double_quantization: bo
     """Write `checkpoint` to `target` with every quantized weight replaced by its NF4 value."""
     import bitsandbytes
     import torch
-    from transformers import AutoModelForCausalLM
 
     quantized = load_nf4(checkpoint, double_quantization=double_quantization)
-    dense = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    dense = load_causal_lm(checkpoint, dtype=torch.float32)
     with torch.no_grad():
         for name, module in quantized.named_modules():
             if isinstance(module, bitsandbytes.nn.Linear4bit):

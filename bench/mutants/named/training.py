@@ -69,7 +69,7 @@ _REVIEWED = (
         "        _forget_init(model)  # of a model that was built once more, to be written\n",
         "",
         (f"{_TESTS}/test_sharding.py::"
-         "test_a_start_that_is_computed_from_rows_is_that_of_one_process",),
+         "test_a_start_that_is_computed_is_that_of_one_process",),
         "an adapter of weights in parts would ask its reader for training rows",
         quick=False,
     ),
@@ -596,6 +596,52 @@ _LOOP_NAMED = (
         "the commonest failure on a GPU would be a trace without a remedy, and be tried again",
     ),
     Named(
+        "a-cap-of-the-scores-is-passed-over",
+        "registry/bases/causal_lm.py",
+        'given["attn_implementation"] = EAGER',
+        'given["attn_implementation"] = "sdpa"',
+        (
+            "tests/builders/training/test_causal_lm.py::"
+            "test_a_cap_of_the_scores_is_computed_wherever_a_base_is_loaded",
+        ),
+        "Gemma 2 would be trained and judged without its soft cap, and served with it",
+    ),
+    Named(
+        "a-cap-moves-no-digest",
+        "builders/plan/plan.py",
+        '({"attention": EAGER} if self.capped else {})',
+        "{}",
+        (
+            "tests/builders/training/test_causal_lm.py::"
+            "test_a_cap_moves_the_digest_of_a_training_and_no_other",
+        ),
+        "a training that began without the cap would go on with it",
+    ),
+    Named(
+        "an-images-tower-is-adapted",
+        "builders/methods/shape.py",
+        "module is output or module not in text or",
+        "module is output or",
+        ("tests/builders/methods/test_towers.py::test_no_linear_of_the_tower_gets_an_adapter",),
+        "half of an adapter for Gemma 3 would never learn, and two processes stop at step 2",
+    ),
+    Named(
+        "names-of-a-tower-are-pefts-own-words",
+        "builders/methods/low_rank.py",
+        "plain = plain and takes_text_alone(model)",
+        "plain = bool(plain)",
+        ("tests/builders/methods/test_towers.py::test_what_is_planned_is_attached_and_of_text",),
+        "`q_proj` would be a tower's too",
+    ),
+    Named(
+        "a-tower-is-trained-whole",
+        "builders/methods/full.py",
+        "for parameter in of_text(model):",
+        "for parameter in model.parameters():",
+        ("tests/builders/methods/test_towers.py::test_what_is_planned_is_attached_and_of_text",),
+        "several processes would wait for gradients that never come",
+    ),
+    Named(
         "a-killed-rank-is-an-exit-code",
         "builders/training/failure.py",
         " or (root and int(root[2]) in _KILLED)",
@@ -750,11 +796,45 @@ _KEPT_NAMED = (
     Named(
         "the-start-stays-in-what-is-served",
         "builders/methods/lora.py",
-        "-scale * taken_out[of_b].cpu()",
-        "0 * taken_out[of_b].cpu()",
+        "-scale * b",
+        "0 * b",
         ("tests/builders/methods/test_further_methods.py",),
         "PiSSA would be served with its start twice",
         quick=False,
+    ),
+    Named(
+        "a-start-is-taken-out-of-rounded-weights",
+        "builders/methods/beside.py",
+        "        layer.get_base_layer().weight.data = held\n",
+        "        layer.get_base_layer().weight.data = (held.float() - layer.scaling['default'] * ("
+        "layer.lora_B['default'].weight @ layer.lora_A['default'].weight).data).to(held.dtype)\n",
+        (
+            "tests/builders/methods/test_further_methods.py::"
+            "test_a_start_in_the_base_is_exact_in_half_precision",
+        ),
+        "on every GPU PiSSA would be trained on another base than it is served on",
+    ),
+    Named(
+        "a-start-stays-in-what-is-given",
+        "builders/methods/beside.py",
+        "(learnt - begun) * module.scaling",
+        "(learnt - 0 * begun) * module.scaling",
+        (
+            "tests/builders/methods/test_further_methods.py::"
+            "test_a_start_in_the_base_is_exact_in_half_precision",
+        ),
+        "PiSSA would begin with its directions twice",
+    ),
+    Named(
+        "a-start-of-another-code-is-gone-on-with",
+        "builders/methods/lora.py",
+        "return int(INITS[table.init].part_of_base)",
+        "return 0",
+        (
+            "tests/builders/methods/test_further_methods.py::"
+            "test_a_training_that_began_on_what_was_left_does_not_go_on",
+        ),
+        "its factors would be read beside a start that they were not trained with",
     ),
     Named(
         "a-plan-forgets-adamws-moments",

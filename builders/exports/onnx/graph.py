@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.exports.gguf.families import head_dimension, key_value_heads
+from adapterworks.registry.bases.causal_lm import EAGER, load_causal_lm
 from adapterworks.registry.bases.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -107,11 +108,8 @@ def _model(checkpoint: Path, weights: Iterable[tuple[str, torch.Tensor]]) -> Any
     """The checkpoint's model with other weights, in float32."""
     quiet_libraries()
     import torch
-    from transformers import AutoModelForCausalLM
 
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        checkpoint, dtype=torch.float32, attn_implementation="eager"
-    )
+    model: Any = load_causal_lm(checkpoint, dtype=torch.float32, attn_implementation=EAGER)
     held = model.state_dict()
     with torch.no_grad():
         for name, tensor in weights:

@@ -1,8 +1,8 @@
 """What an init of LoRA's factors is to the methods that have them.
 
 Invariant: whatever it starts from, what is served is a plain LoRA on the base as it is: an init
-that takes its product out of the base's weights has it put back when the adapter is written
-(`builders/methods/lora.py`).
+that starts as a part of the base has it taken out of what the base gives (`methods/beside.py`), and
+out of the adapter when it is written (`methods/lora.py`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Init:
         title: its name in the literature.
         source: the paper.
         peft: PEFT's `init_lora_weights`.
-        changes_base: the base's weights are what is left of them without the factors' product.
+        part_of_base: the factors' product is a part of the base's weights, which is taken out.
         needs_rows: it is computed from the training rows.
     """
 
@@ -35,7 +35,7 @@ class Init:
     title: str
     source: str
     peft: bool | str = True
-    changes_base: bool = False
+    part_of_base: bool = False
     needs_rows: bool = False
 
     def objection(self, shape: BaseShape, rank: int) -> str | None:
@@ -52,6 +52,10 @@ class Init:
 
     def attached(self, model: nn.Module) -> None:
         """Set values from the base's weights, where PEFT does not."""
+
+    def set(self, layer: Any) -> None:
+        """Set a layer's factors to a part of its weight, where `part_of_base`; the weight may be
+        changed."""
 
     def begin(self, model: nn.Module, batches: Sequence[dict[str, Any]]) -> None:
         """Set values from rows."""

@@ -4,6 +4,7 @@ decomposition, and the frozen rest is what is left of W."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from adapterworks.builders.methods.inits.init import Init
 from adapterworks.builders.methods.shape import BaseShape
@@ -18,11 +19,14 @@ class Olora(Init):
             return "this base stores its matrices transposed, and it would decompose the wrong one"
         return None
 
+    def set(self, layer: Any) -> None:
+        layer.olora_init("default")
+
 
 OLORA = Olora(
     "olora",
     "Orthonormal factors of a QR decomposition",
     "Büyükakyüz 2024, arXiv:2406.01775",
     "olora",
-    changes_base=True,
+    part_of_base=True,
 )

@@ -24,9 +24,10 @@ EVERY = [
 # Rows end to end: positions are not enough for these, and the model is found out.
 SEE_EACH_OTHER = {"GPT-OSS", "OPT", "Bloom", "Falcon", "LFM2"}
 # A window, or convolutions: a mask from outside would take the place of the model's own.
-OWN_MASK = {"Mistral", "Gemma2", "Gemma3", "OLMo3", "Cohere2", "GPT-OSS", "LFM2"}
-MUST = ("Llama", "Qwen2", "Qwen3", "Mistral", "Gemma2", "Gemma3", "Phi3", "OLMo2", "Granite",
-        "SmolLM3", "Cohere2")  # fmt: skip
+OWN_MASK = {"Mistral", "Gemma2", "Gemma3", "Gemma3-images", "OLMo3", "Cohere2", "GPT-OSS",
+            "LFM2"}  # fmt: skip
+MUST = ("Llama", "Qwen2", "Qwen3", "Mistral", "Gemma2", "Gemma3", "Gemma3-images", "Phi3", "OLMo2",
+        "Granite", "SmolLM3", "Cohere2")  # fmt: skip
 
 
 def base(name: str, tmp_path: Path) -> Path:

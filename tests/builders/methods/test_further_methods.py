@@ -8,12 +8,25 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
+from safetensors.torch import load_file
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.inits import INITS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
+from adapterworks.builders.plan.plan import make_plan
+from adapterworks.builders.training.fake_quantization import round_weights
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import check_manifest
+from adapterworks.registry.bases.causal_lm import load_causal_lm
+from tests.builders.build_support import (
+    ENVIRONMENT,
+    MACHINE,
+    encoded_rows,
+    facts_of,
+    identity,
+    manifest_for,
+)
 from tests.builders.methods.made import SMALL, convert, draw, manifest_of
 
 IDS = [1, 5, 9, 33, 2, 4]
@@ -22,7 +35,6 @@ WIDE = {"conversion_rank": 64}
 
 def served_answers(base: Path, folder: Path) -> torch.Tensor:
     """Log-probabilities of the base with the served LoRA, as PEFT loads it."""
-    from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     base_model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
@@ -97,16 +109,99 @@ def test_an_init_leaves_the_base_as_it_answers_and_is_as_peft_has_it(tiny: Path)
             after = model(input_ids=torch.tensor([IDS])).logits
         torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
         layer = model.base_model.model.model.layers[0].self_attn.q_proj
+        assert torch.equal(layer.get_base_layer().weight, weight)
+        if INITS[init].part_of_base:
+            assert torch.equal(after, before)
+            assert not layer.get_delta_weight("default").any()
         product = layer.scaling["default"] * (
             layer.lora_B["default"].weight @ layer.lora_A["default"].weight
         )
-        assert bool(product.abs().max() > 1e-3) is INITS[init].changes_base
+        assert bool(product.abs().max() > 1e-3) is INITS[init].part_of_base
         if init == "pissa":
             # A random matrix has no gap between its values; the randomized SVD finds their energy.
             largest = torch.linalg.svdvals(weight)[:4].square().sum()
             assert product.square().sum() > 0.99 * largest
         config = model.peft_config["default"]
         assert config.init_lora_weights is True  # a reader of the folder starts from the base
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_start_in_the_base_is_exact_in_half_precision(
+    tiny: Path, tmp_path: Path, init: str, precision: str
+) -> None:
+    """What is left of rounded weights is rounded once more: it was another matrix than the one that
+    is served, by a good part of what is learnt, and the model was not the base to begin with."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    technique, table = METHODS["lora"], manifest_of("lora", rank=4, init=init).method
+    ids = torch.tensor([IDS])
+
+    def answers(model: Any) -> torch.Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", dtype):
+            logits: torch.Tensor = model.eval()(input_ids=ids).logits[0].float()
+        return logits
+
+    def base() -> Any:
+        return load_causal_lm(tiny, dtype=dtype)
+
+    model: Any = technique.attach(base(), table, steps=1)
+    plain = answers(base())
+    assert torch.equal(answers(model), plain)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+    trained = answers(model)
+    technique.save(model, tmp_path / "adapter", "tiny")
+    served = answers(PeftModel.from_pretrained(base(), str(tmp_path / "adapter")))
+    moved = (trained - plain).norm()
+    # Each product is rounded where it is computed, and nothing else is.
+    assert (trained - served).norm() < 0.05 * moved
+    # The change of each weight is the one that was trained, whatever the base's precision.
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    factors = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    prefix = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
+    written = factors[f"{prefix}B.weight"] @ factors[f"{prefix}A.weight"]
+    torch.testing.assert_close(
+        written, layer.get_delta_weight("default").float(), atol=1e-5, rtol=0
+    )
+    with model.disable_adapter():
+        assert torch.equal(answers(model), plain)
+
+
+def test_a_start_in_the_base_is_rounded_with_it(tiny: Path) -> None:
+    """`train.quantization_aware` rounds what will be exported: the weight and its change."""
+    table = manifest_of("lora", rank=4, init="pissa").method
+    plain: Any = load_causal_lm(tiny, dtype=torch.float32).eval()
+    model: Any = METHODS["lora"].attach(load_causal_lm(tiny, dtype=torch.float32), table, steps=1)
+    found = []
+    for one in (plain, model.eval()):
+        round_weights(one, "int8")
+        with torch.inference_mode():
+            found.append(one(input_ids=torch.tensor([IDS])).logits)
+    assert torch.equal(*found)
+
+
+def test_a_training_that_began_on_what_was_left_does_not_go_on(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its factors were learnt beside another start; every other training keeps its digest."""
+    facts = facts_of(encoded_rows(8), encoded_rows(2))
+
+    def digest(init: str) -> str:
+        manifest = manifest_for("lora", method={"init": init})
+        shape = read_shape(tiny)
+        plan = make_plan(manifest, identity("lora"), shape, MACHINE, facts, ENVIRONMENT)
+        return plan.digests.train
+
+    now = {init: digest(init) for init in ("kaiming", "pissa", "olora")}
+    monkeypatch.setattr(type(METHODS["lora"]), "semantics", lambda self, table: 0)
+    assert {init: digest(init) == now[init] for init in now} == {
+        "kaiming": True,
+        "pissa": False,
+        "olora": False,
+    }
 
 
 def test_eva_takes_the_directions_of_the_rows(tiny: Path) -> None:
@@ -199,7 +294,11 @@ def test_what_a_base_cannot_have_is_refused(
         ("lora", "layers_to_transform = []", "no layer would get an adapter"),
         ("lora", 'rank_pattern = {"(q" = 3}', "is no regular expression"),
         ("vblora", "vectors = 2\nchosen = 3", "cannot be chosen out of 2"),
-        ("lora", 'init = "pissa"\n[objective]\nkind = "dpo"', "takes its start out of the base"),
+        (
+            "lora",
+            'init = "pissa"\n[objective]\nkind = "dpo"\nreference = "other@1"',
+            "another release's factors would be read without it",
+        ),
         ("lora", 'init = "olora"\n[start]\nfrom = "other@1"', "as the release that `[start]`"),
     ],
 )

@@ -1,0 +1,79 @@
+"""A base that takes images too: what text passes through is trained, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.methods.shape import adapted_linears, read_shape, takes_text_alone
+from adapterworks.builders.plan.attached import check_attached
+from adapterworks.registry.bases.complete import meta_model
+from bench.architectures import make_base
+from tests.builders.build_support import manifest_for, tiny_job
+from tests.builders.training.test_sharding import run
+
+pytestmark = pytest.mark.train
+TEXT = "model.language_model."
+
+
+@pytest.fixture(scope="module")
+def gemma3(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base("Gemma3-images", tmp_path_factory.mktemp("gemma3"))
+
+
+def test_no_linear_of_the_tower_gets_an_adapter(gemma3: Path, tiny: Path) -> None:
+    model = meta_model(gemma3)
+    names = [linear.name for linear in adapted_linears(model)]
+    assert len(names) == 2 * 7
+    assert all(name.startswith(TEXT) for name in names)
+    assert not takes_text_alone(model)
+    assert takes_text_alone(meta_model(tiny))
+    shape = read_shape(gemma3)
+    towers = ("model.vision_tower.", "model.multi_modal_projector.")
+    beside = [p for name, p in model.named_parameters() if name.startswith(towers)]
+    assert shape.beside == sum(parameter.numel() for parameter in beside) > 0
+    assert read_shape(tiny).beside == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("lora", {}),
+        # The tower's attention has the same names, and its layers the same numbers.
+        ("lora", {"target_modules": ["q_proj", "v_proj"]}),
+        ("lora", {"layers_to_transform": [1]}),
+        ("adalora", {}),
+        ("ia3", {}),
+        ("vera", {}),
+        ("full", {}),
+    ],
+)
+def test_what_is_planned_is_attached_and_of_text(
+    gemma3: Path, kind: str, method: dict[str, Any]
+) -> None:
+    from adapterworks.builders.methods import METHODS
+
+    manifest, shape = manifest_for(kind, method=method), read_shape(gemma3)
+    technique = METHODS[kind]
+    planned = technique.trainable(shape, manifest.method)
+    check_attached(manifest, gemma3, planned=planned, steps=100)
+    model = meta_model(gemma3)
+    model.requires_grad_(False)
+    adapted = technique.attach(model, technique.unset(manifest.method), 100)
+    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    assert trained
+    assert [name for name in trained if "vision" in name or "projector" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "sharding"),
+    [("lora", "none"), ("full", "none"), pytest.param("lora", "fsdp", marks=pytest.mark.slow)],
+)
+def test_two_processes_train_it(gemma3: Path, tmp_path: Path, kind: str, sharding: str) -> None:
+    """A tower's parameters would never get a gradient, and the second step wait for them."""
+    job = tiny_job(gemma3, tmp_path / kind, kind, rows=16, epochs=1.0)
+    assert job.plan.steps > 1
+    run(job, 2, sharding)
+    assert list((job.folder / "train/adapter").glob("*.safetensors"))
