@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 
 from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.installing import install
 
 # extra → modules that it brings and that our code of that part imports, whatever it does.
 MODULES: dict[str, tuple[str, ...]] = {
@@ -46,9 +47,9 @@ def require(extra: str, what: str) -> None:
 
 def missing(extra: str, what: str, absent: list[str]) -> MissingExtra:
     """The error of an extra that is not installed."""
-    hint = f"pip install 'adapterworks[{extra}]'"
+    hint = install(extra)
     if extra == "cpu":  # its torch is a build that only PyTorch's own index has
-        hint = "`make setup` in a checkout; with an NVIDIA GPU: pip install 'adapterworks[gpu]'"
+        hint = f"`make setup` in a checkout; with an NVIDIA GPU: {install('gpu')}"
     names = ", ".join(f"`{name}`" for name in absent)
     return MissingExtra(f"{what} needs {names}, which this installation does not have", hint=hint)
 

@@ -8,6 +8,7 @@ from typing import Any
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.graders import Graded, Grader, PythonGrader, ScoreModel
 from adapterworks.manifests.grading import Question, Ran
+from adapterworks.manifests.installing import install
 
 # Somebody waits for the answer, and the machine is a gateway's.
 _SECONDS, _MEMORY = 5, 256 << 20
@@ -27,8 +28,7 @@ class BuildersGrading:
         except ModuleNotFoundError as error:
             raise InvalidInput(
                 f"this gateway does not compare texts: `{error.name}` is not installed beside it",
-                hint="`string_check` needs nothing; whoever runs it: pip install "
-                "'adapterworks[build]'",
+                hint=f"`string_check` needs nothing; whoever runs it: {install('build')}",
             ) from error
 
     def refusal(self) -> str | None:

@@ -87,7 +87,7 @@ def command(
     response = answered(address, {"model": ref, **body}, wait)
     try:
         for piece in pieces(address, response):
-            click.echo(piece, nl=False)
+            click.echo(printing.harmless(piece), nl=False)
     finally:
         click.echo()  # what is said of a broken answer begins a line
     digest = response.getheader("x-adapter-digest")

@@ -185,14 +185,15 @@ def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
 
 def _echo_row(row: dict[str, Any]) -> None:
     cut = f", {row['cut']} answer tokens cut off" if row["cut"] else ""
-    source = f" of {row['source']}" if row["source"] else ""
+    source = f" of {printing.harmless(row['source'])}" if row["source"] else ""
     head = f"── row {row['row']}{source}: {row['tokens']} tokens, {row['in_loss']} in the loss{cut}"
     click.secho(head, bold=True)
     if "error" in row:
-        click.secho(row["error"], fg="red")
+        click.secho(printing.harmless(row["error"]), fg="red")
     for piece in row["pieces"]:
         # Without colour the loss must show too.
-        text = f"⟦{piece['text']}⟧" if piece["in_loss"] and not _has_colour() else piece["text"]
+        text = printing.harmless(piece["text"])
+        text = f"⟦{text}⟧" if piece["in_loss"] and not _has_colour() else text
         click.secho(text, fg="green" if piece["in_loss"] else None, nl=False, color=_has_colour())
     click.echo("\n")
 

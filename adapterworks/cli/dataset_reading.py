@@ -11,7 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import COUNT, WrittenFolder
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import Conflict, Refused
 
 if TYPE_CHECKING:
     from adapterworks.registry.datasets.store import Dataset
@@ -148,9 +148,13 @@ def diff(app: App, before: str, after: str, as_json: bool) -> None:
 @click.command()
 @click.argument("dataset")
 @click.argument("folder", type=WrittenFolder())
+@click.option("--force", is_flag=True, help="Replace the rows and the record that are there.")
 @click.pass_obj
-def export(app: App, dataset: str, folder: Path) -> None:
+def export(app: App, dataset: str, folder: Path, force: bool) -> None:
     """Write a dataset's rows to files, one a split, with its record beside them.
+
+    Where FOLDER has files of these names already, nothing is written unless --force says so; then
+    those of splits that this version does not have are removed.
 
     \b
     Example:
@@ -163,6 +167,14 @@ def export(app: App, dataset: str, folder: Path) -> None:
     found = find(app, dataset)
     rows = rows_of(open_datasets(app.registry), found)
     folder.mkdir(parents=True, exist_ok=True)
+    places = [folder / name for name in ("dataset.json", *(f"{split}.jsonl" for split in _SPLITS))]
+    taken = [place for place in places if place.exists()]
+    if taken and not force:
+        raise Conflict(
+            f"there is a `{taken[0]}`", hint="name an empty folder, or add --force to replace it"
+        )
+    for place in taken:
+        place.unlink()
     for name, of in rows.items():
         path = folder / f"{name}.jsonl"
         path.write_text(lines_of(of), encoding="utf-8")

@@ -139,7 +139,7 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
         values["waits"] = _waits_said(waits)
     for name, value in values.items():
         if value not in (None, "", {}, []):
-            click.echo(f"{name}: {value}")
+            click.echo(f"{name}: {harmless(value)}")
 
 
 @command.command()
@@ -271,7 +271,7 @@ def _echo_event(event: Event, as_json: bool) -> None:
         click.echo(json.dumps(line, ensure_ascii=False))
         return
     mark = "" if event.level == "info" else f"{event.level}: "
-    click.echo(f"{_moment(event.at)}  {mark}{event.message}")
+    click.echo(f"{_moment(event.at)}  {mark}{harmless(event.message)}")
 
 
 def _moment(at: float | None) -> str | None:

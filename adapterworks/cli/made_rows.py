@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.amounts import Money
 from adapterworks.cli.values import POSITIVE, WrittenFile
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
@@ -52,6 +52,7 @@ def options(
             show_default=True,
             help="JSONL file of the rows.",
         ),
+        click.option("--force", is_flag=True, help="Replace rows of the file that others made."),
         click.option(
             "--max-tokens",
             type=POSITIVE,
@@ -89,6 +90,7 @@ class Making:
         prices: of the endpoints; empty where none were said.
         kept: name of the file that keeps what endpoints say.
         previewed: rows of a preview.
+        force: whether rows of the file that others made may go.
     """
 
     app: App
@@ -99,6 +101,7 @@ class Making:
     max_cost: Decimal | None
     parallel: int
     out: Path
+    force: bool
     preview: bool
     as_json: bool
     kept: str
@@ -153,7 +156,7 @@ class Making:
             told = {**self._told(made, kept, what, count), **more(made)}
         expected = estimate(made, count, wanted) if self.preview else None
         if not self.preview:
-            write_lines(self.out, map(line, made.rows))
+            write_lines(self.out, [line(row) for row in made.rows], replace=self.force)
         if self.as_json:
             rows = [line(row) for row in made.rows] if self.preview else str(self.out)
             told |= {"rows" if self.preview else "file": rows}
@@ -267,16 +270,32 @@ def making(app: App, writer: str, kept: str, previewed: int, shared: Mapping[str
         previewed=previewed,
         **{
             name: shared[name]
-            for name in ("max_tokens", "max_cost", "parallel", "out", "preview", "as_json")
+            for name in ("max_tokens", "max_cost", "parallel", "out", "force", "preview", "as_json")
         },
     )
 
 
-def write_lines(out: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """The whole file or none of it."""
+def write_lines(out: Path, lines: Sequence[Mapping[str, Any]], *, replace: bool) -> None:
+    """Write the whole file or none of it.
+
+    Args:
+        replace: whether rows may go that are in the file and not among these.
+
+    Raises:
+        Conflict: some would, as rows that somebody has corrected.
+    """
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    if out.is_file() and not replace:
+        there = out.read_bytes().splitlines()
+        lost = len(set(there) - set(text.encode().splitlines()))
+        if lost:
+            raise Conflict(
+                f"`{out}` has {lost} rows that this run did not make",
+                hint="name another file with --out, or add --force; what was answered is kept, and "
+                "the same command asks for none of it again",
+            )
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(out)
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_name
 from adapterworks.cli.values import POSITIVE
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -94,5 +95,5 @@ def _show(line: dict[str, Any]) -> None:
 
 
 def _short(text: str) -> str:
-    one = " ".join(text.split())
+    one = printing.harmless(" ".join(text.split()))
     return one if len(one) <= _SHOWN else one[: _SHOWN - 1] + "…"

@@ -57,6 +57,8 @@ def command(
     from adapterworks.registry.lifecycle.revocation import EVERY
     from adapterworks.registry.lifecycle.signing import key_id
 
+    if bundle is not None and bundle.absolute() == (key and key.absolute()):
+        raise InvalidInput(f"`{bundle}` is the key", hint="name another file with --bundle")
     if revoke:
         if key is not None or bundle is not None or ask_password:
             raise InvalidInput(

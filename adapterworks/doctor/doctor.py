@@ -23,6 +23,7 @@ from adapterworks.doctor import machine
 from adapterworks.doctor.check import Check, installed
 from adapterworks.extras import MODULES
 from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.manifests.installing import install
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
 # one of them breaks us, so they are looked for by name. The key is the distribution they come with.
@@ -66,7 +67,7 @@ def packages() -> Iterator[Check]:
         if all(importlib.util.find_spec(module) for module in MODULES[extra]):
             yield _matching(extra, own)
         else:
-            hint = f"pip install 'adapterworks[{extra}]'"
+            hint = install(extra)
             yield Check(extra, "info", f"not installed: without it there is no {what}", hint)
     yield _engine_package(requirements)
     harmful = [name for name in HARMFUL_BESIDE_CPU_TORCH if installed(name)]
@@ -132,7 +133,7 @@ def _engine_package(requirements: list[Requirement]) -> Check:
     for name, version in found.items():
         if version in pins[name].specifier:
             return Check("engine", "ok", f"{name} {version}")
-    hint = "`make setup` in a checkout; with an NVIDIA GPU: pip install 'adapterworks[gpu]'"
+    hint = f"`make setup` in a checkout; with an NVIDIA GPU: {install('gpu')}"
     if found:
         name, version = next(iter(found.items()))
         return Check("engine", "fail", f"{name} {version} is not {pins[name].specifier}", hint)

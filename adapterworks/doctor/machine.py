@@ -18,6 +18,7 @@ from pathlib import Path
 
 from adapterworks.doctor.check import Check, installed
 from adapterworks.gateway.engines.cpu import tcmalloc, usable_cpus
+from adapterworks.manifests.installing import install
 
 GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
@@ -145,7 +146,7 @@ def gpu() -> Check:
         return Check("gpu", "info", "no NVIDIA GPU", "one makes everything here much faster")
     cards = "; ".join(answer.stdout.strip().splitlines())
     if installed("vllm") is None:
-        hint = "install `adapterworks[gpu]`: the engine installed here runs on the CPU"
+        hint = f"{install('gpu')}: the engine installed here runs on the CPU"
         return Check("gpu", "slow", cards, hint)
     return Check("gpu", "ok", cards)
 

@@ -21,6 +21,7 @@ from adapterworks.builders.exports.material import Material, gather
 from adapterworks.builders.exports.proof import Proof, prove
 from adapterworks.manifests.digests import digest_file, digest_json
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused, Unavailable
+from adapterworks.manifests.installing import install
 
 if TYPE_CHECKING:
     from adapterworks.registry.bases.store import BaseStore
@@ -114,14 +115,14 @@ def run_export(
             f"({', '.join(f'`{name}`' for name, one in EXPORTS.items() if one.beside)})",
         )
     here = _installed(export.package)
-    install = f"pip install 'adapterworks[{export.extra}]'"
+    command = install(export.extra)
     if not _installed(export.writer):
         raise Unavailable(f"`{form}` is written with {export.writer}, which is not installed",
-                          hint=install)  # fmt: skip
+                          hint=command)  # fmt: skip
     if not here and not unproved:
         raise Unavailable(
             f"`{form}` is proved in {export.engine}, which is not installed",
-            hint=f"{install} ({export.package}), or `--unproved` to write a file that says so",
+            hint=f"{command} ({export.package}), or `--unproved` to write a file that says so",
         )
     if base_file is not None and out is not None and base_file.absolute() == out.absolute():
         raise InvalidInput(f"`{out}` cannot be both the adapter and its base",

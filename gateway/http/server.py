@@ -34,6 +34,7 @@ from adapterworks.gateway.http.status import create_status_app
 from adapterworks.gateway.jobs.service import start_jobs
 from adapterworks.gateway.webhooks.sending import start_webhooks
 from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.installing import install
 
 SETTLE_SECONDS = 0.1  # between two looks at what is loaded to begin with
 
@@ -179,7 +180,7 @@ async def _picker(gateway: Gateway, say: Callable[[str], None]) -> Draining | No
     except ModuleNotFoundError as error:
         raise Unavailable(
             f"`[picker]` needs `{error.name}`, which this installation does not have",
-            hint="pip install 'adapterworks[envoy]'",
+            hint=install("envoy"),
         ) from error
     picker = Picker(gateway, gateway.config.picker.listen)
     await picker.start()

@@ -13,6 +13,7 @@ import pytest
 from adapterworks.app import App
 from adapterworks.cli.main import COMMANDS, EXTRAS
 from adapterworks.extras import MODULES, MissingExtra, extra_of, require
+from adapterworks.manifests.installing import install
 from adapterworks.registry.bases.base import Base
 from tests.api.client import ROOT, Outcome, installed, normal, owners_of_modules, run_client
 from tests.registry.releases import publish
@@ -114,7 +115,7 @@ def test_what_needs_more_names_the_extra(
     message, _, hint = outcome.errors.partition("\n\n")
     assert message.startswith("error: ")
     assert line.split()[0] in message
-    assert hint == f"hint: pip install 'adapterworks[{extra}]'\n"
+    assert hint == f"hint: {install(extra)}\n"
     assert not (home / "index.db").exists()  # it was said before anything was done
 
 
@@ -160,7 +161,7 @@ def test_a_gateway_needs_no_torch(home: Path) -> None:
     assert own.code == 7
     assert "`vllm`" in own.errors
     assert "`make setup` in a checkout" in own.errors
-    assert "pip install 'adapterworks[gpu]'" in own.errors
+    assert install("gpu") in own.errors
 
 
 def test_a_missing_module_of_no_extra_is_not_explained_away() -> None:
@@ -192,4 +193,4 @@ def test_the_error_of_a_missing_extra_shows_its_hint(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(MODULES, "build", ("torch", "no_such_module"))
     with pytest.raises(MissingExtra, match="`plan` needs `no_such_module`, which") as caught:
         require("build", "`plan`")
-    assert caught.value.__notes__ == ["hint: pip install 'adapterworks[build]'"]
+    assert caught.value.__notes__ == [f"hint: {install('build')}"]

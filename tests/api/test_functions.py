@@ -10,6 +10,7 @@ import pytest
 
 import adapterworks
 from adapterworks.extras import MODULES
+from adapterworks.manifests.installing import install
 from adapterworks.progress import Lines
 from tests.registry.releases import publish
 
@@ -87,7 +88,7 @@ def test_a_missing_extra_is_named_before_anything_is_opened(
     monkeypatch.setitem(MODULES, extra, ("no_such_module",))
     with pytest.raises(adapterworks.MissingExtra) as caught:
         function(given)  # type: ignore[operator]
-    assert caught.value.hint == f"pip install 'adapterworks[{extra}]'"
+    assert caught.value.hint == install(extra)
     assert not home.exists()
 
 

@@ -18,6 +18,7 @@ from adapterworks.app import App
 from adapterworks.cli.main import cli
 from adapterworks.manifests.errors import (
     AdapterworksError,
+    Conflict,
     InvalidInput,
     NotFound,
     Refused,
@@ -504,3 +505,55 @@ def test_who_follows_a_job_is_told_its_end(
         return
     with pytest.raises(Refused, match=f"`ftjob-1` {state}"):
         run(*asked)
+
+
+HOSTILE = "a\x1b]52;c;AAAA\x07b\x9bc"
+
+
+def test_rows_and_answers_of_others_do_nothing_to_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    """One looks at rows because one does not trust them."""
+    from adapterworks.cli import data, samples
+
+    piece = {"text": HOSTILE, "in_loss": True}
+    row = {"row": 1, "source": HOSTILE, "tokens": 3, "in_loss": 1, "cut": 0, "pieces": [piece]}
+    data._echo_row({**row, "error": HOSTILE})
+    samples._show({"step": 1, "row": 1, "question": HOSTILE, "answers": [HOSTILE]})
+    rewarded = {"step": 1, "row": 1, "question": HOSTILE, "answers": [HOSTILE], "rewards": [1.0]}
+    samples._show(rewarded)
+    event = SimpleNamespace(
+        at=0.0, level="info", kind="message", message=HOSTILE, sequence=1, data={}
+    )
+    found = SimpleNamespace(state="succeeded", ended=True)
+    jobs = SimpleNamespace(get=lambda job: found, since=lambda job, seen: (event,))
+    monkeypatch.setattr("adapterworks.cli.jobs._jobs", lambda app: jobs)
+    shown = capsys.readouterr().out + run("jobs", "logs", "ftjob-1")
+    assert shown.count("\\x1b]52") >= 7
+    assert not {"\x1b", "\x07", "\x9b"} & set(re.sub(r"\x1b\[[0-9;]*m", "", shown))
+
+
+def test_rows_that_somebody_corrected_are_not_replaced(tmp_path: Path) -> None:
+    """Nor good ones by the nothing that another judge keeps; what only grows does."""
+    from adapterworks.cli.made_rows import write_lines
+
+    out = tmp_path / "synth.jsonl"
+    rows = [{"n": 1}, {"n": 2}]
+    write_lines(out, rows[:1], replace=False)
+    write_lines(out, rows, replace=False)
+    kept = out.read_text() + '{"n": 3}\n'
+    out.write_text(kept)
+    for others in (rows, []):
+        with pytest.raises(Conflict, match="rows that this run did not make"):
+            write_lines(out, others, replace=False)
+        assert out.read_text() == kept
+    write_lines(out, rows, replace=True)
+    assert out.read_text() == '{"n": 1}\n{"n": 2}\n'
+
+
+def test_a_signature_is_not_written_over_its_key(shelf: list[str], tmp_path: Path) -> None:
+    key = tmp_path / "release.pem"
+    key.write_text("the private key")
+    with pytest.raises(InvalidInput, match="is the key"):
+        run("sign", "medical@1", "--key", str(key), "--bundle", str(key))
+    assert key.read_text() == "the private key"

@@ -6,6 +6,7 @@ import pytest
 
 from adapterworks.doctor import check, doctor, machine
 from adapterworks.doctor.check import Check
+from adapterworks.manifests.installing import install
 
 
 def cpuinfo(flags: str) -> str:
@@ -53,5 +54,5 @@ def test_doctor_says_which_extras_are_not_there(monkeypatch: pytest.MonkeyPatch)
     found = {check.name: check for check in doctor.packages()}
     assert found["packages"].level == "fail"  # the rest of the core
     assert found["build"].level == found["serve"].level == found["engine"].level == "info"
-    assert found["build"].hint == "pip install 'adapterworks[build]'"
+    assert found["build"].hint == install("build")
     assert next(iter(doctor.seams())).finding.startswith("0 modules")

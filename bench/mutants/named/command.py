@@ -215,4 +215,28 @@ NAMED = (
         ("tests/login/test_login.py::test_what_cannot_be_read_is_no_login",),
         "every command would end in a report until somebody finds the file",
     ),
+    Named(
+        "rows-of-others-steer-the-terminal",
+        "adapterworks/cli/data.py",
+        '        text = printing.harmless(piece["text"])\n',
+        '        text = piece["text"]\n',
+        ("tests/cli/test_edges.py::test_rows_and_answers_of_others_do_nothing_to_the_terminal",),
+        "`data inspect` of a stranger's rows would write what its user pastes next",
+    ),
+    Named(
+        "corrected-rows-are-written-over",
+        "adapterworks/cli/made_rows.py",
+        "    if out.is_file() and not replace:\n",
+        "    if False:\n",
+        ("tests/cli/test_edges.py::test_rows_that_somebody_corrected_are_not_replaced",),
+        "an hour of a person's corrections would go with the next `data synth`",
+    ),
+    Named(
+        "an-extra-comes-from-an-index",
+        "manifests/installing.py",
+        'if parts.scheme == "file" and',
+        'if parts.scheme == "none" and',
+        ("tests/manifests/test_installing.py",),
+        "the hint would install whatever somebody puts under the name",
+    ),
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.installing import install
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ def _llama_cpp() -> Callable[..., int]:
     except (IndexError, OSError, AttributeError):
         raise Unavailable(
             "K-quants are computed by llama.cpp, and no `xllamacpp` that can is installed",
-            hint="pip install 'adapterworks[export]', or quantize an f16 export with "
+            hint=f"{install('export')}, or quantize an f16 export with "
             "`llama-quantize`, which is not proved then",
         ) from None
     function.restype = ctypes.c_size_t

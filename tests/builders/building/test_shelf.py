@@ -11,6 +11,7 @@ from adapterworks.cli.dataset import command as dataset
 from adapterworks.cli.erase import command as erase
 from adapterworks.cli.lineage import command as lineage
 from adapterworks.cli.plan import command as plan
+from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.datasets.store import Datasets
 from tests.builders.workshop import Workshop
 
@@ -105,6 +106,12 @@ def test_what_commands_say_of_datasets(workshop: Workshop) -> None:
     out = workshop.folder / "out"
     assert workshop.invoke(dataset, "export", "cases@2", str(out)).exit_code == 0
     assert len((out / "test.jsonl").read_text().splitlines()) == part.rows
+    # Another version into the same folder: its sealed rows would be taken for this one's.
+    again = workshop.invoke(dataset, "export", "cases@1", str(out))
+    assert isinstance(again.exception, Conflict)
+    assert (out / "test.jsonl").exists()
+    assert workshop.invoke(dataset, "export", "cases@1", str(out), "--force").exit_code == 0
+    assert not (out / "test.jsonl").exists()
     bad = workshop.invoke(dataset, "add", "cases", rows, "--column", "prompt")
     assert "`--column prompt` names no column" in str(bad.exception)
     named = workshop.invoke(erase, "dataset:cases@2", "row 7", "--why", "x", "--yes")

@@ -12,6 +12,7 @@ import pytest
 from adapterworks.builders.exports import run
 from adapterworks.builders.exports.onnx import folder, graph
 from adapterworks.manifests.errors import Refused, Unavailable
+from adapterworks.manifests.installing import install
 from tests.builders.exports.test_proof import export, left
 from tests.builders.merging.conftest import Shelf
 
@@ -118,7 +119,7 @@ def test_what_is_not_installed_is_named_with_its_extra(
     monkeypatch.setattr(run.importlib.util, "find_spec", lambda name: None if name in gone else 1)
     with pytest.raises(Unavailable, match="proved in ONNX Runtime") as refused:
         export(shelf, "onnx")
-    assert "adapterworks[onnx]" in (refused.value.hint or "")
+    assert install("onnx") in (refused.value.hint or "")
     gone.add("onnxscript")
     with pytest.raises(Unavailable, match="written with onnxscript"):
         export(shelf, "onnx", unproved=True)
