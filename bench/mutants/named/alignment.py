@@ -262,7 +262,7 @@ NAMED = (
         _SANDBOX,
         "    resource.setrlimit(getattr(resource, name), (most, most))",
         "    pass",
-        (f"{_OF_VERIFIERS}::test_time_and_memory_are_bounded",),
+        (f"{_OF_VERIFIERS}::test_each_process_is_bounded_by_the_kernel_too",),
         "an endless loop or a large list would stop the training",
     ),
     Named(

@@ -166,6 +166,16 @@ def test_time_and_memory_are_bounded() -> None:
     assert time.monotonic() - began < 100
 
 
+def test_each_process_is_bounded_by_the_kernel_too() -> None:
+    """What all together may take is looked at now and then; a single one is stopped at once."""
+    limits = Limits(seconds=3, memory=200 << 20, waits=20.0)
+    names = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_FSIZE")
+    asked = (
+        "import resource\nassert all(0 < most < 2**31 for n in {} for most in resource.getrlimit("
+    )
+    assert passes([asked.format(names) + "getattr(resource, n)))"], [""], limits) == [True]
+
+
 # Says to every channel what it reads on any, its own and its parent's.
 CHEATS = """
 import glob, os, sys

@@ -86,6 +86,15 @@ def test_the_budget_is_of_the_whole_training_and_is_never_exceeded(tmp_path: Pat
         with pytest.raises(Refused, match="budget of 1500 tokens is used up: it has cost 20"):
             poor.ask([Chat([{"role": "user", "content": "x" * 1400}], 90)])
         assert len(asked.bodies) == 2
+        # What is left is what was not spent before: the largest that a new training could ask.
+        chats = [
+            Chat([{"role": "user", "content": "ANSWER\n" + "x" * size}], 90)
+            for size in range(1, 1401)
+        ]
+        (exact,) = (chat for chat in chats if chat.most_tokens == 1500)
+        with pytest.raises(Refused, match="it has cost 20"):
+            poor.ask([exact])
+        poor.ask([chat for chat in chats if chat.most_tokens == 1480])
 
 
 def test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula(tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_a_long_answer_is_read_at_its_end() -> None:
     assert read_score("Score: 4\n" + "\n" * 100_000, 1, 5) == 4.0
     assert read_score("\n" * 100_000 + "score" + "*" * 50_000, 1, 5) is None
     assert time.monotonic() - began < 20
+    assert read_score("Score: 4\n" + "and so on.\n" * 1000, 1, 5) is None
 
 
 def test_a_score_below_nought_is_read_as_one() -> None:

@@ -202,6 +202,7 @@ def test_a_kill_and_a_second_run_pay_for_no_answer_twice(synth: Synth) -> None:
     assert told["asked"] == len(answered) - 21
     with endpoint(scripted) as other:
         (Path(os.environ["ADAPTERS_HOME"]) / "cache" / "endpoints" / "synth.jsonl").unlink()
+        synth.out.unlink()
         synth.run("self-instruct", other.url, "--rows", "12", "--judge", f"{other.url}#judge")
     whole = synth.rows
     for row in (*killed, *whole):
