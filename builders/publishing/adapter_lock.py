@@ -125,6 +125,7 @@ def make_lock(
         "device": plan.device,
         "precision": plan.precision,
         "micro_batch": plan.micro_batch,
+        "evaluate_every": plan.evaluate_every,
         **({"generation_batch": plan.generation_batch} if plan.generation_batch else {}),
         "seed": plan.manifest.train.seed,
     }

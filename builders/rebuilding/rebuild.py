@@ -21,6 +21,7 @@ from adapterworks.builders.data.places import located
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
+from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
@@ -46,6 +47,7 @@ _SURROUNDINGS = (
     "device",
     "precision",
     "micro_batch",
+    "evaluate_every",
     "encoded",
     "semantics",
 )
@@ -149,7 +151,9 @@ def rebuild(
     here = make_lock(prepared.plan, prepared.sources, environment().python)
     _require_same_base(resolved, lock, here)
     _require_same_rows(resolved, lock, here)
-    differences = changes(*(_surroundings(entries) for entries in (lock, here)))
+    differences = changes(
+        _surroundings(_with_evaluations(lock, prepared.plan)), _surroundings(here)
+    )
     if progress:
         for difference in differences:
             progress(sentence(difference))
@@ -240,6 +244,14 @@ def _with_base(
             f"{release.base.model} FOLDER",
         )
     return manifest.model_copy(update={"base": manifest.base.model_copy(update={"model": model})})
+
+
+def _with_evaluations(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The lock with how often its training was evaluated, which says among which steps the best was
+    chosen. Versions that do not record it rounded down, and so had an evaluation or more too many.
+    """
+    before = max(1, plan.steps // plan.manifest.train.evaluations)
+    return {"evaluate_every": before, **lock}
 
 
 def _surroundings(lock: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,7 @@ NAMED = (
         "                pass\n",
         (f"{_SHADOW}::test_what_waits_takes_room_and_asks_nothing_until_its_request_is_over",),
         "a shadow whose client has left would take its room for ten minutes",
+        quick=False,
     ),
     Named(
         "two-reviewers-see-one-order",

@@ -99,6 +99,7 @@ NAMED = (
             "::test_failures_unlike_each_other_take_little_memory",
         ),
         "a few thousand failures that are unlike would end for want of memory",
+        quick=False,
     ),
     Named(
         "what-is-not-understood-is-cut-off",

@@ -584,6 +584,7 @@ NAMED = (
             "::test_others_judge_and_read_while_somebody_thinks",
         ),
         "the second reviewer would be sent away until the first has ended",
+        quick=False,
     ),
     Named(
         "one-alarm-for-all-looks",
@@ -592,6 +593,7 @@ NAMED = (
         'return {"watched": self.origin}',
         (f"{_OF_WATCHING}/test_inputs.py::test_looks_that_differ_have_an_alarm_each",),
         "an alarm would be told at every look, and be said to be over while it is not",
+        quick=False,
     ),
     Named(
         "an-alarm-is-forgotten-after-a-page",
@@ -600,6 +602,7 @@ NAMED = (
         "            yield from page\n            return\n",
         (f"{_OF_WATCHING}/test_inputs.py::test_looks_that_differ_have_an_alarm_each",),
         "what goes on being wrong would be told again and again",
+        quick=False,
     ),
     Named(
         "every-aspect-gets-the-whole-error",

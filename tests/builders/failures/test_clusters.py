@@ -116,9 +116,9 @@ def test_the_nearest_are_those_of_all_similarities(monkeypatch: pytest.MonkeyPat
 
 
 def test_failures_unlike_each_other_take_little_memory() -> None:
-    """400 clusters of one failure: as dense rows of 2¹⁸ numbers they would take 800 MiB."""
+    """200 clusters of one failure: as dense rows of 2¹⁸ numbers they would take 400 MiB."""
     unlike = [
-        failure(f"{n * 7919:x} {n * 104729:o} {'abcdefghij'[n % 10] * 3}") for n in range(400)
+        failure(f"{n * 7919:x} {n * 104729:o} {'abcdefghij'[n % 10] * 3}") for n in range(200)
     ]
     tracemalloc.start()
     try:
@@ -126,8 +126,8 @@ def test_failures_unlike_each_other_take_little_memory() -> None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert len(found) > 350
-    assert sum(one.traffic for one in found) == 400
+    assert len(found) > 150
+    assert sum(one.traffic for one in found) == 200
     assert peak < 100 * 2**20
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file, save_file
 
 import adapterworks.builders.rebuilding.rebuild as module
+from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.rebuilding.weights import distance
 from adapterworks.cli.verify import command as verify
@@ -58,7 +59,17 @@ def test_the_same_base_rows_and_code_give_the_same_bits(workshop: Workshop) -> N
 def test_what_differs_is_said_and_its_distance_measured(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = module._manifest
+    read, evaluated = module._manifest, module._with_evaluations
+
+    def of_before(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+        """The lock of a version that did not say how often it evaluated: after 70 of 70."""
+        train = plan.manifest.train.model_copy(update={"evaluations": 1})
+        manifest = plan.manifest.model_copy(update={"train": train})
+        then = {name: value for name, value in lock.items() if name != "evaluate_every"}
+        assert len(then) == len(lock) - 1
+        return evaluated(then, plan.model_copy(update={"steps": 70, "manifest": manifest}))
+
+    monkeypatch.setattr(module, "_with_evaluations", of_before)
 
     def other_seed(*arguments: Any) -> Manifest:
         manifest = read(*arguments)
@@ -76,7 +87,8 @@ def test_what_differs_is_said_and_its_distance_measured(
     assert line < next(index for index, text in enumerate(said) if text.startswith("step"))
     assert "equal to the bit" not in result.stdout
     assert "largest difference" in result.stdout
-    assert "differs from the lock: packages.torch" in result.stdout
+    assert "differs from the lock: evaluate_every, packages.torch" in result.stdout
+    assert "differs from the lock: evaluate_every was `70`" in result.stderr
 
 
 def test_changed_rows_are_refused_before_anything_is_trained(workshop: Workshop) -> None:
