@@ -20,6 +20,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.registry.datasets import erased
 from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import UNSET
@@ -390,3 +391,16 @@ def test_test_sets_are_sealed_from_elsewhere(server: Server) -> None:
         there._database  # noqa: B018 – where rows are added
     with pytest.raises(Refused):
         open_datasets(server.remote(Role.READER)).seals()
+
+
+def test_rows_that_were_erased_are_known_elsewhere_and_not_why(server: Server) -> None:
+    here, remote = Datasets(server.registry), server.remote(Role.PUBLISHER)
+    with server.registry.database.write() as connection:
+        erased.note(connection, ["7" * 16], {}, who="me", why="Ann withdrew")
+    (told,) = open_datasets(remote).erased_rows()
+    assert [told] == here.erased_rows()
+    assert (told.mark, told.why) == ("7" * 16, "")
+    with pytest.raises(Refused):
+        open_datasets(server.remote(Role.READER)).erased_rows()
+    with pytest.raises(NotFound):  # as a server of before answers, which has noted none
+        remote.link.get("/no-such-list", dict[str, Any])
