@@ -166,6 +166,10 @@ def _become(request: dict[str, Any], files: dict[int, int]) -> None:
     for number, file in high.items():
         os.dup2(file, number, inheritable=number < 3)
     os.closerange(300, 1000)
+    # As a Python has them that begins with these files: the template's may have been of another
+    # kind (a file, where this is a pipe), which they remember.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
