@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="Seconds in the trash before a blob is deleted; what is younger than an hour, or than "
     "this, is not judged.",
 )
-@click.option("--unlisted", is_flag=True, help="Collect releases too that this index never listed.")
+@click.option("--unlisted", is_flag=True, help="Collect what this index never listed, too.")
 @click.option("--dry-run", is_flag=True, help="Only print what would go, and how much.")
 @click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
@@ -37,11 +37,11 @@ def command(
 
     They are moved to the trash of the store, where a later gc deletes them; what is needed again is
     moved back. On a terminal it says what it would remove and asks. Refused where index and store
-    do not belong together, and where the store has releases that this index never listed. Safe
-    while others publish, build and serve. Captured answers on this machine that have expired go
-    too, its folders of jobs that ended longer ago than the grace, and answers of engines that no
-    evaluation asked for in 30 days. With ADAPTERS_REGISTRY the server does it, on its machine, for
-    an administrator.
+    do not belong together, and where the store has releases, datasets, sealed test sets or files
+    of tenants that this index never listed. Safe while others publish, build and serve. Captured
+    answers on this machine that have expired go too, its folders of jobs that ended longer ago than
+    the grace, and answers of engines that no evaluation asked for in 30 days. With
+    ADAPTERS_REGISTRY the server does it, on its machine, for an administrator.
 
     \b
     Example:

@@ -74,10 +74,11 @@ def restore(app: App, file: Path) -> None:
     app.registry.require_own_store()
     click.echo(f"restored the index from {file} into {without_passwords(app.settings.database)}")
     later = app.registry.upkeep.unlisted()
-    if later:
+    others = app.registry.upkeep.unlisted_deposits()
+    if later or others:
         printing.note(
-            f"the store has {len(later)} releases that it does not list: "
-            "adapters registry rebuild-index"
+            f"the store has {len(later)} releases and {len(others)} datasets, seals and files that "
+            "it does not list: adapters registry rebuild-index"
         )
 
 
@@ -90,26 +91,40 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
     """List the releases of the store that the index does not.
 
     For an index that is lost, or restored from an old copy. The store has names, records and files;
-    versions are numbered by when they were made, after those that are listed. Aliases, history,
-    later tags, signatures, tombstones and tenants are in backups of the index only. A record that
-    another release has among its files is listed with --take only.
+    versions are numbered by when they were made, after those that are listed. Datasets and sealed
+    test sets are listed again, too. Aliases, history, later tags, signatures, tombstones, tenants
+    and their files are in backups of the index only. A record that another release has among its
+    files is listed with --take only.
 
     \b
     Example:
       adapters registry rebuild-index --dry-run
       adapters registry rebuild-index
     """
+    from adapterworks.registry.datasets import relist as relisting
+
     found = app.registry.upkeep.unlisted(take=take)
     if found:
         columns = ("name", "made", "release", "state", "not in the store")
         printing.echo_table(columns, map(_row, found))
     whole = sum(item.state == "whole" for item in found)
-    if dry_run or not whole:
+    counts = relisting.count(relisting.unlisted(app.registry))
+    others = counts["datasets"] + counts["seals"]
+    if dry_run or not (whole or others):
         click.echo(f"{whole} of {len(found)} can be listed")
+    if any(counts.values()):
+        click.echo(
+            f"{counts['datasets']} datasets and {counts['seals']} seals can be listed; "
+            f"{counts['left']} more, files of tenants and rows that are incomplete, cannot: gc "
+            "keeps them until `--unlisted`"
+        )
+    if dry_run or not (whole or others):
         return
-    agree(f"List {whole} releases?", yes=yes, what="listed")
+    agree(f"List {whole + others}?", yes=yes, what="listed")
     for resolved in app.registry.upkeep.rebuild_index(take=take, who=app.settings.who):
         click.echo(f"listed {resolved} ({resolved.digest})")
+    for listed in relisting.relist(app.registry, who=app.settings.who):
+        click.echo(f"listed {printing.harmless(listed)}")
 
 
 @command.command()

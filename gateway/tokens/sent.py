@@ -21,11 +21,13 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from adapterworks.gateway.storage.schema import sent
-from adapterworks.manifests.errors import Conflict, NotFound, Refused
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Refused
 from adapterworks.registry.index import absences
 from adapterworks.registry.lifecycle.gc import STAGED_S
+from adapterworks.registry.reading.records import told_at
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Absence
+from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.staged import is_staged
 
 _WHO = "anonymous"
@@ -56,6 +58,7 @@ class Sent:
         Raises:
             Conflict: it does not follow what is here; the message says where to go on.
             CorruptBlob: all are here, and are not what the digest says; none is kept.
+            InvalidInput: they are a deposit.
             Refused: they were erased here.
         """
         self._refuse_erased(digest)
@@ -113,6 +116,8 @@ class Sent:
     def _keep(self, token: str, digest: str, path: Path, size: int) -> None:
         try:
             self._registry.require_own_store()
+            if isinstance(told_at(path), Deposit):  # a gc and `rebuild-index` believe them
+                raise InvalidInput("these bytes say what a registry holds, which no file may do")
             self._registry.blobs.put(digest, path)
         finally:
             path.unlink(missing_ok=True)

@@ -29,9 +29,11 @@ from adapterworks.registry.index import absences
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.types import now
 
 _datasets, _seals = schema.datasets, schema.seals
+_RELISTED = "listed again from the store"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -117,7 +119,7 @@ class Datasets:
         lease = self._hold("dataset", blobs, record.name)
         new = False
         try:
-            added, new = self._list(record, seal, seen, marks, who, why)
+            added, new = self._list(record, seal, seen, marks, lease, who, why)
             return added, new
         finally:
             if not new:  # its bytes are held already, or nothing of it is listed
@@ -129,6 +131,7 @@ class Datasets:
         seal: bytes | None,
         seen: Sequence[SealedSet],
         marks: frozenset[str],
+        lease: str,
         who: str,
         why: str,
     ) -> tuple[Dataset, bool]:
@@ -146,20 +149,38 @@ class Datasets:
                     "a row was erased while these rows were looked at",
                     hint="do it again: it is then named",
                 )
-            last = connection.scalar(
-                sa.select(sa.func.max(_datasets.c.version)).where(_datasets.c.name == record.name)
-            )
-            version, at = (last or 0) + 1, now()
-            connection.execute(
-                sa.insert(_datasets).values(
-                    name=record.name, version=version, digest=record.digest,
-                    record=record.to_bytes().decode(), at=at, who=who, why=why,
-                )
-            )  # fmt: skip
-            added = Dataset(version, record.digest, record, at, who, why)
+            added = _add(connection, record, who, why)
             if seal is not None:
                 _seal(connection, digest_bytes(seal), added.ref)
+            holding.keep(connection, lease)
             return added, True
+
+    def relist(
+        self, deposit: Deposit, record: DatasetRecord | None, seals: Sequence[str], *, who: str
+    ) -> list[str]:
+        """List again what a deposit in the store is about; see `relist.py`.
+
+        Args:
+            record: the dataset's; None where its rows are not there, or it is a seal alone.
+            seals: digests of seals among its blobs.
+
+        Returns what was listed: a dataset as manifests name it, the owners of seals.
+        """
+        self._registry.require_own_store()
+        with self._database.write() as connection:
+            owner, listed = deposit.holder, []
+            if record is not None:
+                known = _find(connection, _datasets.c.digest == record.digest)
+                if known is None:
+                    owner = _add(connection, record, who, _RELISTED).ref
+                    listed.append(owner)
+                else:
+                    owner = _dataset(known).ref
+            elif deposit.kind == "dataset":
+                owner = f"dataset:{deposit.holder}"
+            listed += [owner for blob in seals if _seal(connection, blob, owner)]
+            holding.take_over(connection, deposit)
+            return listed
 
     def seal(self, data: bytes, owner: str) -> None:
         """Seal a test set for ever; doing it again does nothing.
@@ -173,10 +194,18 @@ class Datasets:
         """
         check_seal(data)
         blob = digest_bytes(data)
-        if not any(of.blob == blob for of in self.seals()):
-            self._hold("seal", {blob: data}, owner)
-        with self._database.write() as connection:
-            _seal(connection, blob, owner)
+        if any(of.blob == blob for of in self.seals()):
+            with self._database.write() as connection:
+                _seal(connection, blob, owner)
+            return
+        lease = self._hold("seal", {blob: data}, owner)
+        try:
+            with self._database.write() as connection:
+                _seal(connection, blob, owner)
+                holding.keep(connection, lease)
+        except BaseException:
+            self._let_go(lease)
+            raise
 
     def seals(self) -> list[SealedSet]:
         """Every sealed test set, each once for each that it is the test set of; oldest first."""
@@ -253,7 +282,7 @@ class Datasets:
 
     def _hold(self, kind: str, blobs: Mapping[str, bytes], holder: str) -> str:
         self._registry.require_own_store()
-        return holding.hold(self._database, self._registry.blobs, kind, blobs, holder=holder)
+        return holding.deposit(self._database, self._registry.blobs, kind, blobs, holder=holder)
 
     def _let_go(self, lease: str) -> None:
         with self._database.write() as connection:
@@ -265,10 +294,28 @@ def _find(connection: Connection, where: sa.ColumnElement[bool]) -> AnyRow | Non
     return connection.execute(query).first()
 
 
-def _seal(connection: Connection, blob: str, owner: str) -> None:
+def _add(connection: Connection, record: DatasetRecord, who: str, why: str) -> Dataset:
+    """The record as the next version of its name."""
+    last = connection.scalar(
+        sa.select(sa.func.max(_datasets.c.version)).where(_datasets.c.name == record.name)
+    )
+    version, at = (last or 0) + 1, now()
+    connection.execute(
+        sa.insert(_datasets).values(
+            name=record.name, version=version, digest=record.digest,
+            record=record.to_bytes().decode(), at=at, who=who, why=why,
+        )
+    )  # fmt: skip
+    return Dataset(version, record.digest, record, at, who, why)
+
+
+def _seal(connection: Connection, blob: str, owner: str) -> bool:
+    """Whether it was not sealed for this owner yet."""
     known = sa.select(_seals.c.blob).where(_seals.c.blob == blob, _seals.c.owner == owner)
-    if connection.scalar(known) is None:
-        connection.execute(sa.insert(_seals).values(blob=blob, owner=owner, at=now()))
+    if connection.scalar(known) is not None:
+        return False
+    connection.execute(sa.insert(_seals).values(blob=blob, owner=owner, at=now()))
+    return True
 
 
 def _sealed(connection: Connection) -> list[SealedSet]:

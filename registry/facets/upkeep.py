@@ -16,6 +16,7 @@ from adapterworks.registry.lifecycle import rebuild as rebuilding
 from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.rebuild import Unlisted
 from adapterworks.registry.lifecycle.verify import Problem, Verifier, VerifyReport, live_versions
+from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.types import Resolved
 
 
@@ -31,7 +32,7 @@ class Upkeep:
         """Move bytes that no live version and no lease needs to the trash; see `gc.collect`.
 
         Raises:
-            Refused: the store is another index's, or has releases that this one never listed.
+            Refused: the store is another index's, or has what this one never listed.
         """
         if dry_run:
             identity.require_own(self._catalog.database, self._catalog.blobs, claim=False)
@@ -50,6 +51,10 @@ class Upkeep:
     def unlisted(self, *, take: Sequence[str] = ()) -> list[Unlisted]:
         """The releases in the store that this index does not list."""
         return rebuilding.unlisted(self._catalog.database, self._catalog.blobs, take=take)
+
+    def unlisted_deposits(self) -> list[Deposit]:
+        """What the store has of datasets, seals and files that this index does not know."""
+        return rebuilding.unlisted_deposits(self._catalog.database, self._catalog.blobs)
 
     def rebuild_index(self, *, take: Sequence[str] = (), who: str) -> list[Resolved]:
         """List what is in the store and not listed; see `rebuild.rebuild`.

@@ -25,6 +25,7 @@ from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import schema
 from adapterworks.registry.jobs.quota import alive, require_room, used
 from adapterworks.registry.lifecycle import holding, leases
+from adapterworks.registry.reading.records import told_at
 from adapterworks.registry.registry import Registry
 
 _files = schema.files
@@ -116,21 +117,29 @@ class Files:
                 # Before anything is copied, and again when it is listed.
                 self.require_room(new.tenant, new.size, quota, instead_of=instead_of)
                 file = f"file-{secrets.token_hex(12)}"
-                seconds = new.seconds or holding.FOR_EVER_S
-                listed.append((file, new, self.hold(new.blob, new.path, seconds, holder=file)))
+                listed.append((file, new, self._deposit(new, holder=file)))
             with self._database.write() as connection:
                 for file, new, lease in listed:
                     _list(connection, file, new, lease, quota, instead_of)
+                    holding.keep(connection, lease, new.seconds or holding.FOR_EVER_S)
                 return then(connection, [file for file, *_ in listed])
         except BaseException:
             self.let_go([lease for *_, lease in listed])
             raise
 
     def hold(self, blob: str, path: Path, seconds: float, *, holder: str) -> str:
-        """Put bytes and hold them; returns the lease."""
+        """Put bytes of a file to come and hold them for a time; returns the lease."""
         self._registry.require_own_store()
+        _refuse_records(path)
         return holding.hold(
-            self._database, self._blobs, "file", {blob: path}, holder=holder, seconds=seconds
+            self._database, self._blobs, "part", {blob: path}, holder=holder, seconds=seconds
+        )
+
+    def _deposit(self, new: NewFile, *, holder: str) -> str:
+        self._registry.require_own_store()
+        _refuse_records(new.path)
+        return holding.deposit(
+            self._database, self._blobs, "file", {new.blob: new.path}, holder=holder
         )
 
     def let_go(self, held: Sequence[str]) -> None:
@@ -208,6 +217,16 @@ class Files:
         """Bytes of a tenant's files together."""
         with self._database.read() as connection:
             return used(connection, tenant, time.time())
+
+
+def _refuse_records(path: Path) -> None:
+    """A gc believes what the store says itself of what it has: no tenant writes that.
+
+    Raises:
+        InvalidInput: the bytes are a release's record, or say that something is held.
+    """
+    if told_at(path) is not None:
+        raise InvalidInput("these bytes are a record of a registry, which no file may be")
 
 
 def _list(

@@ -21,9 +21,9 @@ _jobs = schema.jobs
 
 def standing_in(registry: Registry) -> Callable[[Sequence[str]], Mapping[str, bool]] | None:
     """Who knows which jobs wait; None where the index is a server's, which is not asked."""
-    database = getattr(registry, "database", None)
-    if not isinstance(database, Database):
+    if not registry.has_index:
         return None
+    database = registry.database
 
     def ask(jobs: Sequence[str]) -> Mapping[str, bool]:
         try:

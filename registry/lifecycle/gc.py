@@ -6,9 +6,10 @@
 Safe beside anything else that runs: blobs are judged and marked while the database's write lock is
 held, and moved without it; whoever needs a blob takes a lease under that lock before looking
 whether it is there, and waits while it is marked. Young blobs stay whatever the index says. Nothing
-goes where the store has releases that this index never listed: it is an old copy, or another
-registry's. What is in the trash and needed again is moved back. Erased bytes are needed by nobody:
-what an erasure could not reach (a killed one, another machine's checkouts) goes at once.
+goes where the store has releases, or deposits of datasets, seals and files, that this index never
+listed: it is an old copy, or another registry's. What is in the trash and needed again is moved
+back. Erased bytes are needed by nobody: what an erasure could not reach (a killed one, another
+machine's checkouts) goes at once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -30,11 +32,13 @@ from adapterworks.registry.blobs.store import BlobInfo, Store
 from adapterworks.registry.index import absences, schema, stores
 from adapterworks.registry.index.clock import now_s
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.lifecycle import leases
+from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.lifecycle.identity import shown
 from adapterworks.registry.reading.checkout import locked, remove_tree
-from adapterworks.registry.reading.records import as_record
+from adapterworks.registry.reading.records import told_by
 from adapterworks.registry.releases.absence import ERASED
+from adapterworks.registry.releases.deposit import Deposit
+from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.staged import is_staged
 
 GRACE_S = 7 * 86400.0
@@ -103,11 +107,11 @@ def collect(
     Args:
         grace: seconds in the trash before a blob is deleted. Blobs and checkouts younger than an
             hour, or than that, are not judged; staged files are kept a day.
-        unlisted: collect releases too that this index never listed.
+        unlisted: collect releases and deposits too that this index never listed.
         arriving: folders of uploads, which are staged files too.
 
     Raises:
-        Refused: the store has releases that this index never listed; nothing was moved.
+        Refused: the store has what this index never listed; nothing was moved.
     """
     report = GcReport(dry_run)
     limit = time.time() - min(grace, YOUNG_S)
@@ -140,29 +144,43 @@ def collect(
     if not dry_run:
         with database.write() as connection:
             report.leases = leases.sweep(connection)
+        holding.deposit_older(database, blobs)
     return report
 
 
 def _refuse_unlisted(database: Database, blobs: Store, doomed: list[BlobInfo]) -> None:
-    """Stop where the store has releases that this index knows nothing of."""
-    found = []
+    """Stop where the store has what this index knows nothing of: releases, rows, seals, files."""
+    releases: list[Release] = []
+    deposits: list[Deposit] = []
     for batch in _batches(doomed):
         with database.read() as connection:
             known = stores.known(connection, [blob.digest for blob in batch])
         for blob in batch:
-            release = None if blob.digest in known else as_record(blobs, blob)
-            if release is not None:
-                found.append(release)
-    if not found:
+            found = None if blob.digest in known else told_by(blobs, blob)
+            if isinstance(found, Release):
+                releases.append(found)
+            elif found is not None:
+                deposits.append(found)
+    if not releases and not deposits:
         return
-    newest = max(found, key=lambda release: release.created)
+    kinds = Counter(deposit.kind for deposit in deposits)
+    counts = [f"{len(releases)} releases"] if releases else []
+    counts += [f"{count} {kind}s" for kind, count in sorted(kinds.items())]
     raise Refused(
-        f"nothing was removed: `{blobs.url}` has {len(found)} releases that the index "
-        f"`{shown(database)}` never listed, as `{newest.name}` of {newest.created[:10]} "
-        f"({newest.digest[7:19]}): the index is older than the store, or another registry's",
+        f"nothing was removed: `{blobs.url}` has {', '.join(counts)} that the index "
+        f"`{shown(database)}` never listed, as {_example(releases, deposits)}: the index is older "
+        "than the store, or another registry's",
         hint="open the right index (`ADAPTERS_DATABASE`), or list them: adapters registry "
-        "rebuild-index; if they are not wanted: adapters gc --unlisted",
+        "rebuild-index (files of tenants cannot be: they are in a backup of the index only); if "
+        "they are not wanted: adapters gc --unlisted",
     )
+
+
+def _example(releases: Sequence[Release], deposits: Sequence[Deposit]) -> str:
+    if not releases:
+        return f"the {deposits[0].kind} `{deposits[0].holder}`"
+    newest = max(releases, key=lambda release: release.created)
+    return f"`{newest.name}` of {newest.created[:10]} ({newest.digest[7:19]})"
 
 
 def _discard(

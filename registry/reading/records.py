@@ -8,10 +8,12 @@ proof that it was ever published.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import IntegrityError, InvalidInput
 from adapterworks.registry.blobs.store import BlobInfo, BlobStore, read_blob
+from adapterworks.registry.releases.deposit import Deposit, read_deposit
 from adapterworks.registry.releases.paths import check_path
 from adapterworks.registry.releases.record import read_record
 from adapterworks.registry.releases.release import Release
@@ -22,12 +24,35 @@ _START = b"{"
 
 def as_record(blobs: BlobStore, blob: BlobInfo) -> Release | None:
     """The release whose record a blob is; `None` if it is something else, or damaged."""
+    found = told_by(blobs, blob)
+    return found if isinstance(found, Release) else None
+
+
+def told_by(blobs: BlobStore, blob: BlobInfo) -> Release | Deposit | None:
+    """The release or the deposit whose record a blob is; None if it is neither, or damaged."""
     if not 0 < blob.size <= MAX_RECORD:
         return None
     try:
-        data = read_blob(blobs, blob.digest)
-        if not data.startswith(_START):
-            return None
+        return told(read_blob(blobs, blob.digest))
+    except IntegrityError:
+        return None
+
+
+def told_at(path: Path) -> Release | Deposit | None:
+    """What a file would say if it were a blob."""
+    if not 0 < path.stat().st_size <= MAX_RECORD:
+        return None
+    return told(path.read_bytes())
+
+
+def told(data: bytes) -> Release | Deposit | None:
+    """The release or the deposit whose record some bytes are; None if they are something else."""
+    if not data.startswith(_START):
+        return None
+    deposit = read_deposit(data)
+    if deposit is not None:
+        return deposit
+    try:
         release = read_record(data)
         for path in release.files:
             check_path(path)

@@ -14,9 +14,14 @@ from click.testing import CliRunner
 
 from adapterworks.app import App
 from adapterworks.cli.main import cli
+from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound, Refused
+from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.jobs.files import Files, NewFile
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import parent_of
+from tests.registry.datasets.seals import seal_of
+from tests.registry.datasets.test_store import add
 from tests.registry.exchanges.test_exchanges import exchange
 from tests.registry.releases import draft, folder
 
@@ -236,6 +241,25 @@ def test_a_leftover_index_is_neither_backed_up_nor_restored(
     with pytest.raises(InvalidInput, match="needs the registry's own database"):
         run("registry", "restore", str(copy))
     assert not (tmp_path / "fresh" / "index.db").exists()
+
+
+def test_datasets_are_listed_again_and_files_are_not(shelf: Path, tmp_path: Path) -> None:
+    with App().registry as registry:
+        made = add(Datasets(registry), seal=seal_of(1), train=b'{"row":1}\n', test=b'{"row":2}\n')
+        path = tmp_path / "rows"
+        path.write_bytes(b"rows")
+        new = NewFile("acme", "fine-tune", "rows", path, digest_bytes(b"rows"), 4)
+        Files(registry).put(new)
+    for left in shelf.glob("index.db*"):
+        left.unlink()
+    shown = run("registry", "rebuild-index", "--dry-run")
+    assert "4 of 4 can be listed\n1 datasets and 1 seals can be listed; 1 more, files of" in shown
+    told = run("registry", "rebuild-index", "--yes")
+    assert told.count("listed dataset:cases@1\n") == 2  # the rows and their seal
+    assert run_json("dataset", "show", "cases")["digest"] == made.digest
+    with pytest.raises(Refused, match="1 files that the index"):
+        run("gc", "--dry-run", "--grace", "0")
+    assert "0 datasets and 0 seals" in run("registry", "rebuild-index")
 
 
 def test_verify_and_repair(shelf: Path, tmp_path: Path) -> None:

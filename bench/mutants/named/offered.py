@@ -210,6 +210,14 @@ NAMED = (
         "a release with an erased file could not be published again over HTTP",
     ),
     Named(
+        "a-publisher-says-what-a-store-holds",
+        _SENT,
+        "            if isinstance(told_at(path), Deposit):",
+        "            if False:",
+        (f"{_OF_WRITING}::test_what_a_registry_says_itself_is_not_taken",),
+        "one upload would stop every gc, and be listed as rows when an index is rebuilt",
+    ),
+    Named(
         "a-gap-is-not-seen",
         _SENT,
         "            if start != here or here + len(part) > total:\n",

@@ -6,6 +6,7 @@ from bench.mutants.mutant import Named
 
 _PUBLISH = "registry/lifecycle/publish.py"
 _GC = "registry/lifecycle/gc.py"
+_HOLDING = "registry/lifecycle/holding.py"
 _LEASES = "registry/lifecycle/leases.py"
 _VERIFY = "registry/lifecycle/verify.py"
 _VERIFY_INDEX = "registry/lifecycle/verify_index.py"
@@ -31,6 +32,7 @@ _PUSH = "registry/remotes/hub/push.py"
 _CLIENT = "registry/remotes/hub/client.py"
 _LIFECYCLE = "tests/registry/lifecycle"
 _OF_PUBLISH = f"{_LIFECYCLE}/test_publish.py"
+_OF_HOLDING = f"{_LIFECYCLE}/test_holding.py"
 _OF_GC = f"{_LIFECYCLE}/test_gc.py"
 _OF_VERIFY = f"{_LIFECYCLE}/test_verify.py"
 _OF_ALIASES = f"{_LIFECYCLE}/test_aliases.py"
@@ -765,6 +767,78 @@ _OTHER_NAMED = (
             "::test_bytes_that_were_sent_after_they_were_erased_go_with_the_publish[sqlite]",
         ),
         "erased bytes that an older program sent would stay in the store",
+    ),
+    Named(
+        "what-is-put-is-held-for-ever-before-it-is-listed",
+        _HOLDING,
+        "holder=holder, seconds=UNLISTED_S",
+        "holder=holder, seconds=FOR_EVER_S",
+        (f"{_OF_HOLDING}::test_what_was_put_and_not_listed_is_collected_after_a_day[sqlite]",),
+        "a killed gateway would leave a tenant's rows where no erasure and no gc reaches them",
+    ),
+    Named(
+        "what-is-listed-is-held-for-a-day",
+        _HOLDING,
+        "    if not leases.renew(connection, lease, seconds=seconds):",
+        "    if not leases.renew(connection, lease):",
+        (f"{_OF_HOLDING}::test_what_is_listed_is_held_for_as_long_as_it_is_wanted[sqlite]",),
+        "datasets and files would be gone after an hour",
+    ),
+    Named(
+        "what-was-erased-while-it-was-put-is-held",
+        _HOLDING,
+        "            _refuse_erased(connection, gone)\n",
+        "",
+        (f"{_OF_HOLDING}::test_bytes_that_are_erased_while_they_are_put_do_not_stay",),
+        "a file would be listed whose bytes are gone",
+    ),
+    Named(
+        "a-deposit-is-put-before-the-index-knows-it",
+        _HOLDING,
+        "        )\n        stores.begin(connection, told.digest)\n",
+        "        )\n",
+        (f"{_OF_HOLDING}::test_what_was_put_and_not_listed_is_collected_after_a_day[sqlite]",),
+        "the gc of the right index would refuse what its own gateway put",
+    ),
+    Named(
+        "an-old-index-takes-what-it-does-not-know",
+        _GC,
+        "            elif found is not None:",
+        "            elif False:",
+        (f"{_OF_HOLDING}::test_an_index_of_before_takes_no_rows_no_seals_and_no_files",),
+        "a week after a restore the rows, seals and files of its lost hours would be gone",
+    ),
+    Named(
+        "only-what-is-new-has-a-deposit",
+        _GC,
+        "        holding.deposit_older(database, blobs)\n",
+        "",
+        (f"{_OF_HOLDING}::test_what_was_held_before_there_were_deposits_gets_one",),
+        "datasets of before an upgrade would be lost with the index",
+    ),
+    Named(
+        "a-strangers-file-is-a-deposit",
+        "registry/lifecycle/rebuild.py",
+        "if digest not in known | copies]",
+        "if digest not in known]",
+        (f"{_OF_HOLDING}::test_nobody_else_says_what_a_store_holds",),
+        "a pulled release could hold, and list as rows, whatever digest it names",
+    ),
+    Named(
+        "a-tenants-file-may-be-a-record",
+        "registry/jobs/files.py",
+        "    if told_at(path) is not None:",
+        "    if False:",
+        (f"{_OF_HOLDING}::test_nobody_else_says_what_a_store_holds",),
+        "one deleted file of a tenant would stop every gc",
+    ),
+    Named(
+        "a-dataset-without-its-rows-is-listed-again",
+        "registry/datasets/relist.py",
+        "        record = None\n    return Told(",
+        "        pass\n    return Told(",
+        (f"{_OF_HOLDING}::test_a_test_set_whose_rows_are_gone_stays_sealed",),
+        "builds would find a dataset that cannot be read",
     ),
     Named(
         "damaged-bytes-count-as-there",

@@ -72,8 +72,8 @@ NAMED: tuple[Named, ...] = (
     Named(
         "an-old-copy-of-the-index-collects",
         _GC,
-        "            if release is not None:\n                found.append(release)",
-        "            if False:\n                found.append(release)",
+        "            if isinstance(found, Release):\n                releases.append(found)",
+        "            if isinstance(found, Release):\n                pass",
         (f"{_OWN}::test_an_index_that_is_older_than_the_store_collects_nothing",),
         "a database restored from last night would erase what was published today",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,12 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.blobs.store import BlobStore
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import lookup, queue, schema
 from adapterworks.registry.jobs.files import Files
 from adapterworks.registry.jobs.job import BATCH_LANE, Claim
+from adapterworks.registry.lifecycle import holding
 from adapterworks.registry.registry import Registry
 from tests.gateway.jobs.test_batches import begin, lines, request, wait
 from tests.gateway.jobs.test_batches_kept import agree, kept
@@ -47,18 +50,20 @@ def test_a_batch_is_held_while_its_results_are_written(
     """Slow storage: another gateway would take the batch, write its results again, and so on."""
     monkeypatch.setattr(claiming, "LEASE_S", 0.6)
     monkeypatch.setattr(batching, "_RENEW_S", 0.1)
-    whole, room = Files.hold, open_room(house.running.gateway)
+    whole, room = holding.deposit, open_room(house.running.gateway)
     tried: list[Any] = []
 
-    def hold(self: Files, blob: str, path: Path, seconds: float, *, holder: str) -> str:
-        if path.name.startswith("batch-"):
+    def put(
+        database: Database, blobs: BlobStore, kind: str, sources: Mapping[str, Any], *, holder: str
+    ) -> str:
+        if any(Path(path).name.startswith("batch-") for path in sources.values()):
             until = time.monotonic() + 2.0
             while time.monotonic() < until:
                 tried.append(claiming.claim(room, [BATCH_LANE], "another"))
                 time.sleep(0.05)
-        return whole(self, blob, path, seconds, holder=holder)
+        return whole(database, blobs, kind, sources, holder=holder)
 
-    monkeypatch.setattr(Files, "hold", hold)
+    monkeypatch.setattr(holding, "deposit", put)
     client = house.client()
     batch = begin(client, [request(1, house.standin.base)])
     done = wait(client, batch.id, "completed", "failed")

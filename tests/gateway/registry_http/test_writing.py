@@ -16,6 +16,7 @@ from adapterworks.gateway.tokens.roles import Role
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.registry.lifecycle.publish import scan
 from adapterworks.registry.lifecycle.signing import sign
+from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.release import Release
 from tests.gateway.registry_http.conftest import Offered
 from tests.registry.keys import make_key
@@ -271,6 +272,15 @@ def test_a_note_has_no_word_of_the_logs_own(offered: Offered, tmp_path: Path) ->
         data = {"repository": "org/x", "commit": "c", word: 1}
         status, message = refusal(offered, Role.PUBLISHER, way, kind="push", data=data)
         assert (status, f"`data.{word}`" in message) == (400, True)
+
+
+def test_what_a_registry_says_itself_is_not_taken(offered: Offered) -> None:
+    data = Deposit("dataset", "cases", "0" * 32, (f"sha256:{'a' * 64}",)).to_bytes()
+    way = f"{PREFIX}/sent/{digest_bytes(data)}"
+    answer = offered.ask(Role.PUBLISHER).put(way, content=data)
+    assert answer.status_code == 400
+    assert "say what a registry holds" in answer.json()["error"]["message"]
+    assert [*offered.registry.blobs.list()] == []
 
 
 def test_a_note_has_bounds(offered: Offered, tmp_path: Path) -> None:

@@ -38,6 +38,6 @@ def test_files_of_what_did_not_happen_are_not_there(tmp_path: Path) -> None:
             files.put_with(news, lost)
         assert files.listed("t") == ([], False)
         gone = registry.upkeep.gc(grace=0.0, unlisted=True).blobs
-        assert {blob.digest for blob in gone} == {one.blob for one in news}
+        assert {blob.digest for blob in gone} > {one.blob for one in news}  # and their deposits
         ids = files.put_with(news, lambda connection, ids: ids)
         assert [file.id for file in files.listed("t", newest_first=False)[0]] == list(ids)
