@@ -20,6 +20,7 @@ from adapterworks.builders.exports.material import Material
 from adapterworks.builders.exports.objections import no_lora
 from adapterworks.builders.exports.readers.reader import Reader
 from adapterworks.builders.exports.readers.reference import Reference
+from adapterworks.registry.bases.causal_lm import EAGER, needs_eager
 from adapterworks.registry.bases.files import GENERATION
 from adapterworks.registry.releases.base_names import public_name
 
@@ -95,6 +96,8 @@ def card(material: Material) -> str:
         if four_bit
         else ""
     )
+    if needs_eager(material.checkpoint):  # the reader's `transformers` would pass over a soft cap
+        options = f',\n    attn_implementation="{EAGER}"' + (options or ",\n")
     classes = "AutoModelForCausalLM, AutoTokenizer" + (", BitsAndBytesConfig" if four_bit else "")
     return (
         f"# {material.ref}\n\nA LoRA for `{model}`: release `{material.release.digest}` on the "

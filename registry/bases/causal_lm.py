@@ -19,6 +19,13 @@ def caps_scores(config: Any) -> bool:
     return bool(getattr(config.get_text_config(), "attn_logit_softcapping", None))
 
 
+def needs_eager(checkpoint: str | Path) -> bool:
+    """Whether `transformers` computes a checkpoint as it was made with `eager` attention alone."""
+    from transformers import AutoConfig
+
+    return caps_scores(AutoConfig.from_pretrained(checkpoint))
+
+
 def load_causal_lm(checkpoint: str | Path, **given: Any) -> Any:
     """The model of a checkpoint, with the attention that it was made with.
 
@@ -27,8 +34,8 @@ def load_causal_lm(checkpoint: str | Path, **given: Any) -> Any:
         given: further arguments of `AutoModelForCausalLM.from_pretrained`; an
             `attn_implementation` among them holds.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    if "attn_implementation" not in given and caps_scores(AutoConfig.from_pretrained(checkpoint)):
+    if "attn_implementation" not in given and needs_eager(checkpoint):
         given["attn_implementation"] = EAGER
     return AutoModelForCausalLM.from_pretrained(checkpoint, **given)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gguf import GGUFReader
@@ -116,6 +118,23 @@ def test_a_peft_folder_has_what_it_was_trained_under(decided: Shelf) -> None:
     four = replace(material, base=replace(material.base, quantization="nf4"))
     assert "BitsAndBytesConfig(\n        load_in_4bit=True" in peft.card(four)
     assert "another adapter on the weights before quantization" in peft.card(four)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_peft_folder_says_with_which_attention_its_base_is_loaded(
+    decided: Shelf, monkeypatch: pytest.MonkeyPatch, quantization: Any
+) -> None:
+    """Of its own, `transformers` passes over a soft cap of the scores (Gemma 2)."""
+    found = gather(decided.registry, decided.bases, decided.registry.resolve("two@1"))
+    material = replace(found, base=replace(found.base, quantization=quantization))
+    assert "attn_implementation" not in peft.card(material)
+    monkeypatch.setattr(peft, "needs_eager", lambda checkpoint: True)
+    code = peft.card(material).partition("```python\n")[2].partition("```")[0]
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    (load,) = (one for one in calls if "AutoModel" in ast.unparse(one.func))
+    told = {word.arg: ast.unparse(word.value) for word in load.keywords}
+    assert told["attn_implementation"] == "'eager'"
+    assert ("quantization_config" in told) is (quantization == "nf4")
 
 
 def test_a_peft_folder_with_the_public_bases_template_is_refused(

@@ -15,7 +15,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.training.model import build_model
-from adapterworks.registry.bases.causal_lm import load_causal_lm
+from adapterworks.registry.bases.causal_lm import load_causal_lm, needs_eager
 from adapterworks.registry.bases.nf4 import load_nf4
 from bench.architectures import make_base
 from tests.builders.build_support import (
@@ -70,12 +70,14 @@ def test_a_cap_of_the_scores_is_computed_wherever_a_base_is_loaded(gemma2: Path)
     }
     for name, found in loaded.items():
         assert torch.allclose(found, right, atol=1e-5), name
+    assert needs_eager(gemma2)
     fingerprinted = ServedModel(gemma2).log_probabilities(IDS[0].tolist())
     assert torch.allclose(fingerprinted, right, atol=1e-5)
     assert load_nf4(gemma2, double_quantization=True).config._attn_implementation == "eager"
 
 
 def test_every_other_base_is_loaded_as_it_was(tiny: Path) -> None:
+    assert not needs_eager(tiny)
     assert load_causal_lm(tiny).config._attn_implementation == "sdpa"
     assert load_causal_lm(tiny, attn_implementation="eager").config._attn_implementation == "eager"
 
