@@ -81,6 +81,10 @@ class Fleet:
             await engine.stop()
             del self.residencies[engine.id], self.queues[engine.id], self._users[engine.id]
 
+    async def noted(self, seconds: float) -> None:
+        """Wait until what came of proofs is written down, or so long."""
+        await self._loader.noted(seconds)
+
     @contextlib.contextmanager
     def using(self, target: Target, *, but: Engine | None = None) -> Iterator[Engine]:
         """The engine that a request for this target goes to; it is not let go of meanwhile.

@@ -48,6 +48,9 @@ from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 
+# At its end, for what came of proofs: the registry may be busy.
+_NOTES_SECONDS = 5.0
+
 
 @dataclass
 class Gateway:
@@ -127,7 +130,9 @@ class Gateway:
         sharing = Sharing(aside, uuid.uuid4().hex)
         fleet = Fleet(
             engines,
-            loader=Loader(registry, config.trust, config.public_keys, sharing, Proved(aside)),
+            loader=Loader(
+                registry, config.trust, config.public_keys, sharing, Proved(aside), supervisor
+            ),
             residency=config.residency,
             fairness=config.fairness,
             metrics=metrics,
@@ -213,6 +218,7 @@ class Gateway:
         self.supervisor.end()
         for residency in self.fleet.residencies.values():
             residency.close()
+        await self.fleet.noted(_NOTES_SECONDS)
         await self.supervisor.cancel()  # nothing is begun any more that is to be given back here
         await self.limiter.close()
         await self._upkeep.end()

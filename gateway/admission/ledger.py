@@ -3,7 +3,9 @@
 A bucket of `per_minute` units is a single number, the time at which it is full again (the
 theoretical arrival time of GCRA, ITU-T I.371): taking n units moves it by n · 60 / per_minute
 seconds, and `per_minute` units are there at most. Changing a limit therefore needs no migration of
-levels. The clock is the database's, so hosts whose clocks differ agree.
+levels. The clock is the database's, so hosts whose clocks differ agree. The time when it was last
+looked at is kept beside the buckets: where the clock is before that it was set back, and everything
+is set back with it, or a tenant would wait for as long as the clock went back.
 
 Invariant: units are taken from the shared bucket before they are used, inside the one write
 transaction there can be, so no number of gateways together ever takes more than the bucket has.
@@ -11,6 +13,7 @@ transaction there can be, so no number of gateways together ever takes more than
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +27,9 @@ from adapterworks.gateway.storage.schema import buckets, slots, usage_days
 from adapterworks.registry.index.database import Database
 
 _LOCK = "limits"
+_log = logging.getLogger(__name__)
+_CLOCK = {"tenant": "", "kind": "clock"}  # the row whose `full_at` is when one looked last
+_STEP_SECONDS = 1.0  # of the clock that is nobody's doing
 SLOT_SECONDS = 15.0  # a gateway that died keeps its slots no longer than this
 
 
@@ -84,6 +90,7 @@ class Ledger:
         """Apply all operations in order in one transaction."""
         with self._database.write(lock=_LOCK) as connection:
             now = self._now(connection)
+            self._follow(connection, now)
             return [
                 self._draw(connection, operation, now)
                 if isinstance(operation, Draw)
@@ -99,6 +106,19 @@ class Ledger:
         )
         with self._metered.read() as connection:
             return int(connection.scalar(query) or 0)
+
+    def _follow(self, connection: Connection, now: float) -> None:
+        """Where the clock was set back since the last time, set back what was timed by it."""
+        clock = (buckets.c.tenant == _CLOCK["tenant"]) & (buckets.c.kind == _CLOCK["kind"])
+        last = connection.scalar(sa.select(buckets.c.full_at).where(clock))
+        if last is not None and abs(now - last) < _STEP_SECONDS:
+            return
+        if last is not None and now < last:
+            _log.warning("the clock of the limits was set back by %.0f s", last - now)
+            back = last - now
+            connection.execute(sa.update(buckets).values(full_at=buckets.c.full_at - back))
+            connection.execute(sa.update(slots).values(expires=slots.c.expires - back))
+        self._put(connection, buckets, _CLOCK, full_at=now)
 
     def _draw(self, connection: Connection, draw: Draw, now: float) -> Grant:
         here = (buckets.c.tenant == draw.tenant) & (buckets.c.kind == draw.kind)

@@ -32,6 +32,8 @@ class Entry:
         begun: when its load began; monotonic seconds.
         moved: when that step began; monotonic seconds.
         given_up: since when nobody waits for the place it is to have; monotonic seconds.
+        ended: when its load ended; monotonic seconds. `since` is the same, or when it began, in
+            seconds since the epoch, for a person.
     """
 
     release: Release
@@ -54,6 +56,7 @@ class Entry:
     begun: float = field(default_factory=time.monotonic)
     moved: float = field(default_factory=time.monotonic)
     given_up: float | None = None
+    ended: float = 0.0
 
     def tell(self, step: str) -> None:
         """Its load has come to this step."""

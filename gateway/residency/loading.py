@@ -16,6 +16,7 @@ from adapterworks.gateway.residency.proof import FINGERPRINT, prove
 from adapterworks.gateway.residency.proved import Proved
 from adapterworks.gateway.residency.sharing import Sharing
 from adapterworks.gateway.residency.verdict import Proof, ProofFailed
+from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import AdapterworksError, Refused, Unavailable
 from adapterworks.registry.lifecycle.clearance import PROVED
 from adapterworks.registry.registry import Registry
@@ -31,6 +32,7 @@ class Loader:
         keys: what a release may be signed with, where `trust` asks for that.
         sharing: with the other gateways of shared engines.
         proved: what any gateway has proved on which kind of engine; None: each for itself.
+        supervisor: of what is written down beside the loads.
     """
 
     def __init__(
@@ -40,7 +42,11 @@ class Loader:
         keys: Sequence[Path],
         sharing: Sharing,
         proved: Proved | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
+        self._supervisor = supervisor or Supervisor()
+        self._writing = asyncio.Lock()  # one note after the other, in the proofs' order
+        self._notes: set[asyncio.Task[None]] = set()
         self._registry = registry
         self._trust = trust
         self._keys = keys
@@ -103,17 +109,39 @@ class Loader:
             if kind is not None:
                 await asyncio.to_thread(self._forget_proof, release, kind)
             if error.measured is not None:
-                await asyncio.to_thread(self._note, engine, release, "failed", error.measured)
+                self._note_later(engine, release, "failed", error.measured, None)
             error.findings = await asyncio.to_thread(self._findings, release)
             if self._trust.proof != "warn":
                 raise
             _log.warning("served unproved: %s", "; ".join((error.message, *error.findings)))
             return Proof("unproved", error.message)
         if not proof.note:  # a whole one
-            await asyncio.to_thread(self._note, engine, release, PROVED, proof)
-            if kind is not None:
-                await asyncio.to_thread(self._note_proof, release, kind, proof)
+            self._note_later(engine, release, PROVED, proof, kind)
         return proof
+
+    async def noted(self, seconds: float) -> None:
+        """Wait until what was found out is written down, or so long."""
+        if self._notes:
+            await asyncio.wait(self._notes, timeout=seconds)
+
+    def _note_later(
+        self, engine: Engine, release: Release, result: str, proof: Proof, kind: str | None
+    ) -> None:
+        """Write down what came of a proof, beside the load.
+
+        The registry has one writer: a publish or a gc that takes its time is waited for here, not
+        by the requests for an adapter that is proved.
+        """
+
+        async def note() -> None:
+            async with self._writing:
+                await asyncio.to_thread(self._note, engine, release, result, proof)
+                if kind is not None:  # only then: what is in here is not proved whole again
+                    await asyncio.to_thread(self._note_proof, release, kind, proof)
+
+        task = self._supervisor.once("proof's note", note(), what=release.digest[:19])
+        self._notes.add(task)
+        task.add_done_callback(self._notes.discard)
 
     def _findings(self, release: Release) -> tuple[str, ...]:
         """What the release's files say of why it was not proved."""

@@ -212,7 +212,7 @@ class Places:
         if entry is None or entry.stage != "refused":
             return entry
         assert entry.error is not None
-        if time.time() - entry.since < RETRY_REFUSED_SECONDS:
+        if time.monotonic() - entry.ended < RETRY_REFUSED_SECONDS:
             raise entry.error.again()
         del self.entries[release.digest]
         return None
@@ -269,7 +269,7 @@ class Places:
             self._forget(entry)
             self.seats.wake()
             raise
-        entry.since = time.time()
+        entry.since, entry.ended = time.time(), time.monotonic()
         if entry.stage == "resident":
             self.usual = time.monotonic() - entry.begun
         self._observe(entry.release, outcome, time.perf_counter() - began)

@@ -4,7 +4,7 @@ So none takes away what another one needs, and all know whose turn it is.
 
 Invariants:
 - a gateway says that it holds an adapter before it has it loaded, and renews that; what a killed
-  one held is forgotten after `HELD_SECONDS`, by the index's clock;
+  one held is forgotten after `HELD_SECONDS`, by the index's clock, also where that was set back;
 - an adapter is unloaded by the last gateway that holds it, and by none while the index is away.
 
 What goes wrong all the same (an engine that was started again, a renewal that came late) is seen by
@@ -80,7 +80,7 @@ class Sharing:
             for tenant, tokens in sorted(served.items())
         ]
         with self._database.write(lock=_LOCK) as connection:
-            now = now_s(connection)
+            now = _now(connection)
             self._put(connection, engine, [_PRESENT], now)
             if rows:
                 added = totals.c.tokens + add.excluded.tokens
@@ -120,7 +120,7 @@ class Sharing:
             connection.execute(
                 sa.delete(residents).where(
                     here & (residents.c.holder == self._holder)
-                    | (residents.c.expires < now_s(connection))
+                    | (residents.c.expires < _now(connection))
                 )
             )
             others = connection.scalar(sa.select(sa.func.count()).where(here))
@@ -152,3 +152,13 @@ class Sharing:
         """
         with self._database.write(lock=_LOCK) as connection:
             connection.execute(sa.delete(residents).where(residents.c.holder == self._holder))
+
+
+def _now(connection: Connection) -> float:
+    """The index's clock; what is held for longer than anybody says was said before it went back."""
+    now = now_s(connection)
+    longest = now + HELD_SECONDS
+    connection.execute(
+        sa.update(residents).where(residents.c.expires > longest).values(expires=longest)
+    )
+    return now

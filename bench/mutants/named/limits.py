@@ -201,6 +201,24 @@ _SHARED_ENGINE_NAMED = (
 
 _LIMITS_NAMED = (
     Named(
+        "a-clock-that-is-set-back-is-not-seen",
+        _LEDGER,
+        "sa.update(buckets).values(full_at=buckets.c.full_at - back)",
+        "sa.select(buckets.c.full_at)",
+        (f"{_OF_LEDGER}::test_a_clock_that_is_set_back_takes_what_was_timed_by_it_along",),
+        "every tenant with a limit would be refused for as long as the clock went back",
+        source="reading of the request path, finding 10",
+    ),
+    Named(
+        "slots-of-the-dead-are-kept-while-the-clock-catches-up",
+        _LEDGER,
+        "sa.update(slots).values(expires=slots.c.expires - back)",
+        "sa.select(slots.c.expires)",
+        (f"{_OF_LEDGER}::test_a_clock_that_is_set_back_takes_what_was_timed_by_it_along",),
+        "a tenant would have no concurrency for an hour",
+        source="reading of the request path, finding 10",
+    ),
+    Named(
         "large-bodies-are-parsed-in-the-loop",
         _READING,
         "        if size <= SMALL:\n",

@@ -33,6 +33,41 @@ _OF_HANDOVER = f"{_TESTS}/test_handover.py"
 
 _PRESSURE_NAMED = (
     Named(
+        "a-refusal-ends-by-the-clock-on-the-wall",
+        _PLACES,
+        "if time.monotonic() - entry.ended < RETRY",
+        "if time.time() - entry.since < RETRY",
+        (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
+        "where the clock is set back by an hour, what was mended is refused for an hour",
+        source="reading of the request path, finding 10",
+    ),
+    Named(
+        "what-is-held-is-held-until-the-clock-is-there-again",
+        "gateway/residency/sharing.py",
+        "sa.update(residents).where(residents.c.expires > longest).values(expires=longest)",
+        "sa.select(residents.c.expires).where(residents.c.expires > longest)",
+        (
+            f"{_TESTS}/test_sharing.py"
+            "::test_a_clock_that_is_set_back_makes_nobody_hold_for_longer[sqlite]",
+        ),
+        "places that a killed gateway held would be nobody's for an hour",
+        source="reading of the request path, finding 10",
+    ),
+    Named(
+        "a-load-waits-for-the-registrys-writer",
+        "gateway/residency/loading.py",
+        "            self._note_later(engine, release, PROVED, proof, kind)\n",
+        "            self._note_later(engine, release, PROVED, proof, kind)\n"
+        "            await self.noted(600)\n",
+        (
+            f"{_TESTS}/test_proofs_are_noted.py"
+            "::test_a_publish_that_takes_its_time_keeps_no_proved_adapter_waiting",
+        ),
+        "a promotion during a gc would be a 503 for everybody who asks for the new release",
+        source="reading of the request path, finding 17",
+        quick=False,
+    ),
+    Named(
         "whoever-yields-stays-closed",
         _SEATS,
         "        self._reopen()\n",
@@ -291,7 +326,7 @@ _HOLDING_NAMED = (
     Named(
         "a-refused-adapter-is-loaded-for-every-request",
         _PLACES,
-        "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
+        "if time.monotonic() - entry.ended < RETRY_REFUSED_SECONDS:",
         "if False:",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
         "one broken adapter would keep the engine busy with its proof",
@@ -299,7 +334,7 @@ _HOLDING_NAMED = (
     Named(
         "a-refusal-is-for-ever",
         _PLACES,
-        "if time.time() - entry.since < RETRY_REFUSED_SECONDS:",
+        "if time.monotonic() - entry.ended < RETRY_REFUSED_SECONDS:",
         "if True:",
         (f"{_OF_HOLDING}::test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load",),
         "a repaired base would need a restart of the gateway",

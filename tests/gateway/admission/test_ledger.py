@@ -168,3 +168,22 @@ def test_what_was_spent_is_summed_from_a_day_on(index: Database, ledger: Timed) 
     assert ledger.spent_since("t", "2026-11-25") == 7
     assert ledger.spent_since("t", "2026-11-26") == 0
     assert ledger.spent_since("nobody", "2026-11-01") == 0
+
+
+def test_a_clock_that_is_set_back_takes_what_was_timed_by_it_along(
+    index: Database, ledger: Timed, clock: Clock
+) -> None:
+    dead = Timed(index, "dead", clock)
+    clock.now = 5000.0
+    assert one(ledger, draw(1, 1)) == Grant(1, 59.0, 0.0)
+    assert one(ledger, draw(0, 0, debt=180, per_minute=120, tenant="owes")).left == -60.0
+    assert one(dead, hold(0, 1, 4)).granted == 4
+    clock.now = 1400.0  # an hour
+    assert one(ledger, draw(1, 1)) == Grant(1, 58.0, 0.0)
+    assert one(ledger, draw(1, 1, per_minute=120, tenant="owes")) == Grant(0, -60.0, 30.5)
+    assert one(ledger, hold(0, 1, 4)).granted == 0
+    clock.now = 1416.0  # nobody has heard of the other one for 15 s
+    assert one(ledger, hold(0, 1, 4)).granted == 4
+    assert one(ledger, draw(0, 0)).left == 60.0
+    clock.now = 1415.5  # less than a second is no jump: half of it is waited for
+    assert one(ledger, draw(1, 60)) == Grant(59, 0.5, 0.0)

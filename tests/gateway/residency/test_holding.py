@@ -85,11 +85,12 @@ async def test_a_refused_adapter_is_unloaded_and_refused_again_without_a_load(
     (entry,) = residency.entries
     assert (entry.stage, entry.proof) == ("refused", measured)
     # A minute later it is tried once more.
-    now = time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + 59.0)
+    now, ended = time.time(), entry.ended
+    monkeypatch.setattr(module.time, "monotonic", lambda: ended + 59.0)
     with pytest.raises(ProofFailed):
         await residency.warm(A)
-    monkeypatch.setattr(module.time, "time", lambda: now + 61.0)
+    monkeypatch.setattr(module.time, "monotonic", lambda: ended + 61.0)
+    monkeypatch.setattr(module.time, "time", lambda: now - 3600.0)  # whatever the clock is set to
     assert await residency.warm(A)
     assert engine.log[3:] == ["+a", "seen a proved"]
 

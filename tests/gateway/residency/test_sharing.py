@@ -59,6 +59,22 @@ def test_what_a_killed_gateway_held_is_forgotten(
     assert one.let_go("engine", "sha256:a")
 
 
+def test_a_clock_that_is_set_back_makes_nobody_hold_for_longer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, killed = Sharing(database, "one"), Sharing(database, "killed")
+    now = time.time()
+    monkeypatch.setattr(sharing, "now_s", lambda _: now + 3600)
+    killed.hold("engine", ["sha256:a"])
+    killed.meet("engine", {})
+    monkeypatch.setattr(sharing, "now_s", lambda _: now)
+    assert one.meet("engine", {}).gateways == 2
+    assert not one.let_go("engine", "sha256:a")
+    monkeypatch.setattr(sharing, "now_s", lambda _: now + sharing.HELD_SECONDS + 1)
+    assert one.meet("engine", {}).gateways == 1
+    assert one.let_go("engine", "sha256:a")
+
+
 def test_who_ends_holds_nothing(database: Database) -> None:
     one, other = Sharing(database, "one"), Sharing(database, "other")
     one.hold("engine", ["sha256:a"])
