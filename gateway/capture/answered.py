@@ -18,10 +18,12 @@ from adapterworks.registry.exchanges.exchange import Subject
 from adapterworks.registry.exchanges.store import Exchanges
 
 MOST_RECENT = 10_000
-# An engine names its answers by the request id that it was given: `chatcmpl-req-…`; a batch's line
-# has its job and its number for one, and is `batch_req_batch-…-7` in the output.
+# An engine names its answers by the request id that it was given: `chatcmpl-req-…`, and may number
+# them. So may we: one of several `instances` is `req-…-3`, a batch's line has its job and its
+# number for an id, and is `batch_req_batch-…-7` in the output.
 _NAMED = re.compile(
-    r"(?:batch_req_|[a-z]{2,12}[-_])?(req-[0-9a-f]{24}|batch-[0-9a-f]{24}-\d{1,9})(?:-\d{1,6})?"
+    r"(?:batch_req_|[a-z]{2,12}[-_])?"
+    r"(?P<id>req-[0-9a-f]{24}|batch-[0-9a-f]{24}-\d{1,9})(?P<one>-\d{1,6})?(?P<of>-\d{1,6})?"
 )
 
 
@@ -55,21 +57,31 @@ def answered(store: Exchanges, tenant: str, name: str, recent: Recent | None = N
     """
     if (kept := store.subject(tenant, name)) is not None:
         return kept
-    match = _NAMED.fullmatch(name)
-    receipt = match[1] if match else ""
-    if recent is not None and (subject := recent.find(tenant, receipt)) is not None:
-        return subject
+    receipts = _receipts(name)
+    for receipt in receipts:
+        if recent is not None and (subject := recent.find(tenant, receipt)) is not None:
+            return subject
     query = sa.select(usage_events).where(
-        usage_events.c.request_id == receipt, usage_events.c.tenant == tenant
+        usage_events.c.request_id.in_(receipts), usage_events.c.tenant == tenant
     )
     with store.database.read() as connection:
-        row = connection.execute(query).one_or_none()
-    if row is None:
-        raise NotFound(
-            f"no answer `{name[:100]}` is known",
-            hint="give the `x-request-id` of an answer, or the id of its completion",
-        )
-    return Subject(receipt, _adapter_of(row.ref), row.release, kept=False)
+        rows = {row.request_id: row for row in connection.execute(query)}
+    for receipt in receipts:
+        if (row := rows.get(receipt)) is not None:
+            return Subject(receipt, _adapter_of(row.ref), row.release, kept=False)
+    raise NotFound(
+        f"no answer `{name[:100]}` is known",
+        hint="give the `x-request-id` of an answer, or the id of its completion",
+    )
+
+
+def _receipts(name: str) -> list[str]:
+    """The receipts that a name may be of, the one that it says most of first."""
+    match = _NAMED.fullmatch(name)
+    if match is None:
+        return []
+    id, one, of = match["id"], match["one"] or "", match["of"] or ""
+    return list(dict.fromkeys((id + one + of, id + one, id)))
 
 
 def _adapter_of(ref: str) -> str:

@@ -81,20 +81,27 @@ class Follower:
             self._leaving[url] = task
         self._leaving = {url: task for url, task in self._leaving.items() if not task.done()}
         # One that comes back before it has finished is taken when it has.
-        for url in sorted(found - self._here.keys() - self._leaving.keys()):
-            try:
-                engine = await self._make(url)
-            except AdapterworksError as error:
-                self._say(url, error.message)
+        new = sorted(found - self._here.keys() - self._leaving.keys())
+        # At once: one that is being started takes its time to say nothing.
+        for url, made in zip(new, await asyncio.gather(*map(self._made, new)), strict=True):
+            if made is None:
                 continue
-            if self._has(engine.id):
-                self._say(url, f"engine {engine.id} is in this gateway already")
+            if self._has(made.id):
+                self._say(url, f"engine {made.id} is in this gateway already")
                 continue
-            await self._join(engine)
-            self._here[url] = engine
+            await self._join(made)
+            self._here[url] = made
             self._said.pop(url, None)
-            _log.info("engine %s joins: %s serves `%s`", engine.id, url, engine.base.name)
+            _log.info("engine %s joins: %s serves `%s`", made.id, url, made.base.name)
         self._said = {k: v for k, v in self._said.items() if k == self._what or k in found}
+
+    async def _made(self, url: str) -> Engine | None:
+        """The engine at a URL; None if it does not say what it serves."""
+        try:
+            return await self._make(url)
+        except AdapterworksError as error:
+            self._say(url, error.message)
+            return None
 
     def _say(self, of: str, why: str) -> None:
         """Log it once, not at every look."""

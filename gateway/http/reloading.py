@@ -87,11 +87,15 @@ class Reloading:
             new = await asyncio.to_thread(self._source.read)
             read_addresses(new.webhooks)  # a secret that is not there is a fault like any other
             found = gateway.reconfigure(new)
-            if "webhooks" in found.taken:
-                await restart_webhooks(gateway)
         except AdapterworksError as error:
             _log.error("the configuration is as it was: %s", error.message)
             return
+        try:
+            if "webhooks" in found.taken:
+                await restart_webhooks(gateway)
+        except AdapterworksError as error:
+            what = "the configuration was taken, but webhooks are not sent by it yet"
+            _log.error("%s; have it read again: %s", what, error.message)
         if "log" in found.taken:
             self._source.configure_logging(new)
         taken = ", ".join(f"`{name}`" for name in found.taken) or "nothing"

@@ -144,7 +144,7 @@ class Account:
             event = UsageEvent(
                 request_id=self._receipt.request_id,
                 tenant=self._tenant.id,
-                release=(target.digest or target.base_digest) if target else "",
+                release=self._receipt.answers,
                 ref=target.label if target else "",
                 prompt_tokens=usage.prompt,
                 completion_tokens=usage.completion,

@@ -25,7 +25,7 @@ from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.cost import demanded, expected, most
-from adapterworks.gateway.request.endpoints import Call
+from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
 from adapterworks.gateway.request.parts import in_parts, put_together
 from adapterworks.gateway.request.payload import name_at, sent
@@ -75,6 +75,7 @@ class Exchange:
         self._call = call
         self._tenant = tenant
         self._receipt = receipt
+        receipt.of_base = call.endpoint.of_base
         self._account = Account(gateway, tenant, receipt, call)
         self.begun = False
         self._over = False
@@ -296,7 +297,8 @@ class Exchange:
         """
         asked = self._call.asked
         if at_once > slots:
-            param = "n" if asked.prompts <= slots and asked.choices > 1 else "prompt"
+            of_prompts = "input" if self._call.endpoint is EMBEDDINGS else "prompt"
+            param = "n" if asked.prompts <= slots and asked.choices > 1 else of_prompts
             raise InvalidField(
                 f"`{param}` asks for {asked.sequences} answers at once, and the engine works on "
                 f"{slots}",
@@ -333,8 +335,10 @@ class Exchange:
         headers = {"x-request-id": self._receipt.request_id}
         self._gateway.tracing.inject(headers)
         self._account.asked(most(call, engine.context))
-        release = target.digest or target.base_digest
-        self._gateway.recent.note(self._tenant.id, self._receipt.request_id, target.access, release)
+        receipt = self._receipt
+        self._gateway.recent.note(
+            self._tenant.id, receipt.request_id, target.access, receipt.answers
+        )
         path = call.endpoint.engine_path
         try:
             async with self._post(engine, path, to_json(payload), headers) as upstream:

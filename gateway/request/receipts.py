@@ -19,6 +19,7 @@ class Receipt:
     Attributes:
         limits: the tenant's `x-ratelimit-*` headers.
         ignored: names of request fields that were left out.
+        of_base: the base answers, whatever adapter was named: its tokenizer is theirs.
         key_id: of the key that the caller showed; empty in an open gateway.
     """
 
@@ -26,7 +27,22 @@ class Receipt:
     target: Target | None = None
     limits: dict[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    of_base: bool = False
     key_id: str = ""
+
+    @property
+    def adapter_digest(self) -> str | None:
+        """The release that answers; None if the base does, or nobody yet."""
+        if self.target is None:
+            return None
+        if self.target.digest is None or self.of_base:
+            return None
+        return self.target.digest
+
+    @property
+    def answers(self) -> str:
+        """The digest of what answers, a base's too; empty if that is not known yet."""
+        return self.adapter_digest or (self.target.base_digest if self.target is not None else "")
 
     def headers(self) -> dict[str, str]:
         """The headers to send, on errors too."""
@@ -34,8 +50,8 @@ class Receipt:
         if self.target is not None:
             headers["x-adapter-ref"] = self.target.ref
             headers["x-base-digest"] = self.target.base_digest
-            if self.target.digest is not None:
-                headers["x-adapter-digest"] = self.target.digest
+            if (digest := self.adapter_digest) is not None:
+                headers["x-adapter-digest"] = digest
         if self.ignored:
             headers["x-adapter-ignored"] = ",".join(
                 name[:100] for name in self.ignored[:20] if name.isascii() and name.isidentifier()

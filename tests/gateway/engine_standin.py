@@ -55,6 +55,7 @@ class StandIn:
         working, most_working: those it works on now, and the most of them at once.
         hides_after: a stream's events of tokens are not sent after so many, as those are not in
             which a parser of tools has nothing to say.
+        embeds: it makes vectors, and has the path for it.
         turns_away: so many requests are answered with 429 before the next is worked on.
         scores_prompts: it scores the positions that a probe names, as one with our plugin does.
         strays: requests on paths that it does not have.
@@ -85,6 +86,7 @@ class StandIn:
     holds_after: int | None = None
     fails_after: int | None = None
     hides_after: int | None = None
+    embeds: bool = False
     turns_away: int = 0
     scores_prompts: bool = False
     sequences: int = 0
@@ -103,6 +105,7 @@ class StandIn:
                 Route("/v1/completions", self._generate, methods=["POST"]),
                 Route("/v1/responses", self._generate, methods=["POST"]),
                 Route("/v1/messages", self._generate, methods=["POST"]),
+                Route("/v1/embeddings", self._embed, methods=["POST"]),
                 Route("/v1/messages/count_tokens", self._count, methods=["POST"]),
                 Route("/tokenize", self._tokenize, methods=["POST"]),
                 Route("/detokenize", self._detokenize, methods=["POST"]),
@@ -118,6 +121,23 @@ class StandIn:
         body = await request.json()
         self.bodies.append(body)
         return JSONResponse({"input_tokens": 1 + len(json.dumps(body["messages"])) // 4})
+
+    async def _embed(self, request: Request) -> Response:
+        if not self.embeds:
+            return await self._stray(request)
+        body = await request.json()
+        self.bodies.append(body)
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        self.most_working = max(self.most_working, len(texts))
+        read = sum(len(text) for text in texts)
+        self.prompt_tokens += read
+        data = [
+            {"object": "embedding", "index": index, "embedding": [float(len(text))]}
+            for index, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": read, "total_tokens": read, "completion_tokens": 0}
+        made = {"object": "list", "model": body["model"], "data": data, "usage": usage}
+        return JSONResponse({"id": "embd-1", **made})
 
     async def _tokenize(self, request: Request) -> Response:
         body = await request.json()

@@ -219,6 +219,16 @@ NAMED = (
         "what is over its time would be read until somebody removes it",
     ),
     Named(
+        "one-of-several-instances-cannot-be-found",
+        "gateway/capture/answered.py",
+        "    return list(dict.fromkeys((id + one + of, id + one, id)))\n",
+        "    return [id]\n",
+        ("tests/gateway/http/test_container.py::test_vertex_predicts_each_instance_as_a_request",),
+        "nobody could say anything of what Vertex AI's callers were answered",
+        source="reading of the request path, finding 16",
+        quick=False,
+    ),
+    Named(
         "a-base-has-two-names",
         "gateway/capture/answered.py",
         "else BASE_PREFIX + ref",

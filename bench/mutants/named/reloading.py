@@ -10,6 +10,15 @@ _OF_RUNNING = "tests/gateway/http/test_reloading.py"
 
 NAMED: tuple[Named, ...] = (
     Named(
+        "what-was-taken-is-said-to-be-as-it-was",
+        _RELOADING,
+        '            what = "the configuration was taken, but webhooks are not sent by it yet"\n',
+        '            what = "the configuration is as it was"\n',
+        (f"{_OF_RUNNING}::test_what_was_taken_before_the_webhooks_failed_is_said",),
+        "whoever reads the log would take new limits for the old ones",
+        source="reading of the request path, finding 17",
+    ),
+    Named(
         "what-needs-a-restart-is-taken",
         _TAKE,
         "            left.append(name)\n            continue",

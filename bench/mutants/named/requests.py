@@ -342,10 +342,20 @@ _OF_PARTS = "tests/gateway/request/test_parts.py"
 _OF_LISTS = f"{_OF_PARTS}::test_a_list_that_is_streamed_is_one_stream_and_one_bill"
 _LISTS = (
     Named(
+        "texts-are-embedded-at-once-or-not-at-all",
+        "gateway/request/parts.py",
+        "not isinstance(asked, (Completion, Embeddings)):",
+        "not isinstance(asked, Completion):",
+        (f"{_OF_PARTS}::test_a_list_of_texts_is_embedded_in_turns",),
+        "a thousand texts, which is what clients send, would be refused by an engine of 64 places",
+        source="reading of the request path, finding 12",
+        quick=False,
+    ),
+    Named(
         "a-streamed-list-needs-as-many-places",
         "gateway/request/parts.py",
-        "not isinstance(asked, Completion):",
-        "not isinstance(asked, Completion) or asked.stream:",
+        "not isinstance(asked, (Completion, Embeddings)):",
+        "not isinstance(asked, (Completion, Embeddings)) or asked.stream:",
         (_OF_LISTS,),
         "a list that is answered whole would be refused as a stream",
         quick=False,
@@ -372,7 +382,7 @@ _LISTS = (
     Named(
         "a-part-is-as-large-as-the-average",
         "gateway/request/parts.py",
-        "size=len(to_json(own)) + len(own) * len(to_json(asked.suffix)),",
+        "size=len(to_json(own)) + len(own) * len(to_json(suffix)),",
         "size=call.size * len(own) // len(prompt),",
         (f"{_OF_PARTS}::test_a_list_is_cut_into_what_fits",),
         "a long prompt among short ones would be charged as one of them where nobody counts",
@@ -457,11 +467,29 @@ _MEDIA = (
     Named(
         "what-a-tool-found-may-be-a-place",
         "gateway/request/typed/media.py",
-        "                left += inner\n",
-        "                pass\n",
+        "            left += inner if isinstance(inner, list) else [inner]\n",
+        "            pass\n",
         (f"{_OF_MEDIA}::test_no_place_of_a_clients_reaches_an_engine",),
         "a picture within a tool's result would be fetched all the same",
         source=f"{_REVIEW}, M14",
+    ),
+    Named(
+        "what-a-screen-showed-may-be-a-place",
+        "gateway/request/typed/media.py",
+        "left += inner if isinstance(inner, list) else [inner]",
+        "left += inner if isinstance(inner, list) else []",
+        (f"{_OF_MEDIA}::test_no_place_of_a_clients_reaches_an_engine",),
+        "an address within an object would reach an engine that learns to fetch it",
+        source="reading of the request path, finding 17",
+    ),
+    Named(
+        "who-is-tokenized-is-who-answered",
+        "gateway/request/receipts.py",
+        "        if self.target.digest is None or self.of_base:\n",
+        "        if self.target.digest is None:\n",
+        ("tests/gateway/request/test_receipts.py::test_what_the_base_answers_names_no_adapter",),
+        "a receipt would name a release that need not even be loaded",
+        source="reading of the request path, finding 17",
     ),
     Named(
         "a-grammar-has-no-end",

@@ -257,7 +257,7 @@ _TOLD_NAMED = (
     Named(
         "the-receipt-has-no-digest",
         _RECEIPTS,
-        '                headers["x-adapter-digest"] = self.target.digest\n',
+        '                headers["x-adapter-digest"] = digest\n',
         "                pass\n",
         (f"{_OF_RECEIPTS}::test_a_receipt_says_what_is_known_so_far",),
         "nobody could tell which version answered",

@@ -34,8 +34,8 @@ def brought(items: Iterable[Any]) -> None:
                 )
         left.append(item.get("source"))
         for name in ("content", "output"):
-            if isinstance(inner := item.get(name), list):
-                left += inner
+            inner = item.get(name)
+            left += inner if isinstance(inner, list) else [inner]
 
 
 def bounded(value: dict[str, Any]) -> dict[str, Any]:

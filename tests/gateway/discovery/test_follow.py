@@ -97,6 +97,25 @@ async def test_engines_join_once_and_leave() -> None:
     assert await scene.look("b", "c") == ["b", "c"]
 
 
+async def test_new_ones_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is being started says nothing for seconds: others join, and leave, meanwhile."""
+    scene, all_asked = Scene(), asyncio.Event()
+    asked: list[str] = []
+
+    async def slow(url: str) -> Engine:
+        asked.append(url)
+        if len(asked) == 3:
+            all_asked.set()
+        await all_asked.wait()
+        return await scene.make(url)
+
+    monkeypatch.setattr(scene.follower, "_make", slow)
+    scene.silent.add("b")
+    async with asyncio.timeout(10):
+        assert await scene.look("a", "b", "c") == ["a", "c"]
+    assert asked == ["a", "b", "c"]
+
+
 async def test_what_cannot_be_asked_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     scene = Scene()
     await scene.look("a")

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from adapterworks.gateway.capture.answered import answered
 from adapterworks.gateway.config.load import load_gateway_config
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
 from adapterworks.gateway.http.routes.openapi import document
@@ -20,7 +21,7 @@ from adapterworks.gateway.request.cost import most
 from adapterworks.gateway.request.instances import calls_of
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.faults import ManifestError
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
@@ -186,6 +187,15 @@ def test_vertex_predicts_each_instance_as_a_request(start_platform: Any) -> None
         for headers, sent in zip(platform.standin.headers, platform.standin.bodies, strict=True)
     }
     assert by_id[f"{whole}-11"] == "number 11"
+    # And can be judged by it, and by the name that its prediction has.
+    gateway = platform.running.gateway
+    for recent in (gateway.recent, None):
+        for name in (f"{whole}-3", predictions[3]["id"], f"cmpl-{whole}-3-0"):
+            subject = answered(gateway.capture.store, platform.tenant.id, name, recent)
+            assert (subject.receipt, subject.adapter) == (f"{whole}-3", "shared")
+        for name in (whole, f"{whole}-12", predictions[3]["id"] + "-0-0"):
+            with pytest.raises(NotFound):
+                answered(gateway.capture.store, platform.tenant.id, name, recent)
 
 
 def test_an_instance_is_as_large_as_all_that_it_asks() -> None:

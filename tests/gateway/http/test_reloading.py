@@ -6,20 +6,26 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import httpx
 import openai
 import pytest
 
+from adapterworks.gateway.config.reload import Reloaded
 from adapterworks.gateway.config.tables import (
     GatewayConfig,
     LimitsTable,
     ResidencyTable,
     TrustTable,
 )
+from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http import reloading
 from adapterworks.gateway.http.status import describe
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
+from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.adapters import Made, publish
@@ -111,3 +117,22 @@ def test_limits_and_pins_change_under_way(
 
     wait_for(lambda: pinned() == ["code"])
     assert running.gateway.config.port == old.port
+
+
+async def test_what_was_taken_before_the_webhooks_failed_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Limits hold by the new configuration: it is not as it was."""
+
+    async def away(gateway: Gateway) -> None:
+        raise Unavailable("the index is away")
+
+    monkeypatch.setattr(reloading, "restart_webhooks", away)
+    new = GatewayConfig()
+    taken = Reloaded(new, ("limits", "webhooks"), ())
+    gateway = cast(Gateway, SimpleNamespace(reconfigure=lambda config: taken))
+    caplog.set_level("INFO")
+    await reloading.Reloading(gateway, reloading.Source(lambda: new)).reload()
+    assert "as it was" not in caplog.text
+    assert "webhooks are not sent by it yet; have it read again: the index is away" in caplog.text
+    assert "changed: `limits`, `webhooks`" in caplog.text

@@ -41,6 +41,8 @@ def _forms(url: str) -> list[tuple[str, dict[str, Any], str]]:
         {"type": "input_image", "image_url": url},
         {"type": "input_file", "file_url": url},
     )
+    shot = {"type": "computer_screenshot", "image_url": url}
+    screen = {"type": "computer_call_output", "call_id": "1", "output": shot}
     output = {"type": "function_call_output", "call_id": "1", "output": [inputs[0]]}
     return [
         *(("chat", _chat(part), "messages") for part in parts),
@@ -49,6 +51,7 @@ def _forms(url: str) -> list[tuple[str, dict[str, Any], str]]:
         ("count", _chat(source), "messages"),
         *(("responses", {"input": [{"role": "user", "content": [i]}]}, "input") for i in inputs),
         ("responses", {"input": [output]}, "input"),
+        ("responses", {"input": [screen]}, "input"),
     ]
 
 

@@ -155,6 +155,32 @@ def test_twenty_prompts_are_one_answer_and_one_bill(
     assert _totals(running, "lists", 1) == (standin.prompt_tokens, 60)
 
 
+def test_a_list_of_texts_is_embedded_in_turns(
+    narrow: tuple[Running, Tiring, TenantAdmin],
+) -> None:
+    running, standin, admin = narrow
+    key = admin.add("vectors", allow=("*",), limits=Limits(max_concurrency=3))[1].text
+    standin.embeds, standin.most_working = True, 0
+    before, read = len(standin.bodies), standin.prompt_tokens
+    texts = ["x" * number for number in range(1, 11)]
+    with running.http(key) as http:
+        body = {"model": "medical", "input": texts}
+        while (answer := http.post("/v1/embeddings", json=body)).status_code == 401:
+            pass  # the key is new
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert [(one["index"], one["embedding"]) for one in made["data"]] == [
+        (number, [number + 1.0]) for number in range(10)
+    ]
+    assert (made["object"], made["model"]) == ("list", "medical")
+    assert made["usage"] == {"prompt_tokens": 55, "total_tokens": 55, "completion_tokens": 0}
+    assert [body["input"] for body in standin.bodies[before:]] == [
+        texts[:3], texts[3:6], texts[6:9], texts[9:],
+    ]  # fmt: skip
+    assert standin.most_working == 3
+    assert _totals(running, "vectors", 1) == (55, 0) == (standin.prompt_tokens - read, 0)
+
+
 def test_no_more_at_once_than_the_tenant_may_have(
     narrow: tuple[Running, Tiring, TenantAdmin],
 ) -> None:

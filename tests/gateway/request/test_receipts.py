@@ -26,6 +26,20 @@ def test_a_receipt_says_what_is_known_so_far() -> None:
     assert receipt.headers()["x-adapter-digest"] == "sha256:d"
 
 
+def test_what_the_base_answers_names_no_adapter() -> None:
+    """Its tokenizer is its adapters' too: none is loaded for it."""
+    receipt = Receipt(target=Target("m:prod", "m", BASE, digest="sha256:d"), of_base=True)
+    assert receipt.headers() == {
+        "x-request-id": receipt.request_id,
+        "x-adapter-ref": "m:prod",
+        "x-base-digest": BASE,
+    }
+    assert receipt.answers == BASE
+    receipt.of_base = False
+    assert receipt.answers == "sha256:d"
+    assert Receipt().answers == ""
+
+
 def test_names_of_ignored_fields_cannot_be_anything_else() -> None:
     receipt = Receipt(ignored=("good", "bad\r\nx-evil: 1", "ü", "", *(f"f{n}" for n in range(30))))
     told = receipt.headers()["x-adapter-ignored"].split(",")

@@ -559,6 +559,8 @@ def test_tokens_are_the_bases_and_load_no_adapter(path: Way) -> None:
             made = http.post("/tokenize", json={"model": name, "prompt": "ab c"})
             assert made.json() == {"count": 4, "max_model_len": 2048, "tokens": [97, 98, 32, 99]}
             assert path.engine.bodies[-1] == {"model": path.engine.base, "prompt": "ab c"}
+            assert "x-adapter-digest" not in made.headers
+            assert made.headers["x-base-digest"]
             back = http.post("/detokenize", json={"model": name, "tokens": [97, 98]})
             assert back.json() == {"prompt": "ab"}
         assert path.engine.bodies[-1]["model"] == path.engine.base
