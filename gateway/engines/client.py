@@ -264,12 +264,26 @@ class HttpEngine:
             raise self._unavailable("what it answered to a probe is no completion") from error
 
     async def models(self) -> list[dict[str, Any]]:
-        """The engine's own list of models."""
-        async with self._request("GET", "/v1/models", None, PROBE_SECONDS) as response:
-            if response.status != 200:
-                raise self._unavailable(f"it answered {response.status} for its models")
-            data: list[dict[str, Any]] = (await response.json())["data"]
-            return data
+        """The engine's own list of models; each has its name as `id`.
+
+        Raises:
+            Unavailable: it does not answer, or what does speaks another language.
+        """
+        try:
+            async with self._request("GET", "/v1/models", None, PROBE_SECONDS) as response:
+                if response.status != 200:
+                    raise self._unavailable(f"it answered {response.status} for its models")
+                said = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unavailable(_brief(error)) from error
+        return self._listed(said)
+
+    def _listed(self, said: bytes) -> list[dict[str, Any]]:
+        with contextlib.suppress(ValueError, LookupError, TypeError):
+            models: list[dict[str, Any]] = from_json(said)["data"]
+            if isinstance(models, list) and all(isinstance(one["id"], str) for one in models):
+                return models
+        raise self._unavailable("what it answered for its models is no list of them")
 
     @contextlib.asynccontextmanager
     async def post(

@@ -32,7 +32,7 @@ from adapterworks.gateway.engines.rendering import renders_alike
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
-from adapterworks.manifests.errors import AdapterworksError, Unavailable
+from adapterworks.manifests.errors import Unavailable
 
 MISSED = 3
 OTHER_TEMPLATE = "another"  # than any that an adapter was built with
@@ -131,15 +131,7 @@ class RemoteEngine(HttpEngine):
             return
         try:
             models = {entry["id"]: entry for entry in await self.models()}
-        except (
-            AdapterworksError,
-            aiohttp.ClientError,
-            OSError,
-            TimeoutError,
-            LookupError,
-            ValueError,
-        ):
-            # LookupError, ValueError: whoever answers there speaks another language.
+        except Unavailable:  # also whoever answers there speaks another language
             self._became("down", f"`{self.url}` does not list its models")
             return
         if self.base.model not in models:

@@ -32,6 +32,7 @@ from adapterworks.gateway.request.payload import name_at, sent
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import recorder_of
 from adapterworks.gateway.request.relay import Relay, answer_error
+from adapterworks.gateway.request.scorable import require_scorable
 from adapterworks.gateway.request.streamed import error_event
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
@@ -169,7 +170,7 @@ class Exchange:
         shadowed = False
         try:
             self._receipt.limits = dict(permit.headers())
-            await self._scorable(engine)
+            await require_scorable(engine, call)
             if not call.endpoint.of_base:
                 shadowed = shadow.consider(gateway, parts[0], target, tenant, self._receipt)
             await self._somewhere(engine, target, parts, send)
@@ -198,7 +199,7 @@ class Exchange:
             _log.warning("engine %s was not reached: %s", engine.id, error.message)
             with fleet.using(target, but=engine) as other:
                 self._fits(self._call.asked.sequences, self._gateway.queue(other).whole)
-                await self._scorable(other)
+                await require_scorable(other, self._call)
                 await self._answered(other, target, parts, send)
 
     def _may_ask_another(self) -> bool:
@@ -272,22 +273,6 @@ class Exchange:
                     return await self._ask(engine, target, call, take)
             finally:
                 turn.settle(self._account.settle().total - before)
-
-    async def _scorable(self, engine: Engine) -> None:
-        """Refuse to have a prompt scored where that is not possible.
-
-        Raises:
-            InvalidField: the engine would end, for everybody.
-            Unavailable: it does not say whether it can.
-        """
-        call = self._call
-        if call.asked.scores_prompt and not await engine.can_score_prompts():
-            raise InvalidField(
-                f"the engine of `{engine.base.name}` cannot score the prompt's own tokens",
-                param="prompt_logprobs" if "prompt_logprobs" in call.payload else "logprobs",
-                hint="it runs without our plugin, where a batch with LoRA would end it; score "
-                "a continuation with `logprobs` on generated tokens instead",
-            )
 
     def _fits(self, at_once: int, slots: int) -> None:
         """Refuse more sequences than the engine works on at once.

@@ -4,7 +4,8 @@ The answer is dropped, but for a request that its tenant lets be kept: there it 
 first one, so that two releases can be compared on the same requests.
 
 Invariant: a shadow costs the caller nothing: no wait, no tokens, no limit, no error. It stands in
-the fair queue as a tenant of its own, and is left out when too many are under way.
+the fair queue as a tenant of its own, and is left out when too many are under way, or where its own
+engine could not be asked what the first one can.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from adapterworks.gateway.request.cost import expected
 from adapterworks.gateway.request.endpoints import Call
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import consent_to_keep, recorder_of
+from adapterworks.gateway.request.scorable import require_scorable
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError
 
@@ -64,6 +66,7 @@ async def _ask(
         if release is None or release.servable is None:
             return
         with gateway.fleet.using(target) as engine:
+            await require_scorable(engine, call)
             residency = gateway.residency(engine)
             await residency.warm(release, _TENANT)
             gate = residency.gate(release, _TENANT)

@@ -301,9 +301,21 @@ NAMED = (
         quick=True,
     ),
     Named(
+        "a-shadow-asks-for-scores-that-end-its-engine",
+        "gateway/request/shadow.py",
+        "            await require_scorable(engine, call)\n",
+        "",
+        (
+            "tests/gateway/request/test_scored_prompts.py"
+            "::test_a_shadow_asks_its_own_engine_whether_it_can",
+        ),
+        "a client's request to one engine would end another one, for all its clients",
+        quick=False,
+    ),
+    Named(
         "another-engine-is-asked-for-scores-that-end-it",
         "gateway/request/exchange.py",
-        "                await self._scorable(other)\n",
+        "                await require_scorable(other, self._call)\n",
         "",
         (f"{_OF_ELSEWHERE}::test_another_engine_that_cannot_score_a_prompt_is_not_asked_to",),
         "the second engine would end with the first one's request, for all its clients",
@@ -465,6 +477,18 @@ NAMED = (
             "::test_a_request_that_is_under_way_has_the_time_that_it_is_given",
         ),
         "a gateway that has to end at once would not",
+        quick=False,
+    ),
+    Named(
+        "what-is-no-list-of-models-is-read-as-one",
+        "gateway/engines/client.py",
+        "suppress(ValueError, LookupError, TypeError):\n            models:",
+        "suppress(ValueError, LookupError):\n            models:",
+        (
+            "tests/gateway/engines/test_told_apart.py"
+            "::test_whoever_lists_no_models_is_down_and_disturbs_nobody",
+        ),
+        "another program on an engine's port would turn `/ready` of the whole gateway to 503",
         quick=False,
     ),
 )

@@ -43,7 +43,7 @@ _OF_SCORED = "tests/gateway/request/test_scored_prompts.py"
 _ENGINES_NAMED = (
     Named(
         "every-engine-is-asked-to-score-prompts",
-        _EXCHANGE,
+        "gateway/request/scorable.py",
         "if call.asked.scores_prompt and not await engine.can_score_prompts():",
         "if False:",
         (f"{_OF_SCORED}::test_an_engine_that_cannot_score_prompts_is_not_asked_to",),

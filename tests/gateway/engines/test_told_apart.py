@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from adapterworks.gateway.engines.said import message, plain
+from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
@@ -64,6 +66,7 @@ class Saying(StandIn):
 
     answers: Response | None = None
     loads_with: Response | None = None
+    lists: Response | None = None
     checks = 0
     misses = 0
 
@@ -72,6 +75,9 @@ class Saying(StandIn):
 
     async def _load(self, request: Request) -> Response:
         return self.loads_with or await super()._load(request)
+
+    async def _models(self, request: Request) -> Response:
+        return self.lists or await super()._models(request)
 
     async def _health(self, request: Request) -> Response:
         self.checks += 1
@@ -182,6 +188,33 @@ def test_one_health_check_that_is_missed_is_no_death(asked: Running, standin: Sa
         assert ask(asked).status_code == 200
     assert engine.health.generation == generation
     assert standin.loads == loads
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["[]", "null", "7", '{"data": null}', '{"data": {}}', '{"data": ["x"]}', '{"data": [{}]}',
+     '{"data": [{"id": null}]}', "<html>", "\xff", ""],
+)  # fmt: skip
+def test_whoever_lists_no_models_is_down_and_disturbs_nobody(
+    launcher: Launcher, registry: Registry, base: Base, tmp_path: Path, said: str
+) -> None:
+    """A page of a mesh, or another program on the port: it says that it is healthy."""
+    one, other = Saying(base.name), Saying(base.name)
+    other.lists = Response(said.encode("latin-1"), media_type="application/json")
+    engines = [launcher.standin(base, s, id=n) for n, s in (("one", one), ("other", other))]
+    running = launcher.gateway(registry, engines, tmp_path / "spool")
+    running.wait_ready()
+    other.checks, deadline = 0, time.monotonic() + 30
+    while other.checks < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert engines[1].health.state == "down"
+    assert "does not list its models" in engines[1].health.reason
+    assert {worker.failures for worker in running.gateway.supervisor.workers.values()} == {0}
+    # One that was an engine when it was looked at last.
+    with pytest.raises(Unavailable, match="no list of them"):
+        running.loop.run(engines[1].models())
+    assert ask(running, base.name).status_code == 200
 
 
 def test_an_engine_that_is_away_is_not_named(asked: Running, standin: Saying) -> None:
