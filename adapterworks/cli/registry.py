@@ -54,6 +54,29 @@ def backup(app: App, file: Path) -> None:
 
 
 @command.command()
+@click.pass_obj
+def upgrade(app: App) -> None:
+    """Make or upgrade all tables of the index.
+
+    Every command does that with the tables that it reads, where it may. Of a PostgreSQL index with
+    roles only the owner may: run this once as the owner, and after each upgrade of adapterworks.
+
+    \b
+    Example:
+      ADAPTERS_DATABASE=postgresql://owner@db/adapters adapters registry upgrade
+    """
+    from adapterworks.gateway.storage import migrations as gateway
+    from adapterworks.registry.datasets import schema as datasets
+    from adapterworks.registry.jobs import schema as jobs
+
+    app.require_index_here()
+    database = app.registry.database  # opened: its own tables are there
+    for schema in (jobs, datasets, gateway):
+        schema.migrate(database)
+    app.note("all tables are of this version")
+
+
+@command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_obj
 def restore(app: App, file: Path) -> None:

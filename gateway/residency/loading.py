@@ -155,19 +155,20 @@ class Loader:
         assert self._proved is not None
         try:
             return self._proved.is_proved(release.digest, kind)
-        except Unavailable:
+        except (Unavailable, Refused) as error:  # away, or this role was not granted the table
+            _log.warning("what was proved before is not known: %s", error.message)
             return False  # the whole proof asks nobody
 
     def _note_proof(self, release: Release, kind: str, proof: Proof) -> None:
         assert self._proved is not None
-        with contextlib.suppress(Unavailable):  # then others prove it, too
+        with contextlib.suppress(Unavailable, Refused):  # then others prove it, too
             self._proved.note(release.digest, kind, proof)
 
     def _forget_proof(self, release: Release, kind: str) -> None:
         assert self._proved is not None
         try:
             self._proved.forget(release.digest, kind)
-        except Unavailable as error:
+        except (Unavailable, Refused) as error:
             _log.warning("that %s is not proved could not be kept: %s", release.name, error.message)
 
     def _note(self, engine: Engine, release: Release, result: str, proof: Proof) -> None:

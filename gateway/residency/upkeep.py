@@ -22,7 +22,7 @@ from adapterworks.gateway.residency.pins import Pins
 from adapterworks.gateway.residency.residency import Residency
 from adapterworks.gateway.residency.sharing import RENEW_SECONDS, Sharing
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
-from adapterworks.manifests.errors import AdapterworksError, NotFound, Unavailable
+from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused, Unavailable
 from adapterworks.registry.lifecycle.leases import Lease
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.forms import LORA
@@ -85,7 +85,7 @@ class Upkeep:
             self._moved.clear()
             try:
                 wanted = await asyncio.to_thread(self._pins.read)
-            except Unavailable as error:
+            except (Unavailable, Refused) as error:
                 _log.warning("pins are not up to date: %s", error.message)
                 self._moved.set()
             else:

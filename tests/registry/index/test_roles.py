@@ -8,14 +8,21 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 from sqlalchemy.engine import make_url
 
+from adapterworks.cli.main import cli
+from adapterworks.gateway.residency.declared import Declared
+from adapterworks.gateway.residency.proved import Proved
+from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.storage import migrations as gateway
 from adapterworks.manifests.errors import AdapterworksError, Refused
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle.protection import Settings
 from adapterworks.registry.registry import Registry
 from tests.postgres import new_database
+from tests.registry.datasets.seals import seal_of
 from tests.registry.releases import publish
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference" / "registry.md"
@@ -37,8 +44,10 @@ def roles(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
     folder = tmp_path_factory.mktemp("roles")
     blobs = str(folder / "blobs")
     with Registry.open(database=url, blobs=blobs, home=folder / "home") as owner:
-        gateway.migrate(owner.database)
         publish(owner, folder, 1, alias="prod")
+    env = {"ADAPTERS_DATABASE": url, "ADAPTERS_HOME": str(folder / "home"), "ADAPTERS_BLOBS": blobs}
+    done = CliRunner().invoke(cli, ["registry", "upgrade"], env=env)
+    assert done.exit_code == 0, done.output
     schema = re.search(r"test_[0-9a-f]+", url)
     assert schema is not None
     with psycopg.connect(postgres_server, autocommit=True) as connection:
@@ -139,6 +148,42 @@ def test_a_gateway_serves_meters_and_moves_nothing(roles: Roles, tmp_path: Path)
         ):
             with pytest.raises(Refused, match="does not let this role do that"):
                 act()
+
+
+# Of who serves the registry, which is the owner, and what only `adapters tenant` writes.
+OWNERS = {
+    "gateway_registry_tokens",
+    "gateway_registry_trail",
+    "gateway_registry_sent",
+    "gateway_audit",
+}
+
+
+def test_every_table_is_granted_or_the_owners(roles: Roles, postgres_server: str) -> None:
+    schema = re.search(r"test_[0-9a-f]+", roles[0])
+    assert schema is not None
+    with psycopg.connect(postgres_server) as connection:
+        query = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+        tables = {row[0] for row in connection.execute(query, [schema[0]])}
+    assert {table for table in tables if not re.search(rf"\b{table}\b", grants())} == OWNERS
+
+
+def test_a_gateway_pins_and_remembers_what_it_proved(roles: Roles, tmp_path: Path) -> None:
+    with as_role(roles, "adapters_gateway", tmp_path) as registry:
+        digest = registry.resolve("medical").digest
+        pins = Declared(registry.database)
+        pins.note(dict.fromkeys(pins.unread(), True))
+        assert pins.pinned() == [digest]
+        proved = Proved(registry.database)
+        proved.note(digest, "engine", Proof("proved", divergence=0.0, separation=1.0))
+        assert proved.is_proved(digest, "engine")
+
+
+def test_a_publisher_builds_with_sealed_rows(roles: Roles, tmp_path: Path) -> None:
+    with as_role(roles, "adapters_publisher", tmp_path) as registry:
+        datasets = Datasets(registry)
+        datasets.seal(seal_of(7), "medical")
+        assert [one.owner for one in datasets.seals()] == ["medical"]
 
 
 def test_the_default_first_contact_is_a_message(roles: Roles) -> None:
