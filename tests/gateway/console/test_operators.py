@@ -156,7 +156,8 @@ def test_the_rows_of_a_file_come_in_pages(acme: Browser, globex: Browser) -> Non
 
 
 def test_what_is_no_conversation_is_shown_as_it_stands(acme: Browser) -> None:
-    call = {"messages": [{"role": "assistant", "content": "x", "tool_calls": [1]}]}
+    said = {"role": "assistant", "content": "x"}
+    call = {"messages": [{**said, "name": "a text, too"}]}
     texts = [b"\xff\xfe not text", json.dumps(call).encode(), b"[1]\r", b"y" * 5000]
     file = sent(acme, b"\n".join([*texts, b"z" * (5 << 20)]))
     shown = rows(acme.get(f"/files/{file}").text)
