@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +57,13 @@ class App:
             author=self.settings.author,
             most_checkouts=self.settings.checkouts,
         )
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether there is something to open that opening would not make."""
+        database = self.settings.database
+        here = database.removeprefix("sqlite:///")
+        return self.settings.registry is not None or here == database or Path(here).exists()
 
     def require_index_here(self) -> None:
         """Check that the index of these settings is the one that is worked on.

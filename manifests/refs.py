@@ -42,15 +42,15 @@ class Ref:
         return f"{self.name}:{self.alias}"
 
 
-def check_name(name: str) -> str:
-    """Return `name` if it is a valid adapter name.
+def check_name(name: str, what: str = "an adapter") -> str:
+    """Return `name` if it is a valid name of an adapter, or of what is named like one.
 
     Raises:
         InvalidInput: it is not.
     """
     if not _NAME.fullmatch(name):
         raise InvalidInput(
-            f"`{name}` is not an adapter name",
+            f"`{name}` is not {what} name",
             hint="use lower-case letters, digits, `-`, `_` and `.`, at most 64, "
             "starting with a letter or digit",
         )

@@ -87,7 +87,8 @@ class Registry(Catalog):
             Unavailable: the database cannot be reached or was written by a newer program.
         """
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            # Builds, samples and captured metadata are in it; who wants to share it makes it.
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:  # a read-only disk, or a file of that name
             raise Unavailable(
                 f"`{home}` cannot be made: {error.strerror}",

@@ -73,6 +73,8 @@ def _asked(find: Callable[[Registry, str], list[str]], incomplete: str) -> list[
 
     try:
         app = App()
+        if not app.has_registry:  # a key that is pressed makes none
+            return []
         try:
             return find(app.registry, incomplete)
         finally:

@@ -63,7 +63,7 @@ class TenantAdmin:
             InvalidInput: the name, a pattern or a limit is malformed.
             Conflict: there is a tenant of that name, or was one whose rows are still here.
         """
-        check_name(name)
+        check_name(name, "a tenant")
         values = _checked({"allow": allow, "weight": weight, **asdict(limits)})
         kept = datasets_named(self._database, name)
         with self._database.write() as connection:

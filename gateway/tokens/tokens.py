@@ -167,7 +167,7 @@ class Tokens:
             InvalidInput: not a name, no person, or it would have expired.
             Conflict: a token of that name works.
         """
-        check_name(name)
+        check_name(name, "a token")
         if person is not None and not names_a_person(person):
             raise InvalidInput(
                 f"`{person[:LONGEST_PERSON]}` names no person",

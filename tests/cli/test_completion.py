@@ -140,6 +140,15 @@ def commands(
         yield from commands(child, f"{path} {name}", click.Context(child, parent=context))
 
 
+def test_a_key_that_is_pressed_makes_no_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "home"))
+    context = click.Context(cli)
+    assert complete_ref(context, click.Argument(["ref"]), "medical@") == []
+    assert not (tmp_path / "home").exists()
+
+
 def test_settings_that_are_wrong_complete_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAPTERS_CHECKOUTS", "much")
     assert complete_ref(click.Context(cli), click.Argument(["ref"]), "t") == []

@@ -557,3 +557,20 @@ def test_a_signature_is_not_written_over_its_key(shelf: list[str], tmp_path: Pat
     with pytest.raises(InvalidInput, match="is the key"):
         run("sign", "medical@1", "--key", str(key), "--bundle", str(key))
     assert key.read_text() == "the private key"
+
+
+def test_a_home_that_is_made_is_its_owners(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples and captured metadata are in it; one that is shared was made by whoever shares it."""
+    for name, mode in (("made", 0o700), ("shared", 0o775)):
+        home = tmp_path / name
+        if name == "shared":
+            home.mkdir()
+            home.chmod(mode)
+        monkeypatch.setenv("ADAPTERS_HOME", str(home))
+        run("list")
+        assert home.stat().st_mode & 0o777 == mode
+
+
+def test_a_tenant_is_called_a_tenant(home: Path) -> None:
+    with pytest.raises(InvalidInput, match="`Bad_Name!` is not a tenant name"):
+        run("tenant", "add", "Bad_Name!", "--allow", "*")

@@ -15,7 +15,13 @@ DIGEST = "0123456789abcdef" * 4
 
 @pytest.mark.parametrize(
     "name",
-    [uuid.uuid4().hex, DIGEST, f"{DIGEST}.lock", f"a-token.of-mine-{DIGEST}", f"a-{DIGEST}.lock"],
+    [
+        uuid.UUID(int=0x5EED << 96).hex,
+        DIGEST,
+        f"{DIGEST}.lock",
+        f"a-token.of-mine-{DIGEST}",
+        f"a-{DIGEST}.lock",
+    ],
 )
 def test_what_we_write(name: str) -> None:
     assert is_staged(Path("/data/tmp") / name)
