@@ -6,6 +6,7 @@ an exact form's is 0.0. What a form cannot carry is in `left_out`, by name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class Source:
     shape: BaseShape
     manifest: Manifest
     goes_on: bool = False
+
+    def paths(self, modules: Iterable[str]) -> list[str] | None:
+        """Modules as PEFT's `target_modules`: by their paths where the base has others of the same
+        last names that text does not pass through; None where those names say all."""
+        return sorted(modules) if self.shape.beside else None
 
 
 @dataclass(frozen=True, slots=True)

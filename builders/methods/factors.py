@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.conversion import Conversion
 from adapterworks.builders.methods.technique import engine_rank
-from adapterworks.registry.bases.complete import weight_files
+from adapterworks.registry.bases.complete import names_in_model, weight_files
 from adapterworks.registry.releases.base_names import public_name
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Servable
@@ -202,10 +202,11 @@ def by_pattern(patterns: Mapping[str, float] | None, module: str, default: float
 
 
 def read_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a dense checkpoint by name."""
+    """All tensors of a dense checkpoint, by the names that its model has for them."""
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
     for path in weight_files(checkpoint):
         tensors.update(load_file(path))
-    return tensors
+    names = names_in_model(checkpoint, tensors)
+    return {names[name]: tensor for name, tensor in tensors.items()}

@@ -124,7 +124,7 @@ class Full(Technique[FullTable]):
             name: float((trained[name].float() - base[name].float()).double().norm()) / whole**0.5
             for name in sorted(base.keys() & trained.keys() - names)
         }
-        written = write_lora(folder, factors, source.manifest.base.model)
+        written = write_lora(folder, factors, source.manifest.base.model, source.paths(factors))
         return Conversion(
             Servable(
                 form=LORA,

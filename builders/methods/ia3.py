@@ -118,7 +118,8 @@ class Ia3(Technique[Ia3Table]):
                 yield module, (scale.float() - 1) * weights[f"{module}.weight"].float()
 
         rank = source.manifest.serve.conversion_rank or RANK
-        return write_cut(folder, deltas(), rank, source.manifest.base.model)
+        modules = source.paths(name.removesuffix(".ia3_l") for name in scales)
+        return write_cut(folder, deltas(), rank, source.manifest.base.model, modules)
 
 
 IA3 = Ia3()

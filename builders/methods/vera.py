@@ -147,7 +147,7 @@ class Vera(Technique[VeraTable]):
                 for module, pair in factors.items():
                     yield module, pair.b @ pair.a
 
-            return write_cut(folder, deltas(), rank, base)
+            return write_cut(folder, deltas(), rank, base, source.paths(factors))
         written = write_lora(folder, factors, base, modules)
         return Conversion(
             Servable(form=LORA, origin="exact", rank=written, target_modules=tuple(leaves(modules)))

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from adapterworks.manifests.errors import InvalidInput
 
@@ -50,6 +50,34 @@ def meta_model(checkpoint: Path) -> nn.Module:
         ) from error
     model.tie_weights()
     return model
+
+
+def names_in_model(checkpoint: Path, stored: Iterable[str]) -> dict[str, str]:
+    """What the model calls the tensors that a checkpoint's files hold, by their names there.
+
+    They differ where `transformers` has moved modules since a base was published (Gemma 3 with
+    images is stored as `language_model.model.…`, and its modules are `model.language_model.…`), and
+    where the files are of the bare model (`left_out`).
+    """
+    given = list(stored)
+    path = checkpoint / "config.json"  # of weights alone nobody knows another name
+    config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if "text_config" not in config and not left_out(config.get("model_type", ""), given):
+        return {name: name for name in given}
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, rename_source_key
+
+    model: Any = meta_model(checkpoint)
+    held = model.state_dict()
+    renamings = [
+        one for one in get_model_conversion_mapping(model) if isinstance(one, WeightRenaming)
+    ]
+    return {
+        name: name
+        if name in held
+        else rename_source_key(name, renamings, [], model.base_model_prefix, held)[0]
+        for name in given
+    }
 
 
 def weight_files(checkpoint: Path) -> list[Path]:

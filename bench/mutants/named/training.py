@@ -661,6 +661,25 @@ _LOOP_NAMED = (
         "`q_proj` would be a tower's too",
     ),
     Named(
+        "what-is-served-names-a-towers-modules",
+        "builders/methods/conversion.py",
+        "return sorted(modules) if self.shape.beside else None",
+        "return None",
+        ("tests/builders/methods/test_towers.py::test_what_is_served_names_no_module_of_a_tower",),
+        "PEFT would put an adapter that nobody trained beside the tower's modules",
+    ),
+    Named(
+        "files-are-named-as-modules",
+        "registry/bases/complete.py",
+        'if "text_config" not in config and not left_out(',
+        "if config and not left_out(",
+        (
+            "tests/builders/methods/test_towers.py::"
+            "test_what_its_files_hold_is_named_as_its_modules_are",
+        ),
+        "after its whole training, a full fine-tuning of Gemma 3 could not be converted",
+    ),
+    Named(
         "a-tower-is-trained-whole",
         "builders/methods/full.py",
         "for parameter in of_text(model):",

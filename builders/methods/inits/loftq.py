@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.factors import cut
 from adapterworks.builders.methods.inits.init import Init
-from adapterworks.registry.bases.complete import weight_files
+from adapterworks.registry.bases.complete import names_in_model, weight_files
 
 if TYPE_CHECKING:
     import torch
@@ -45,16 +45,19 @@ class Loftq(Init):
 
 
 class _Stored:
-    """The tensors of a checkpoint by name, each read when it is asked for."""
+    """The tensors of a checkpoint by the model's names, each read when it is asked for."""
 
     def __init__(self, checkpoint: Path) -> None:
         from safetensors import safe_open
 
         files: list[Any] = [safe_open(p, framework="pt") for p in weight_files(checkpoint)]
-        self._where: dict[str, Any] = {name: f for f in files for name in f.keys()}  # noqa: SIM118
+        where = {name: f for f in files for name in f.keys()}  # noqa: SIM118
+        names = names_in_model(checkpoint, where)
+        self._where = {names[name]: (f, name) for name, f in where.items()}
 
     def read(self, name: str) -> torch.Tensor:
-        tensor: torch.Tensor = self._where[name].get_tensor(name)
+        file, stored = self._where[name]
+        tensor: torch.Tensor = file.get_tensor(stored)
         return tensor
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 
+from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods.conversion import Source
+from adapterworks.builders.methods.factors import read_weights
 from adapterworks.builders.methods.shape import adapted_linears, read_shape, takes_text_alone
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.registry.bases.complete import meta_model
@@ -16,6 +22,7 @@ from tests.builders.training.test_sharding import run
 
 pytestmark = pytest.mark.train
 TEXT = "model.language_model."
+IDS = [2, 3, 4, 5]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +60,6 @@ def test_no_linear_of_the_tower_gets_an_adapter(gemma3: Path, tiny: Path) -> Non
 def test_what_is_planned_is_attached_and_of_text(
     gemma3: Path, kind: str, method: dict[str, Any]
 ) -> None:
-    from adapterworks.builders.methods import METHODS
-
     manifest, shape = manifest_for(kind, method=method), read_shape(gemma3)
     technique = METHODS[kind]
     planned = technique.trainable(shape, manifest.method)
@@ -65,6 +70,42 @@ def test_what_is_planned_is_attached_and_of_text(
     trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
     assert trained
     assert [name for name in trained if "vision" in name or "projector" in name] == []
+
+
+def test_what_its_files_hold_is_named_as_its_modules_are(gemma3: Path, tiny: Path) -> None:
+    """It is stored as it was published, and deltas and starts are those of modules."""
+    assert any(name.startswith("language_model.") for name in stored(gemma3))
+    for base in (gemma3, tiny):
+        found, model = read_weights(base), meta_model(base)
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        assert {name: found[name].shape for name in shapes} == shapes
+        assert len(found) == len(stored(base))
+
+
+def stored(base: Path) -> list[str]:
+    """The names in a checkpoint's file."""
+    return list(load_file(base / "model.safetensors"))
+
+
+@pytest.mark.parametrize("kind", ["full", "ia3", "dora"])
+def test_what_is_served_names_no_module_of_a_tower(gemma3: Path, tmp_path: Path, kind: str) -> None:
+    """PEFT reads the last name of a module as every module of that name."""
+    job = tiny_job(gemma3, tmp_path / kind, kind, rows=8, epochs=1.0, learning_rate=1e-2)
+    job.run()
+    source = Source(job.folder / "adapter", gemma3, read_shape(gemma3), job.plan.manifest)
+    done = METHODS[kind].convert(source, tmp_path / "servable")
+    form = ServedModel(gemma3, tmp_path / "servable", done.servable)
+    moved = form.log_probabilities(IDS) - form.log_probabilities(IDS, adapter=False)
+    assert float(moved.abs().max()) > 0
+    written = json.loads((tmp_path / "servable" / "adapter_config.json").read_text())
+    assert all(name.startswith(TEXT) for name in written["target_modules"])
+
+
+@pytest.mark.parametrize("init", ["kaiming", "loftq"])
+def test_a_start_reads_the_tensor_of_its_module(gemma3: Path, tmp_path: Path, init: str) -> None:
+    job = tiny_job(gemma3, tmp_path / init, "qlora", rows=8, epochs=1.0, method={"init": init})
+    job.run()
+    assert all(".language_model." in name for name in job.adapter())
 
 
 @pytest.mark.parametrize(
