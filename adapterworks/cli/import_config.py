@@ -22,7 +22,8 @@ _HELP = """Write the manifest of a configuration of {title}.
     FILE is its YAML (or JSON) file. Every key is mapped, taken with a difference that is said,
     without effect here, or refused with the reason; defaults of {title} that are not ours are
     written out. While a key is refused nothing is written: change it, or leave it out with
-    --leave-out KEY, which the manifest then says. What is written is validated.
+    --leave-out KEY, which the manifest then says. What is written is validated: where that finds
+    faults they are printed, the file stays, and the command fails.
 
     \b
     Example:
@@ -92,7 +93,8 @@ def import_config(
     """Convert, write and validate.
 
     Raises:
-        InvalidInput: the file is no table of keys, or something stands where it is written to.
+        InvalidInput: the file is no table of keys, something stands where it is written to, or
+            what was written has faults.
         Refused: a key cannot be honoured.
     """
     from adapterworks.manifests.importing import PROGRAMS
@@ -133,25 +135,39 @@ def import_config(
                 "faults": [str(fault) for fault in faults],
             }
         )
-        return
-    click.echo(f"wrote {place}")
-    for fault in faults:
-        click.echo(str(fault), err=True)
-    if not faults:
+    else:
+        click.echo(f"wrote {place}")
+        for fault in faults:
+            click.echo(str(fault), err=True)
+    if faults:
+        raise InvalidInput(
+            f"`{place}` was written, and {len(faults)} of its keys cannot be as they are",
+            hint=f"change them in it, and ask `adapters validate {place}`",
+        )
+    if not as_json:
         click.echo(f"next: adapters plan {place}")
 
 
 def read_config(file: Path) -> dict[str, Any]:
     """The keys of a YAML or JSON file; nothing in it is run.
 
+    Dates are texts, as they are to a trainer, and nothing is there that JSON has not.
+
     Raises:
         InvalidInput: it cannot be read, or is no table.
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """No dates: `2025-02-30` is the name of a run."""
+
+    for kind in ("timestamp", "binary"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_yaml_str)
+    for kind in ("set", "omap", "pairs"):
+        Loader.add_constructor(f"tag:yaml.org,2002:{kind}", yaml.SafeLoader.construct_undefined)
     try:
-        given = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        given = yaml.load(file.read_text(encoding="utf-8"), Loader)  # noqa: S506 - a safe one
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InvalidInput(f"`{file}` is no YAML: {error}") from error
     if not isinstance(given, dict) or not all(isinstance(key, str) for key in given):
         raise InvalidInput(f"`{file}` is no table of keys")

@@ -76,7 +76,7 @@ def convert(given: Mapping[str, Any], folder: Path, name: str) -> Conversion:
     put_base(draft, "base_model", folder, draft.get("revision_of_model"))
     draft.apply(RULES)
     _method(draft)
-    _rows(draft)
+    _rows(draft, folder)
     _training(draft)
     _others(draft)
     return draft.finish(PROGRAM, {*RULES, *JOINT})
@@ -117,18 +117,19 @@ def _method(draft: Draft) -> None:
             draft.refuse("lora_target_modules", str(error))
 
 
-def _rows(draft: Draft) -> None:
-    sets = _sets(draft, "datasets")
+def _rows(draft: Draft, folder: Path) -> None:
+    # Texts are learnt whole wherever they stand, and what the first set is learns of `loss_on`.
+    sets = sorted(_sets(draft, "datasets", folder), key=lambda one: one.form == "text")
     if sets:
         template = sets[0].form != "text"
         why = "rows are rendered by the base's own chat template" if template else ""
         outcome: Outcome = "differs" if template else "mapped"
         draft.note("datasets", outcome, *put_sources(draft, sets), why=why)
-    if not put_checked(draft, "test_datasets", _sets(draft, "test_datasets"), sets):
+    if not put_checked(draft, "test_datasets", _sets(draft, "test_datasets", folder), sets):
         put_held_out(draft, "val_set_size")
 
 
-def _sets(draft: Draft, key: str) -> list[Source]:
+def _sets(draft: Draft, key: str, folder: Path) -> list[Source]:
     listed = draft.get(key)
     if listed is None:
         if key == "datasets":
@@ -139,15 +140,15 @@ def _sets(draft: Draft, key: str) -> list[Source]:
         return []
     found = []
     for entry in listed:
-        reason = _objection(entry)
+        reason = _objection(entry, folder)
         if reason:
             draft.refuse(key, f"`{entry.get('path')}` {reason}")
         else:
-            found.append(_source(entry))
+            found.append(_source(entry, folder))
     return found
 
 
-def _objection(entry: dict[str, Any]) -> str:
+def _objection(entry: dict[str, Any], folder: Path) -> str:
     kind = entry.get("type")
     if not isinstance(entry.get("path"), str):
         return "names no path"
@@ -165,7 +166,9 @@ def _objection(entry: dict[str, Any]) -> str:
         return "has several files: name each as a data set"
     if entry.get("train_on_eos") not in (None, "turn"):
         return "learns other ends than those of its answers"
-    hub = _of_the_hub(entry["path"])
+    hub = _of_the_hub(entry["path"], folder)
+    if not files and (folder / entry["path"]).is_dir():
+        return "is a folder here: name its files in `data_files`, one a data set"
     if files and hub:
         return "names a file of a repository, of which only whole configurations are read"
     if not hub and (entry.get("split") or "train") != "train":
@@ -179,12 +182,13 @@ def _objection(entry: dict[str, Any]) -> str:
     return ""
 
 
-def _of_the_hub(path: str) -> bool:
-    """Whether a path is a repository: files have endings, and folders begin with a dot or slash."""
+def _of_the_hub(path: str, folder: Path) -> bool:
+    """Whether a path is a repository: it is not here, as Axolotl looks first, and it is spelled as
+    one: files have endings, and folders begin with a dot or slash."""
     local = (
         "/" not in path.strip("./") or path.startswith((".", "/")) or path.lower().endswith(_FILES)
     )
-    return not local
+    return not local and not (folder / path).exists()
 
 
 def _turn(entry: dict[str, Any]) -> tuple[str, str]:
@@ -196,7 +200,7 @@ def _turn(entry: dict[str, Any]) -> tuple[str, str]:
     )
 
 
-def _source(entry: dict[str, Any]) -> Source:
+def _source(entry: dict[str, Any], folder: Path) -> Source:
     form, column = _STRATEGIES[entry["type"]]
     if form == "messages" and _turn(entry) == ("from", "value"):
         form = "sharegpt"
@@ -206,7 +210,7 @@ def _source(entry: dict[str, Any]) -> Source:
         theirs = entry.get(key) or column
         columns = {ours: theirs} if theirs != ours else {}
     path, files = entry["path"], entry.get("data_files")
-    if _of_the_hub(path):
+    if _of_the_hub(path, folder):
         part = entry.get("split") or "train"
         part = f"{entry['name']}:{part}" if entry.get("name") else part
         path = f"hub:{path}@{entry.get('revision') or 'main'}#{part}"
@@ -227,8 +231,11 @@ def _training(draft: Draft) -> None:
     put_schedule(draft, "lr_scheduler", "cosine")
     put_warmup(draft, otherwise=0.03, most=100)
     put_optimizer(draft, "optimizer")
-    put_precision(draft, ("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"),
-                  ("float16", "fp16"))  # fmt: skip
+    switches = (("bf16", "bf16"), ("bfloat16", "bf16"), ("fp16", "fp16"), ("float16", "fp16"))
+    said = any(key in draft.given for key, _ in switches)
+    put_precision(draft, *switches, otherwise="fp32" if said else "auto")
+    if draft.get("sequence_len") is None:
+        draft.map("sequence_len", "train.max_length", 512)
     text = draft.manifest.get("data", {}).get("format") == "text"
     draft.map("train_on_inputs", "train.loss_on",
               "all" if draft.on("train_on_inputs") or text else "completion")  # fmt: skip

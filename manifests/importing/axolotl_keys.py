@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from adapterworks.manifests.importing.common import HARDWARE, OURS, REPORTS, TRAINING
-from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive
+from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive, real, switch
 
 TOKENS = "new tokens cannot be served beside a base"
 _START = "a training starts from the base"
@@ -23,6 +23,11 @@ def start(value: Any) -> str:
     if name not in ("gaussian", "orthogonal", "olora", "eva"):
         raise ValueError(f"factors do not start from `{value}` here")
     return name
+
+
+def checkpointing(value: Any) -> bool:
+    """Whether activations are computed again; where they are kept meanwhile is no matter."""
+    return value in ("offload", "offload_disk", "unsloth") or switch(value)
 
 
 RULES: dict[str, Rule] = {
@@ -42,12 +47,12 @@ RULES: dict[str, Rule] = {
     "shuffle_merged_datasets": Not("rows are shuffled by the seed", (True,)),
     "dataset_exact_deduplication": Idle("the gate `exact_duplicates` drops them"),
     "sequence_len": To("train.max_length", positive),
-    "max_steps": To("train.max_steps", positive),
+    "max_steps": To("train.max_steps", positive, (-1, 0)),
     "seed": To("train.seed"),
-    "weight_decay": To("train.weight_decay", float),
-    "max_grad_norm": To("train.max_grad_norm", float),
-    "group_by_length": To("train.group_by_length", bool),
-    "gradient_checkpointing": To("train.gradient_checkpointing", bool),
+    "weight_decay": To("train.weight_decay", real),
+    "max_grad_norm": To("train.max_grad_norm", real),
+    "group_by_length": To("train.group_by_length", switch),
+    "gradient_checkpointing": To("train.gradient_checkpointing", checkpointing),
     "gradient_checkpointing_kwargs": Idle(HARDWARE),
     "early_stopping_patience": To("train.early_stopping", positive),
     "hub_model_id": To("publish.hub", str),
@@ -105,7 +110,7 @@ RULES: dict[str, Rule] = {
     "peft_layers_pattern": Not("layers are named by their numbers"),
     "loftq_config": Not("factors start as in the paper"),
     "peft": Not("factors start as in the paper"),
-    "loraplus_lr_ratio": To("method.learning_rate_ratio", float),
+    "loraplus_lr_ratio": To("method.learning_rate_ratio", real),
     "relora": Not("ReLoRA is not there"),
     "gptq": Not("bases are NF4 or not quantized"),
     "load_in_8bit": Not("bases are NF4 or not quantized"),
@@ -114,7 +119,7 @@ RULES: dict[str, Rule] = {
     "quantization": Not("training for a quantization is not there"),
     "lr_groups": Not("one learning rate for all"),
     "embedding_lr": Not("one learning rate for all"),
-    "cosine_min_lr_ratio": To("train.learning_rate_floor", float, (0,)),
+    "cosine_min_lr_ratio": To("train.learning_rate_floor", real, (0,)),
     "adam_beta1": Not("AdamW's β are 0.9 and 0.999", (0.9,)),
     "adam_beta2": Not("AdamW's β are 0.9 and 0.999", (0.999,)),
     "adam_epsilon": Not("AdamW's ε is 1e-8", (1e-8, "1e-8")),
@@ -123,9 +128,9 @@ RULES: dict[str, Rule] = {
     "eot_tokens": Not("rows end as the base's template ends them"),
     "train_on_eos": Not("the end of an answer is learnt", ("turn",)),
     "excess_length_strategy": Not("rows that are too long are cut"),
-    "sequence_parallel_degree": Not("a sequence is computed in one place", (1,)),
-    "context_parallel_size": Not("a sequence is computed in one place", (1,)),
-    "tensor_parallel_size": Not("a layer is computed in one place", (1,)),
+    "sequence_parallel_degree": Not("a sequence is computed in one place", (0, 1)),
+    "context_parallel_size": Not("a sequence is computed in one place", (0, 1)),
+    "tensor_parallel_size": Not("a layer is computed in one place", (0, 1)),
     "use_pose": Not("the base's positions are as they are"),
     "use_ray": Not("builds run here"),
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, To, positive
+from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, To, positive, real
 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant",
               "constant_with_warmup": "constant"}  # fmt: skip
@@ -58,8 +58,8 @@ TRAINING: dict[str, Rule] = {
     "deepspeed": Not("say how weights are divided in `train.sharding`"),
     "fsdp": Not("say how weights are divided in `train.sharding`"),
     "fsdp_config": Not("say how weights are divided in `train.sharding`"),
-    "neftune_noise_alpha": To("train.neftune_alpha", float, (0,)),
-    "label_smoothing_factor": To("train.label_smoothing", float, (0,)),
+    "neftune_noise_alpha": To("train.neftune_alpha", real, (0,)),
+    "label_smoothing_factor": To("train.label_smoothing", real, (0,)),
     "torchdistx_path": Not("it is another framework"),
 }
 
@@ -147,8 +147,12 @@ def put_optimizer(draft: Draft, key: str, default: str = "adamw_torch") -> None:
         draft.refuse(key, f"the optimizer `{name}` is not there: {known} are")
 
 
-def put_precision(draft: Draft, *switches: tuple[str, str]) -> None:
-    """The first switch that is on decides; `auto` where the program looks for itself."""
+def put_precision(draft: Draft, *switches: tuple[str, str], otherwise: str = "fp32") -> None:
+    """The first switch that is on decides; `auto` where the program looks for itself.
+
+    Args:
+        otherwise: where none is on.
+    """
     for key, precision in switches:
         value = draft.get(key)
         if value in ("auto", "full"):
@@ -157,7 +161,7 @@ def put_precision(draft: Draft, *switches: tuple[str, str]) -> None:
         if value is not None and draft.on(key):
             draft.map(key, "train.precision", precision)
             return
-    draft.map(switches[0][0], "train.precision", "fp32")
+    draft.map(switches[0][0], "train.precision", otherwise)
 
 
 def put_base(draft: Draft, key: str, folder: Path, revision: str | None) -> None:

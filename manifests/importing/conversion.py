@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any, Literal
 
 _TABLES = (
@@ -15,6 +16,8 @@ _TABLES = (
     *("train", "evaluate", "publish"),
 )
 Outcome = Literal["mapped", "differs", "no effect", "refused"]
+# What switches most keys off: with it the program does as if it were not there.
+OFF: tuple[Any, ...] = (False, 0, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +77,12 @@ class Not:
     """A key that changes what is trained in a way we do not have.
 
     Attributes:
-        harmless: values that change nothing; so do None, False and what is empty.
+        harmless: the values that change nothing, and no others; None, which is the program's
+            default, never does.
     """
 
     why: str
-    harmless: tuple[Any, ...] = ()
+    harmless: tuple[Any, ...] = OFF
 
 
 Rule = To | Idle | Not
@@ -163,7 +167,7 @@ class Draft:
                 case Idle():
                     self.note(key, "no effect", why=rule.why)
                 case Not():
-                    harmless = not value or value in rule.harmless
+                    harmless = any(_same(value, other) for other in rule.harmless)
                     self.note(key, "no effect" if harmless else "refused", why=rule.why)
 
     def finish(self, program: str, known: Iterable[str]) -> Conversion:
@@ -181,6 +185,38 @@ class Draft:
                 self.refuse(key, f"it is no key of {program} that is known here")
         ordered = {table: self.manifest[table] for table in _TABLES if table in self.manifest}
         return Conversion(ordered, tuple(self.notes))
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether a program reads both as one; a switch is no number, and `1e-8` may be a text."""
+    if isinstance(value, str) and not isinstance(other, str):
+        value = _read(value)
+    return isinstance(value, bool) == isinstance(other, bool) and bool(value == other)
+
+
+def _read(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def switch(value: Any) -> bool:
+    """True or false, as YAML's spelling too: the text `false` is not true."""
+    read = _read(value) if isinstance(value, str) else value
+    if not isinstance(read, bool):
+        raise ValueError("it is neither true nor false")
+    return read
+
+
+def real(value: Any) -> float:
+    """A number; `1e-4` is a text in YAML 1.1."""
+    read = _read(value) if isinstance(value, str) else value
+    if isinstance(read, bool) or not isinstance(read, int | float) or not isfinite(read):
+        raise ValueError("it is no number")
+    return float(read)
 
 
 def positive(value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -44,20 +45,24 @@ def datasets(draft: Draft, key: str, folder: Path) -> list[Source]:
     except ValueError as error:
         draft.refuse(key, str(error))
         return []
-    listing = folder / str(draft.get("dataset_dir", "data")) / "dataset_info.json"
+    listing = _listing(str(draft.get("dataset_dir", "data")), folder)
     try:
-        table = json.loads(listing.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        draft.refuse(key, f"there is no `{listing}`, which says what its data sets are")
+        table: dict[str, Any] = dict(json.loads(listing.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        draft.refuse(
+            key,
+            f"there is no `{listing}`, which says what its data sets are, nor in a folder above: "
+            "`dataset_dir` is relative to where LLaMA-Factory is started",
+        )
         return []
     found = []
     for name in wanted:
-        entry = table.get(name)
+        entry: Any = table.get(name)
         reason = _objection(entry, pairs=draft.get("stage") == STAGE)
         if reason:
             draft.refuse(key, f"`{name}` {reason}")
             continue
-        found.append(_source(entry, listing.parent, _limit(draft, entry)))
+        found.append(_source(entry, listing.parent, folder, _limit(draft, entry)))
     return found
 
 
@@ -110,14 +115,22 @@ def _table(entry: dict[str, Any], key: str) -> dict[str, Any]:
     return entry.get(key) or {}
 
 
-def _source(entry: dict[str, Any], folder: Path, limit: int | None) -> Source:
+def _listing(named: str, folder: Path) -> Path:
+    """`dataset_info.json` beside the configuration, or the nearest above it, from where the program
+    may have been started; that beside it where there is none."""
+    places = [place / named / "dataset_info.json" for place in (folder, *folder.parents)]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _source(entry: dict[str, Any], place: Path, folder: Path, limit: int | None) -> Source:
     columns = _table(entry, "columns")
     if entry.get("hf_hub_url") is not None:  # wins over a file that is named too
         part = entry.get("split") or "train"
         part = f"{entry['subset']}:{part}" if entry.get("subset") else part
         source = f"hub:{entry['hf_hub_url']}@{entry.get('revision') or 'main'}#{part}"
     else:
-        source = str(folder / entry["file_name"])
+        file = place / entry["file_name"]  # what is relative is so to the configuration's folder
+        source = str(file) if file.is_absolute() else os.path.relpath(file, folder)
     if entry.get("ranking"):
         return _pairs(entry, source, limit)
     if entry.get("formatting", "alpaca") == "alpaca":

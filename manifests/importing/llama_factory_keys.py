@@ -7,7 +7,7 @@ They are those of its argument classes (`llamafactory/hparams/*.py`, 0.9.5) and 
 from __future__ import annotations
 
 from adapterworks.manifests.importing.common import HARDWARE, REPORTS, TRAINING, trackers
-from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive
+from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive, real, switch
 
 _OTHER_OPTIMIZER = "this optimizer is not there"
 _LOSS = "this loss is not there"
@@ -31,12 +31,12 @@ RULES: dict[str, Rule] = {
     "report_to": To("train.trackers", trackers),
     "cutoff_len": To("train.max_length", positive),
     "max_samples": To("data.limit", positive),  # and of each set of the mix
-    "max_steps": To("train.max_steps", positive),
+    "max_steps": To("train.max_steps", positive, (-1, 0)),
     "default_system": To("data.system", str),
     "seed": To("train.seed"),
-    "weight_decay": To("train.weight_decay", float),
-    "max_grad_norm": To("train.max_grad_norm", float),
-    "group_by_length": To("train.group_by_length", bool),
+    "weight_decay": To("train.weight_decay", real),
+    "max_grad_norm": To("train.max_grad_norm", real),
+    "group_by_length": To("train.group_by_length", switch),
     "hub_model_id": To("publish.hub", str),
     "push_to_hub": Idle("`adapters push` pushes, privately"),
     "early_stopping_steps": To("train.early_stopping", positive),
@@ -61,7 +61,7 @@ RULES: dict[str, Rule] = {
     "upcast_layernorm": Idle("norms are computed in float32"),
     "ignore_pad_token_for_loss": Not("padding is never learnt", (True,)),
     "tool_format": Idle("the base's template renders tools"),
-    "enable_thinking": Not("thinking is the base's template's business", (True,)),
+    "enable_thinking": To("base.template_arguments.enable_thinking", switch, (True,)),
     "preserve_thinking": Not("thinking is the base's template's business"),
     "mix_strategy": Not("sources are mixed by weights: `data.mix`", ("concat",)),
     "interleave_probs": Not("sources are mixed by weights: `data.mix`"),
@@ -70,7 +70,7 @@ RULES: dict[str, Rule] = {
     "adapter_folder": Not("a training starts from the base"),
     "create_new_adapter": Not("a training starts from the base"),
     "additional_target": Not("modules trained in full beside a LoRA cannot be served"),
-    "loraplus_lr_ratio": To("method.learning_rate_ratio", float),
+    "loraplus_lr_ratio": To("method.learning_rate_ratio", real),
     "loraplus_lr_embedding": Idle("embeddings get no adapter"),
     "pissa_iter": Idle("the largest directions are found in 16 iterations"),
     "pissa_convert": Idle("a release is a LoRA on the base as it was"),

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def to_toml(manifest: Mapping[str, Any], comments: Mapping[str, str]) -> str:
@@ -22,18 +25,18 @@ def _table(
 ) -> Iterator[str]:
     plain = {key: value for key, value in table.items() if not _nested(value)}
     if path and plain:
-        yield f"\n[{'.'.join(path)}]"
+        yield f"\n[{'.'.join(map(_key, path))}]"
     for key, value in plain.items():
         told = comments.get(".".join((*path, key)), "")
         said = "".join(c if c.isprintable() else " " for c in told).strip()
-        yield f"{key} = {_value(value)}" + (f"  # {said}" if said else "")
+        yield f"{_key(key)} = {_value(value)}" + (f"  # {said}" if said else "")
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _table((*path, key), value, comments)
         elif _nested(value):
             for entry in value:
-                yield f"\n[[{'.'.join((*path, key))}]]"
-                yield from (f"{name} = {_value(item)}" for name, item in entry.items())
+                yield f"\n[[{'.'.join(map(_key, (*path, key)))}]]"
+                yield from (f"{_key(name)} = {_value(item)}" for name, item in entry.items())
 
 
 def _nested(value: Any) -> bool:
@@ -42,10 +45,15 @@ def _nested(value: Any) -> bool:
     )
 
 
+def _key(name: str) -> str:
+    """As it is, or as a text: dots would be tables, and patterns no TOML."""
+    return name if _BARE.fullmatch(str(name)) else _value(str(name))
+
+
 def _value(value: Any) -> str:
     """JSON's spelling of texts, numbers and switches is TOML's too; DEL is not."""
     if isinstance(value, Mapping):
-        pairs = (f"{json.dumps(key)} = {_value(item)}" for key, item in value.items())
+        pairs = (f"{_key(key)} = {_value(item)}" for key, item in value.items())
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"

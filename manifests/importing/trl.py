@@ -124,7 +124,10 @@ def _training(draft: Draft, trainer: Trainer) -> None:
         put_precision(draft, ("bf16", "bf16"), ("fp16", "fp16"))
     draft.map("gradient_checkpointing", "train.gradient_checkpointing",
               draft.on("gradient_checkpointing", default=True))  # fmt: skip
-    draft.map("max_length", "train.max_length", draft.get("max_length", 1024))
+    if "max_length" in draft.given and draft.get("max_length") is None:
+        draft.refuse("max_length", "rows have a longest one here: name it, and none is cut")
+    else:
+        draft.map("max_length", "train.max_length", draft.get("max_length", 1024))
     draft.map("truncation_mode", "train.on_overflow", "cut", differs=True,
               why="the answer stays and the question is cut; TRL cuts at the end")  # fmt: skip
 

@@ -7,7 +7,7 @@ They are those of its configurations (`trl/trainer/*_config.py`), of `ScriptArgu
 from __future__ import annotations
 
 from adapterworks.manifests.importing.common import HARDWARE, OURS, REPORTS, TRAINING, trackers
-from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive
+from adapterworks.manifests.importing.conversion import Idle, Not, Rule, To, positive, real, switch
 
 _TEMPLATE = "rows end as the base's template ends them"
 _PUSH = "`adapters push` pushes, privately"
@@ -25,7 +25,7 @@ _ARGUMENTS: dict[str, Rule] = {
     "average_tokens_across_devices": Not("a step's mean is over its tokens", (True,)),
     "batch_eval_metrics": Idle(REPORTS),
     "bf16_full_eval": Idle(HARDWARE),
-    "data_seed": Not("one seed for everything: `train.seed`"),
+    "data_seed": Not("one seed for everything: `train.seed`", ()),
     "dataloader_drop_last": Not("every row is learnt"),
     "disable_tqdm": Idle(REPORTS),
     "do_eval": Idle("a build evaluates"),
@@ -39,14 +39,14 @@ _ARGUMENTS: dict[str, Rule] = {
     "full_determinism": Idle("the same plan gives the same weights on the same machine"),
     "gradient_checkpointing_kwargs": Idle(HARDWARE),
     "greater_is_better": Idle("the best checkpoint has the least validation loss"),
-    "group_by_length": To("train.group_by_length", bool),
+    "group_by_length": To("train.group_by_length", switch),
     "hub_model_id": To("publish.hub", str),
     "hub_token": Idle("the Hub's token is in the environment, never in a manifest"),
     "ignore_data_skip": Not("a build goes on with the row after the last one"),
     "include_num_input_tokens_seen": Idle(REPORTS),
     "lr_scheduler_kwargs": Not("schedules are chosen by `train.schedule` and its floor"),
-    "max_grad_norm": To("train.max_grad_norm", float),
-    "max_steps": To("train.max_steps", positive, (-1,)),
+    "max_grad_norm": To("train.max_grad_norm", real),
+    "max_steps": To("train.max_steps", positive, (-1, 0)),
     "metric_for_best_model": Not("the best checkpoint has the least validation loss",
                                  ("loss", "eval_loss")),
     "optim_args": Not("optimizers have their defaults"),
@@ -59,7 +59,7 @@ _ARGUMENTS: dict[str, Rule] = {
     "seed": To("train.seed"),
     "train_sampling_strategy": Not("rows are shuffled by the seed", ("random", "group_by_length")),
     "use_cpu": Idle(HARDWARE),
-    "weight_decay": To("train.weight_decay", float),
+    "weight_decay": To("train.weight_decay", real),
 }  # fmt: skip
 _REPORTED = (
     "debug", "eval_do_concat_batches", "eval_use_gather_object", "include_for_metrics",
@@ -107,7 +107,7 @@ RULES: dict[str, Rule] = {
     "router_aux_loss_coef": Not(_EXPERTS),
     "shuffle_dataset": Idle("rows are shuffled by the seed"),
     "sync_ref_model": Not(_MOVES),
-    "test_split_size": To("data.validation_share", float),
+    "test_split_size": To("data.validation_share", real),
     "use_weighting": Not("every pair counts the same"),
 }
 # What `trl.py` decides of several keys together.

@@ -51,6 +51,9 @@ def find_sets(draft: Draft, folder: Path, trainer: Trainer) -> list[Source]:
         elif entry.get("data_files") and not (folder / entry["data_files"]).is_file():
             why = "is not here: name a configuration of the repository, or fetch the file"
             draft.refuse(key, f"`{entry['data_files']}` of `{entry['path']}` {why}")
+        elif not entry.get("data_files") and (folder / entry["path"]).is_dir():
+            why = "is a folder here: name its files in `data_files`, one a data set"
+            draft.refuse(key, f"`{entry['path']}` {why}")
         else:
             found.append(_source(draft, key, entry, folder, trainer))
     return found

@@ -97,9 +97,50 @@ def test_what_is_there_already_stays(config: Path) -> None:
 
 def test_faults_of_the_manifest_are_said(config: Path) -> None:
     config.write_text(CONFIG.replace("lora_rank: 16", "lora_rank: 4096"))
-    said = run("llama-factory", config, "--as", "support")
-    assert "support.toml:11: method.rank: " in said
-    assert "next:" not in said
+    outcome = CliRunner().invoke(cli, ["import", "llama-factory", str(config), "--as", "support"])
+    assert "support.toml:11: method.rank: " in outcome.output
+    assert "next:" not in outcome.output
+    assert isinstance(outcome.exception, InvalidInput)
+    assert "`support.toml` was written, and 1 of its keys" in str(outcome.exception)
+    assert Path("support.toml").exists()
+
+
+@pytest.mark.parametrize("date", ["2025-02-30", "2025-01-15", "!!timestamp 2025-01-15"])
+def test_a_date_is_a_text(config: Path, date: str) -> None:
+    place = _axolotl(config)
+    place.write_text(place.read_text() + f"run_name: {date}\n")
+    told: dict[str, Any] = json.loads(run("axolotl", place, "--json"))
+    notes = {note["key"]: note["value"] for note in told["notes"]}
+    assert notes["run_name"] == date.removeprefix("!!timestamp ")
+
+
+@pytest.mark.parametrize("value", ["!!set {a, b}", "!!int ''", "!!float x", "!!pairs [a: 1]"])
+def test_what_json_has_not_is_no_configuration(config: Path, value: str) -> None:
+    place = _axolotl(config)
+    place.write_text(place.read_text() + f"run_name: {value}\n")
+    with pytest.raises(InvalidInput, match="is no YAML"):
+        run("axolotl", place, "--json")
+
+
+def test_patterns_of_modules_are_keys_of_toml(config: Path) -> None:
+    place = _axolotl(config)
+    patterns = "lora_rank_pattern: {layers.0.q_proj: 4, '^model.layers.1.*': 16, plain: 2}\n"
+    place.write_text(place.read_text() + patterns)
+    run("axolotl", place)
+    method = tomllib.loads(Path("axolotl.toml").read_text())["method"]
+    assert method["rank_pattern"] == {"layers.0.q_proj": 4, "^model.layers.1.*": 16, "plain": 2}
+
+
+def test_data_sets_are_found_from_where_the_program_was_started(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`examples/train_lora/x.yaml` beside `data/`, as in LLaMA-Factory's own repository."""
+    deep = config.parent / "examples" / "train_lora"
+    deep.mkdir(parents=True)
+    config.rename(deep / "x.yaml")
+    monkeypatch.chdir(config.parent)
+    run("llama-factory", Path("examples/train_lora/x.yaml"), "--as", "support")
+    assert tomllib.loads(Path("support.toml").read_text())["data"]["train"] == "data/own.jsonl"
 
 
 def test_json_has_notes_and_faults(config: Path) -> None:

@@ -143,6 +143,14 @@ def test_an_example_of_its_own() -> None:
         ({"batch_size": 4}, "train", {"batch_size": 4, "micro_batch_size": 2}),
         ({"warmup_ratio": None}, "train", {"warmup_ratio": 0.03}),
         ({"warmup_ratio": 0}, "train", {"warmup_ratio": 0.0}),
+        ({"group_by_length": "false"}, "train", {"group_by_length": False}),
+        ({"gradient_checkpointing": "False"}, "train", {"gradient_checkpointing": False}),
+        ({"gradient_checkpointing": "offload"}, "train", {"gradient_checkpointing": True}),
+        ({"weight_decay": "1e-2"}, "train", {"weight_decay": 0.01}),
+        ({"sequence_len": None}, "train", {"max_length": 512}),
+        ({"bf16": None}, "train", {"precision": "fp32"}),
+        ({"bf16": None, "fp16": True}, "train", {"precision": "fp16"}),
+        ({"bf16": False}, "train", {"precision": "fp32"}),
         ({"warmup_ratio": None, "warmup_steps": 0}, "train", {"warmup_ratio": 0.0}),
     ],
 )  # fmt: skip
@@ -198,6 +206,9 @@ def test_what_a_key_becomes(keys: dict[str, Any], table: str, values: dict[str, 
         ({"datasets": None}, "datasets: no data set is named"),
         ({"learning_rate": None}, "learning_rate: it is not named"),
         ({"adapter": None, "load_in_4bit": True}, "load_in_4bit: a base in four bits"),
+        ({"group_by_length": "perhaps"}, "group_by_length: it is neither true nor false"),
+        ({"weight_decay": [0.1]}, "weight_decay: it is no number"),
+        ({"weight_decay": True}, "weight_decay: it is no number"),
         ({"lora_target_modules": None}, "lora_target_modules: the modules that get an adapter"),
         ({"adam_beta2": 0.95}, "adam_beta2: AdamW's"),
         ({"secuence_len": 5}, "secuence_len: it is no key of Axolotl that is known here"),
@@ -277,3 +288,45 @@ def test_what_peft_can_say_of_a_lora_is_taken() -> None:
     assert convert(peft_init_lora_weights=True).manifest["method"]["init"] == "kaiming"
     refused = convert(peft_init_lora_weights="corda").refused
     assert [note.key for note in refused] == ["peft_init_lora_weights"]
+
+
+def test_what_is_not_said_is_axolotls_default() -> None:
+    """`schemas/config.py`: `sequence_len` is 512, `bf16` is `auto`."""
+    keys = yaml.safe_load(EXAMPLE)
+    del keys["bf16"], keys["sequence_len"]
+    train = PROGRAMS["axolotl"](keys, Path("/nowhere"), "own").manifest["train"]
+    assert (train["precision"], train["max_length"]) == ("auto", 512)
+
+
+def test_chats_beside_texts_learn_answers_alone() -> None:
+    texts = {"path": "texts.jsonl", "type": "completion"}
+    chats = {"path": "chats.jsonl", "type": "chat_template"}
+    found = manifest(datasets=[texts, chats])
+    assert found["data"]["train"] == "chats.jsonl"
+    assert found["data"]["mix"] == [{"source": "texts.jsonl", "format": "text"}]
+    assert found["train"]["loss_on"] == "completion"
+    assert manifest(datasets=[texts, texts])["train"]["loss_on"] == "all"
+
+
+@pytest.mark.parametrize("steps", [-1, 0])
+def test_a_number_of_steps_that_is_none_is_off(steps: int) -> None:
+    assert "max_steps" not in manifest(max_steps=steps)["train"]
+
+
+def test_a_folder_or_file_that_is_here_is_no_repository(tmp_path: Path) -> None:
+    """Axolotl looks at the disk first; a stranger may have a repository of any name."""
+    (tmp_path / "data" / "rows").mkdir(parents=True)
+    (tmp_path / "data" / "raw").write_text("")
+
+    def found(**keys: Any) -> Conversion:
+        sets = {"datasets": [{"type": "alpaca", **keys}]}
+        return PROGRAMS["axolotl"](yaml.safe_load(EXAMPLE) | sets, tmp_path, "own")
+
+    (note,) = found(path="data/rows").refused
+    assert note.why == (
+        "`data/rows` is a folder here: name its files in `data_files`, one a data set"
+    )
+    done = found(path="data/rows", data_files="a.jsonl")
+    assert (done.refused, done.manifest["data"]["train"]) == ((), "data/rows/a.jsonl")
+    assert found(path="data/raw").manifest["data"]["train"] == "data/raw"
+    assert found(path="data/other").manifest["data"]["train"] == "hub:data/other@main#train"

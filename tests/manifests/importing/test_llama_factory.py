@@ -356,3 +356,26 @@ def test_what_goes_before_the_answers_of_pairs_is_not_learnt_anyway(folder: Path
 def test_pairs_of_talks_keep_their_columns(folder: Path) -> None:
     data = manifest(folder, stage="dpo", dataset="talked")["data"]
     assert data["columns"] == {"conversations": "turns", "chosen": "good", "rejected": "bad"}
+
+
+def test_thinking_that_is_off_is_an_argument_of_the_template(folder: Path) -> None:
+    assert manifest(folder, enable_thinking=False)["base"]["template_arguments"] == {
+        "enable_thinking": False
+    }
+    assert "template_arguments" not in manifest(folder, enable_thinking=True)["base"]
+
+
+@pytest.mark.parametrize("steps", [-1, 0])
+def test_a_number_of_steps_that_is_none_is_off(folder: Path, steps: int) -> None:
+    assert "max_steps" not in manifest(folder, max_steps=steps)["train"]
+
+
+def test_the_nearest_listing_above_is_taken(folder: Path) -> None:
+    deep = folder / "examples" / "train_lora"
+    deep.mkdir(parents=True)
+    assert manifest(deep)["data"]["train"] == str(folder / "data" / "own.jsonl")
+    (deep / "data").mkdir()
+    (deep / "data" / "dataset_info.json").write_text(json.dumps(INFO))
+    assert manifest(deep)["data"]["train"] == str(deep / "data" / "own.jsonl")
+    (note,) = convert(deep, dataset_dir="elsewhere").refused
+    assert f"there is no `{deep}/elsewhere/dataset_info.json`" in note.why

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from adapterworks.manifests.importing.toml import to_toml
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
-NAMES = st.from_regex(r"\A[a-z_]{1,8}\Z")
+NAMES = st.one_of(
+    st.from_regex(r"\A[a-z_]{1,8}\Z"),
+    st.from_regex(r"\A[a-z0-9.*^$\\\" ]{1,8}\Z"),  # patterns of modules
+)
 PLAIN = st.one_of(
     TEXTS,
     st.booleans(),

@@ -47,6 +47,18 @@ def test_no_key_has_two_rules_and_none_is_made_up() -> None:
     assert JOINT - set(KEYS) == {"warmup_ratio"}
 
 
+def test_without_a_longest_row_rows_would_be_cut_in_silence() -> None:
+    assert why(trl(max_length=None)) == {
+        "max_length": "rows have a longest one here: name it, and none is cut"
+    }
+
+
+def test_a_folder_that_is_here_is_no_repository(tmp_path: Path) -> None:
+    (tmp_path / "data" / "rows").mkdir(parents=True)
+    done = trl(folder=tmp_path, dataset_name="data/rows")
+    assert "is a folder here" in why(done)["dataset_name"]
+
+
 def test_its_defaults_are_written_out(tmp_path: Path) -> None:
     done = trl()
     assert done.refused == ()
