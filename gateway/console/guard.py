@@ -60,7 +60,7 @@ class Guard:
             await send(message)
 
         host = Headers(scope=scope).get("host", "")
-        if self._local and not _is_local(host):
+        if self._local and not is_local(host):
             refusal = PlainTextResponse(
                 "the console answers this machine only; "
                 "`[console] enabled = true` in gateway.toml opens it to others",
@@ -80,9 +80,14 @@ def is_own(request: Request) -> bool:
     return origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
-def _is_local(host: str) -> bool:
+def is_local(host: str) -> bool:
+    """Whether a `Host` is a loopback name, as no name that others give away is."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
+        return (
+            name == "localhost"
+            or name.endswith(".localhost")
+            or ipaddress.ip_address(name).is_loopback
+        )
     except ValueError:
         return False

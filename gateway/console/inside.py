@@ -171,7 +171,7 @@ class Inside:
             "raw_path": quote(path).encode(),
             "query_string": urlencode(given).encode(),
             "root_path": "",
-            "headers": [(b"host", b"console"), *shown, *headers],
+            "headers": [(b"host", b"localhost"), *shown, *headers],
             "client": self.client,
             "server": ("console", None),
             "state": {},

@@ -20,6 +20,7 @@ from adapterworks.gateway.console.app import create_console
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.catalogue import Catalogue
 from adapterworks.gateway.http.header_limit import HeaderLimit
+from adapterworks.gateway.http.own_pages import OwnPages
 from adapterworks.gateway.http.relayed import Handle, Relayed
 from adapterworks.gateway.http.routes import (
     batches,
@@ -87,7 +88,7 @@ def create_app(gateway: Gateway) -> Starlette:
         routes += [*registry_routes(), *who_logs_in.routes(desk)]
     if (contract := contract_of(config.http)) is not None:
         routes = [*container.routes(contract, routes), *routes]
-    app = _application(routes, config.http, inference.handlers())
+    app = _application(routes, config.http, inference.handlers(), anyone=config.open)
     app.state.gateway = gateway
     app.state.desk = desk
     app.state.off = [table for table in _OPTIONAL if not getattr(config, table).on]
@@ -114,11 +115,15 @@ def create_registry_app(desk: Desk) -> Starlette:
 
 
 def _application(
-    routes: list[Route], http: HttpTable, relayed: Mapping[str, Handle] | None = None
+    routes: list[Route],
+    http: HttpTable,
+    relayed: Mapping[str, Handle] | None = None,
+    *,
+    anyone: bool = False,
 ) -> Starlette:
     app = Starlette(
         routes=routes,
-        middleware=_middleware(http, relayed),
+        middleware=_middleware(http, relayed, anyone=anyone),
         exception_handlers={
             AdapterworksError: _known,
             HTTPException: _http,
@@ -129,9 +134,17 @@ def _application(
     return app
 
 
-def _middleware(http: HttpTable, relayed: Mapping[str, Handle] | None) -> list[Middleware]:
-    """What every request passes, outermost first."""
+def _middleware(
+    http: HttpTable, relayed: Mapping[str, Handle] | None, *, anyone: bool
+) -> list[Middleware]:
+    """What every request passes, outermost first.
+
+    Args:
+        anyone: no key is asked for.
+    """
     found = [Middleware(HeaderLimit, limit=http.header_limit)]
+    if anyone:
+        found.append(Middleware(OwnPages, origins=http.cors_origins))
     if http.cors_origins:
         found.append(
             Middleware(

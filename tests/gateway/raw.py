@@ -86,7 +86,7 @@ def request(
     content = (
         b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     )
-    lines = [f"{method} {target} HTTP/1.1", "host: gateway"]
+    lines = [f"{method} {target} HTTP/1.1", "host: localhost"]
     lines += [f"{name}: {value}" for name, value in headers]
     if content:
         lines += ["content-type: application/json", f"content-length: {len(content)}"]

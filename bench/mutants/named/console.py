@@ -15,6 +15,7 @@ _DOORS = "tests/gateway/console/test_doors.py"
 _PAGES = "tests/gateway/console/test_pages.py"
 _OPERATORS = "tests/gateway/console/test_operators.py"
 _ADAPTERS = "tests/gateway/console/test_adapters.py"
+_OF_PAGES = "tests/gateway/http/test_own_pages.py"
 
 NAMED = (
     Named(
@@ -68,7 +69,7 @@ NAMED = (
     Named(
         "any-name-for-this-machine",
         _GUARD,
-        "if self._local and not _is_local(host):",
+        "if self._local and not is_local(host):",
         "if self._local and not host:",
         (f"{_DOORS}::test_no_other_name_for_this_machine_gets_in",),
         "a page whose name is pointed to 127.0.0.1 would be of the console's own origin",
@@ -144,5 +145,21 @@ NAMED = (
         "number <= after",
         (f"{_OPERATORS}::test_the_rows_of_a_file_come_in_pages",),
         "a page of blank lines would look like a file without rows",
+    ),
+    Named(
+        "a-name-that-points-here-is-this-machine",
+        "gateway/http/own_pages.py",
+        "        if host is not None and not is_local(host) and host.lower() not in self._hosts:",
+        "        if False:",
+        (f"{_OF_PAGES}::test_who_may_ask_where_no_key_is_asked_for",),
+        "a page whose name is made to point here would read answers, files and kept exchanges",
+    ),
+    Named(
+        "any-page-may-have-an-open-gateway-work",
+        "gateway/http/own_pages.py",
+        "            return origin not in self._origins and urlsplit(origin).netloc != host\n",
+        "            return False\n",
+        (f"{_OF_PAGES}::test_who_may_ask_where_no_key_is_asked_for",),
+        "each page that a developer visits could start jobs and write feedback",
     ),
 )

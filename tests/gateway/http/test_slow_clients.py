@@ -69,7 +69,7 @@ def _blank_lines() -> Iterator[bytes]:
 
 
 def _body_drips(target: str, method: str = "POST") -> Iterator[bytes]:
-    yield f"{method} {target} HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n".encode()
+    yield f"{method} {target} HTTP/1.1\r\nhost: [::1]\r\ncontent-length: 100000\r\n\r\n".encode()
     while True:
         yield b" "
 
