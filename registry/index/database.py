@@ -152,6 +152,17 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading whose every statement sees the index of the same moment."""
+        readers = self._readers
+        if not self.is_sqlite:
+            readers = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+        with _reported(self.engine.url), readers.connect() as connection:
+            yield connection
+
+    @contextmanager
     def write(self, *, lock: str = "") -> Iterator[Connection]:
         """A write transaction that holds the write lock; commits unless the block raises.
 

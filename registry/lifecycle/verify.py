@@ -3,7 +3,8 @@
 Checked for a release: its record hashes to its digest and says what the index says; each file's
 bytes hash to what the record says; given keys, one of its signatures is good. Bytes may be absent:
 those that were withheld from this registry or erased in it are named and are no fault, unless the
-release needs them (`releases/absence.py`). Checked for the whole registry besides: numbers are 1…n
+release needs them (`releases/absence.py`). A version that is deleted meanwhile is no fault either,
+and no repair brings back what was erased. Checked for the whole registry besides: numbers are 1…n
 without a gap, aliases point to live versions and agree with the log, as do tags, numbers and
 tombstones, and no row of the log is another than was logged.
 """
@@ -131,7 +132,7 @@ class Verifier:
 
     def verify_index(self) -> None:
         """Verify what no single release shows: numbers, aliases, log."""
-        with self._database.read() as connection:
+        with self._database.snapshot() as connection:
             for name, message in index_problems(connection):
                 self.report.problems.append(Problem("index", name, None, message))
 
@@ -142,6 +143,12 @@ class Verifier:
             return
         presence, message = self._presence(blob)
         state = judge(path, presence, absence)
+        if state != "here":  # it may have been erased or deleted since it was listed
+            with self._database.read() as connection:
+                if lookup.find_live(connection, resolved.digest) is None:
+                    return
+                absence = absences.of_release(connection, resolved.digest).get(path)
+            state = judge(path, presence, absence)
         if absence is not None and state in ("withheld", "erased"):
             self.report.absent.append(
                 Absent(str(resolved), path, state, absence.at, absence.who, absence.why)
@@ -180,6 +187,10 @@ class Verifier:
             self.report.bytes += len(chunk)
 
     def _repair(self, blob: str, source: BlobStore) -> None:
+        with self._database.read() as connection:
+            gone = absences.erased(connection, [blob]).get(blob)
+        if gone is not None:
+            raise IntegrityError(f"it was {gone}, and does not come back")
         with tempfile.TemporaryDirectory(prefix="adapters-repair-") as folder:
             good = Path(folder, "blob")
             copy_blob(source, blob, good)

@@ -944,6 +944,33 @@ _OTHER_NAMED = (
         ("tests/registry/imports/test_release.py::test_a_text_that_nobody_can_show_is_refused",),
         "a stranger's release would rewrite what an operator sees, or end a pull with a trace",
     ),
+    Named(
+        "what-was-deleted-meanwhile-is-missing",
+        _VERIFY,
+        "if lookup.find_live(connection, resolved.digest) is None:",
+        "if False:",
+        (
+            f"{_OF_VERIFY}"
+            "::test_a_version_that_is_purged_while_others_are_verified_is_no_fault[sqlite]",
+        ),
+        "a nightly check of a busy registry would report faults that are none",
+    ),
+    Named(
+        "a-repair-brings-erased-bytes-back",
+        _VERIFY,
+        '        if gone is not None:\n            raise IntegrityError(f"it was',
+        '        if False:\n            raise IntegrityError(f"it was',
+        (f"{_OF_VERIFY}::test_no_repair_brings_erased_bytes_back[sqlite]",),
+        "weights that were purged would be in the store again",
+    ),
+    Named(
+        "an-index-is-verified-of-several-moments",
+        _VERIFY,
+        "with self._database.snapshot() as connection:",
+        "with self._database.read() as connection:",
+        (f"{_OF_VERIFY}::test_a_publish_in_the_midst_of_a_verification_is_no_fault[postgresql]",),
+        "a publish during the check would be told as a fault of the index",
+    ),
 )
 
 NAMED = (*_REVIEW_NAMED, *_EVICTED_NAMED, *_OTHER_NAMED)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.blobs.local import LocalBlobs
-from adapterworks.registry.index import schema
-from adapterworks.registry.lifecycle.verify import Problem
+from adapterworks.registry.index import absences, schema
+from adapterworks.registry.lifecycle.verify import Problem, Verifier, live_versions
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from tests.registry.keys import make_key
@@ -242,3 +244,50 @@ def test_what_was_verified_is_counted(registry: Registry, tmp_path: Path) -> Non
     blobs = {entry.digest: entry.size for entry in release.files.values()}
     assert (report.releases, report.blobs) == (1, len(blobs) + 1)
     assert report.bytes == sum(blobs.values()) + len(release.to_bytes())
+
+
+def test_a_version_that_is_purged_while_others_are_verified_is_no_fault(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A page of versions takes hours; what went meanwhile is not put back by the repair."""
+    published = publish(registry, tmp_path)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
+    backup = LocalBlobs(tmp_path / "backup")
+    verifier = Verifier(registry.database, registry.blobs, repair_from=backup)
+    (listed,) = live_versions(registry.database)
+    weights = registry.release(published.digest).files[WEIGHTS].digest
+    registry.upkeep.purge("medical", 1, who="ann", why="asked to")
+    assert not registry.blobs.exists(weights)
+    verifier.verify(listed)
+    assert verifier.report.problems == []
+    assert not registry.blobs.exists(weights)
+
+
+def test_no_repair_brings_erased_bytes_back(registry: Registry, tmp_path: Path) -> None:
+    """Not even those that the live release that lacks them needs."""
+    published = publish(registry, tmp_path)
+    shutil.copytree(tmp_path / "blobs", tmp_path / "backup")
+    weights = registry.release(published.digest).files[WEIGHTS].digest
+    with registry.database.write() as connection:
+        absences.erase(connection, weights, who="ann", why="asked to")
+    registry.blobs.delete(weights)
+    report = registry.upkeep.verify(repair_from=LocalBlobs(tmp_path / "backup"))
+    (problem,) = (p for p in report.problems if p.path == WEIGHTS)
+    assert not problem.repaired
+    assert "does not come back" in problem.message
+    assert not registry.blobs.exists(weights)
+
+
+def test_a_publish_in_the_midst_of_a_verification_is_no_fault(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(registry, tmp_path, 1)
+
+    def counted(connection: Connection) -> Iterator[tuple[str, str]]:
+        before = connection.scalar(sa.select(sa.func.count()).select_from(schema.log))
+        publish(registry, tmp_path, 2)
+        if connection.scalar(sa.select(sa.func.count()).select_from(schema.log)) != before:
+            yield "medical", "the tables are not of one moment"
+
+    monkeypatch.setattr("adapterworks.registry.lifecycle.verify.index_problems", counted)
+    assert registry.upkeep.verify().problems == []
