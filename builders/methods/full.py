@@ -8,25 +8,19 @@ cannot be LoRA here; each is reported with its size relative to the linears' del
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
-from adapterworks.builders.methods.factors import (
-    Factors,
-    cut,
-    energies,
-    leaves,
-    read_weights,
-    write_lora,
-)
+from adapterworks.builders.methods.factors import energies, read_weights, write_cut
 from adapterworks.builders.methods.shape import BaseShape, of_text
 from adapterworks.builders.methods.technique import ENGINE_RANKS, Default, ServableForm, Technique
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.method import MethodTable
 from adapterworks.manifests.models import BaseTable, ServeTable
 from adapterworks.registry.releases.forms import LORA
-from adapterworks.registry.releases.release import Servable
 
 if TYPE_CHECKING:
     import torch
@@ -95,47 +89,57 @@ class Full(Technique[FullTable]):
         Raises:
             Refused: training changed nothing.
         """
-        import torch
-
         trained, base = read_weights(source.adapter), read_weights(source.served)
         names = {f"{linear.name}.weight" for linear in source.shape.linears}
-        deltas = {
-            name.removesuffix(".weight"): trained[name].float() - base[name].float()
-            for name in names
-        }
-        whole = sum(float(delta.double().square().sum()) for delta in deltas.values())
+        rank = source.manifest.serve.conversion_rank
+        whole, spectrum = _energy(_deltas(trained, base, names), summed=rank is None)
         if not whole:
             raise Refused("training changed no linear layer", hint="raise `train.learning_rate`")
-        spectra = {name: energies(delta) for name, delta in sorted(deltas.items())}
-        rank = source.manifest.serve.conversion_rank or _rank_by_energy(
-            torch.stack([_padded(values, MAX_RANK) for values in spectra.values()]).sum(dim=0),
-            whole,
+        modules = (
+            (name.removesuffix(".weight"), delta) for name, delta in _deltas(trained, base, names)
         )
-        factors: dict[str, Factors] = {}
-        errors: dict[str, float] = {}
-        lost = 0.0
-        for name, delta in sorted(deltas.items()):
-            factors[name] = cut(delta, min(rank, *delta.shape))
-            rest = (delta - factors[name].b @ factors[name].a).double().square().sum()
-            lost += float(rest)
-            energy = float(delta.double().square().sum())
-            errors[name] = (float(rest) / energy) ** 0.5 if energy else 0.0
-        left_out = {
-            name: float((trained[name].float() - base[name].float()).double().norm()) / whole**0.5
-            for name in sorted(base.keys() & trained.keys() - names)
-        }
-        written = write_lora(folder, factors, source.manifest.base.model, source.paths(factors))
-        return Conversion(
-            Servable(
-                form=LORA,
-                origin="approximate",
-                rank=written,
-                target_modules=tuple(leaves(factors)),
-                error=(lost / whole) ** 0.5,
-            ),
-            modules=errors,
-            left_out={name: size for name, size in left_out.items() if size > 0},
+        written = write_cut(
+            folder,
+            modules,
+            rank or _rank_by_energy(spectrum, whole),
+            source.manifest.base.model,
+            source.paths(name.removesuffix(".weight") for name in names),
         )
+        others = base.keys() & trained.keys() - names
+        sizes = {name: _norm(delta) for name, delta in _deltas(trained, base, others)}
+        left_out = {name: size / whole**0.5 for name, size in sizes.items() if size > 0}
+        return replace(written, left_out=left_out)
+
+
+def _deltas(
+    trained: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], names: Set[str]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """(parameter, ΔW float32), one after the other: both checkpoints are mapped, and all
+    deltas together would take as much memory as the model that was trained."""
+    for name in sorted(names):
+        yield name, trained[name].float() - base[name].float()
+
+
+def _energy(
+    deltas: Iterator[tuple[str, torch.Tensor]], *, summed: bool
+) -> tuple[float, torch.Tensor]:
+    """‖Δ‖² of all together, and the sum of their spectra's first `MAX_RANK` values if it is asked
+    for: to decompose each takes as long as to cut it."""
+    import torch
+
+    whole, spectrum = 0.0, torch.zeros(MAX_RANK, dtype=torch.float64)
+    for _, delta in deltas:
+        whole += _norm(delta) ** 2
+        if summed:
+            spectrum += _padded(energies(delta), MAX_RANK)
+    return whole, spectrum
+
+
+def _norm(delta: torch.Tensor) -> float:
+    """‖Δ‖ (Frobenius), added up in float64 without a copy of it."""
+    import torch
+
+    return float(torch.linalg.vector_norm(delta, dtype=torch.float64))
 
 
 def _padded(values: torch.Tensor, length: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from adapterworks.builders.methods import METHODS
+from adapterworks.builders.methods import factors as factors_module
+from adapterworks.builders.methods import full as full_module
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.full import ENERGY, MAX_RANK, _padded, _rank_by_energy
 from adapterworks.builders.methods.shape import BaseShape, Linear
@@ -104,6 +107,33 @@ def test_what_lora_cannot_carry_is_named_with_its_size(tmp_path: Path) -> None:
 def test_a_training_that_changed_no_linear_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="changed no linear layer"):
         convert(source(tmp_path, {}, {"model.norm.weight": 1.0}), tmp_path / "servable")
+
+
+def test_one_delta_is_there_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them together are as large as the model: 34B would need 136 GB beside what is read."""
+    seen: list[weakref.ref[torch.Tensor]] = []
+
+    def watched(make: Any) -> Any:
+        def call(delta: torch.Tensor, *rest: Any) -> Any:
+            alive = [found for one in seen if (found := one()) is not None and found is not delta]
+            assert alive == []
+            seen.append(weakref.ref(delta))
+            return make(delta, *rest)
+
+        return call
+
+    monkeypatch.setattr(full_module, "energies", watched(full_module.energies))
+    monkeypatch.setattr(factors_module, "cut", watched(factors_module.cut))
+    convert(source(tmp_path, {ONE: diagonal([4]), TWO: diagonal([3])}), tmp_path / "servable")
+    assert len(seen) == 4  # each for its energies, then to be cut
+
+
+def test_a_rank_that_is_given_asks_for_no_energies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(full_module, "energies", None)
+    made = source(tmp_path, {ONE: diagonal([4])}, rank=8)
+    assert convert(made, tmp_path / "servable").servable.rank == 8
 
 
 def test_the_rank_by_energy_is_one_of_the_engines_up_to_the_largest() -> None:
