@@ -53,6 +53,16 @@ _CARDS: dict[str, tuple[dict[int, float], bool]] = {
     "h100": ({80: 79.0}, True),
     "h200": ({141: 139.5}, True),
 }
+# What a driver shows: NVIDIA's, its device where a sandbox hides `/proc/driver`, WSL 2's (whose
+# driver is Windows's), Jetson's, AMD's.
+_DRIVERS = (
+    "/proc/driver/nvidia",
+    "/dev/nvidiactl",
+    "/dev/dxg",
+    "/dev/nvhost-gpu",
+    "/dev/nvgpu",
+    "/dev/kfd",
+)
 _CGROUP, _CACHE = "/sys/fs/cgroup", "inactive_file "
 _NAMED = re.compile(r"(?:([1-9][0-9]{0,3})x)?([a-z0-9]+?)(?:-([0-9]{1,3})g)?")
 
@@ -83,7 +93,7 @@ def detect_machine() -> Machine:
     A CPU trains in float32: without AMX or AVX512-BF16, bfloat16 there is 2–3× slower (measured).
     """
     cores = len(os.sched_getaffinity(0))
-    if os.environ.get("CUDA_VISIBLE_DEVICES") != "" and _has_nvidia():
+    if os.environ.get("CUDA_VISIBLE_DEVICES") != "" and _has_driver():
         import torch
 
         if torch.cuda.is_available():
@@ -114,9 +124,10 @@ def _computes_bf16(card: Any) -> bool:
     return torch.version.hip is not None or card.major >= 8
 
 
-def _has_nvidia() -> bool:
-    """Whether a driver is there; asking torch costs seconds of import on machines without one."""
-    return os.path.exists("/proc/driver/nvidia")  # noqa: PTH110
+def _has_driver() -> bool:
+    """Whether a GPU's driver is there; asking torch costs seconds of import on machines without
+    one. Where there is one that torch cannot use, torch says so."""
+    return any(map(os.path.exists, _DRIVERS))
 
 
 def free_memory() -> tuple[int, int]:

@@ -19,6 +19,14 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "a-gpu-of-wsl-is-not-seen",
+        "builders/plan/machine.py",
+        '    "/dev/dxg",\n',
+        "",
+        (f"{_TESTS}/test_machine.py::test_a_driver_is_seen_wherever_it_shows_itself[/dev/dxg]",),
+        "on Windows a GPU would idle while the CPU trains, without a word",
+    ),
+    Named(
         "what-rewards-read-of-a-row-moves-nothing",
         "builders/building/prepare.py",
         'f"{name}.rewarded": asked_digest(rows[name])',

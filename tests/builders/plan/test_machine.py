@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from types import SimpleNamespace
 
@@ -43,7 +44,7 @@ def group(limit: str, used: str = "", cached: str = "") -> dict[str, str]:
 
 
 def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16: bool) -> None:
-    monkeypatch.setattr(machine, "_has_nvidia", lambda: driver)
+    monkeypatch.setattr(machine, "_DRIVERS", (os.devnull,) if driver else ())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     # As torch answers of any card: emulation counts.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
@@ -94,6 +95,24 @@ def test_a_card_gives_its_memory_and_its_best_precision(monkeypatch: pytest.Monk
     assert detect_machine() == Machine("cuda", "A10", 9 << 30, "bf16", 3, 2, 20 << 30)
     card(monkeypatch, driver=True, available=True, bf16=False)
     assert detect_machine() == Machine("cuda", "A10", 9 << 30, "fp16", 3, 2, 20 << 30)
+
+
+@pytest.mark.parametrize(
+    "shown", ["/proc/driver/nvidia", "/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/kfd"]
+)
+def test_a_driver_is_seen_wherever_it_shows_itself(
+    shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WSL 2, Jetson and sandboxes have no `/proc/driver/nvidia`, and torch sees their GPU."""
+    pretend(monkeypatch, {})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    drivers = machine._DRIVERS
+    card(monkeypatch, driver=True, available=True, bf16=True)
+    monkeypatch.setattr(machine, "_DRIVERS", drivers)
+    monkeypatch.setattr(machine.os.path, "exists", lambda path: path == shown)
+    assert detect_machine().device == "cuda"
+    monkeypatch.setattr(machine.os.path, "exists", lambda path: False)
+    assert detect_machine().device == "cpu"
 
 
 def test_a_card_that_is_hidden_or_broken_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
