@@ -112,5 +112,6 @@ class TrainTable(Frozen):
     same, and can be gone on with in any other number of processes. Alone, a process holds all."""
     accelerate_config: str | None = None
     """An `accelerate` configuration to launch with, for several GPUs with data parallelism
-    (relative to the manifest). Ones of several machines are refused, and sharded ones (FSDP,
-    DeepSpeed): `sharding` says it here."""
+    (relative to the manifest), in as many processes as `processes` says. Ones of several machines
+    are refused, ones that compile (`dynamo_config`), and sharded ones (FSDP, DeepSpeed): `sharding`
+    says it here."""

@@ -74,11 +74,6 @@ def check_possible(
             f"{train.batch_size}: some would never have a row",
             hint="raise the batch size, or use fewer processes",
         )
-    if train.processes > 1 and train.accelerate_config is not None:
-        raise InvalidInput(
-            "`train.processes` and `train.accelerate_config` both say how it is launched",
-            hint="leave one of them out",
-        )
     check_sharding(manifest, technique, precision)
     check_agreement(manifest, precision, machine.device)
     technique.require(shape, method)

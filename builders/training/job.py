@@ -157,8 +157,10 @@ def check_launcher(manifest: Manifest) -> str | None:
         NotFound: there is no such file.
         InvalidInput: it is no configuration of `accelerate`'s, or one of several machines, of which
             only the first has what is written; or one that shards the weights: then each process
-            has a part of them, and what is written would be a part.
+            has a part of them, and what is written would be a part; or one of other processes than
+            are planned for; or one that compiles the model.
     """
+    train = manifest.train
     if manifest.train.accelerate_config is None:
         return None
     configuration = str(place(manifest.train.accelerate_config, manifest.folder))
@@ -192,6 +194,25 @@ def check_launcher(manifest: Manifest) -> str | None:
             '`train.processes`; for what does not fit one card, `train.sharding = "fsdp"` holds '
             "weights in parts as ZeRO's stage 3 does, and gathers what it writes",
         )
+    said = getattr(loaded, "num_processes", -1)
+    if kind == "NO" and train.processes > 1:
+        raise InvalidInput(
+            f"`{configuration}` has `distributed_type: NO`, which is one process, and "
+            f"`train.processes` is {train.processes}",
+            hint="set it to `MULTI_GPU`, or leave `train.accelerate_config` out",
+        )
+    if said not in (-1, train.processes):
+        raise InvalidInput(
+            f"`{configuration}` has `num_processes: {said}`, and `train.processes` is "
+            f"{train.processes}, which memory, cards and micro batch are planned for",
+            hint=f"set `train.processes` to {said}",
+        )
+    compiler = str((getattr(loaded, "dynamo_config", None) or {}).get("dynamo_backend", "no"))
+    if compiler.lower() != "no":
+        raise InvalidInput(
+            f"`{configuration}` has `dynamo_backend: {compiler}`, and training does not compile",
+            hint="leave `dynamo_config` out",
+        )
     return configuration
 
 
@@ -200,7 +221,7 @@ def _launcher(job: Job) -> list[str]:
     if job.accelerate is not None:
         # The user's own set-up of machines and processes, in accelerate's format.
         launch = [sys.executable, "-P", "-m", "accelerate.commands.launch"]
-        return [*launch, "--config_file", job.accelerate]
+        return [*launch, "--config_file", job.accelerate, "--num_processes", str(processes)]
     if processes == 1:
         return [sys.executable, "-P"]
     torchrun = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]

@@ -45,7 +45,7 @@ from adapterworks.builders.training.model import (
 )
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.prepare import batches_of, prepare
-from adapterworks.builders.training.processes import draw_apart, require_replicas
+from adapterworks.builders.training.processes import draw_apart, make_accelerator
 from adapterworks.builders.training.reference import (
     Beginning,
     compare_with_reference,
@@ -104,8 +104,6 @@ class Trainer:
         teacher: Path | None = None,
         teacher_model: Path | None = None,
     ) -> None:
-        from accelerate import Accelerator
-
         self.plan, self.folder, self.events, self.pad = plan, folder, events, pad
         self.train_table = plan.manifest.train
         self.objective = objective_of(plan.manifest)
@@ -113,12 +111,7 @@ class Trainer:
         self.memory = PeakMemory(plan.device)
         self.trackers = make_trackers(plan, folder)
         self.trackers.lost = self._lost_tracker
-        self.accelerator = Accelerator(
-            # Not None, which would leave the choice to the environment.
-            mixed_precision="no" if plan.precision == "fp32" else plan.precision,
-            cpu=plan.device == "cpu",
-        )
-        require_replicas(self.accelerator)
+        self.accelerator = make_accelerator(plan)
         alone = self.accelerator.num_processes == 1
         self.sharding = "none" if alone else plan.manifest.train.sharding
         self.base, self.start = checkpoint, start

@@ -233,5 +233,4 @@ def test_processes_share_a_cpus_memory_and_have_a_card_each(shape: BaseShape) ->
         plan_for("lora", shape, machine=cards, processes=3)
     with pytest.raises(InvalidInput, match=r"more than `train.batch_size` 8"):
         plan_for("lora", shape, processes=9)
-    with pytest.raises(InvalidInput, match="both say how"):
-        plan_for("lora", shape, processes=2, accelerate_config="a.yaml")
+    plan_for("lora", shape, processes=2, accelerate_config="a.yaml")

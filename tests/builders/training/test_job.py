@@ -167,6 +167,7 @@ def test_the_users_own_launcher_stands_in_front(bench: Bench) -> None:
     assert "ACCELERATE_USE_CPU" not in job_module._environment(job)
     assert job_module._launcher(replace(job, accelerate="/a.yaml")) == [
         sys.executable, "-P", "-m", "accelerate.commands.launch", "--config_file", "/a.yaml",
+        "--num_processes", "1",
     ]  # fmt: skip
 
 
@@ -444,6 +445,34 @@ def test_a_configuration_of_accelerates_is_read_before_anything_is_done(tmp_path
     (tmp_path / "launch.yaml").write_text("distributed_type: 'NO'\nuse_cpu: true\n")
     assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
     (tmp_path / "launch.yaml").write_text("distributed_type: 'NO'\nnum_machines: 1\n")
+    assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
+
+
+def test_processes_of_a_configuration_are_the_plans(tmp_path: Path) -> None:
+    """Memory, micro batch and cards are planned for as many as train."""
+
+    def checked(text: str, processes: int) -> str | None:
+        (tmp_path / "launch.yaml").write_text(f"num_machines: 1\n{text}")
+        table = {"accelerate_config": "launch.yaml", "processes": processes}
+        return check_launcher(manifest_for("lora", **table).placed_in(tmp_path))
+
+    eight = "distributed_type: MULTI_GPU\nnum_processes: 8\n"
+    with pytest.raises(InvalidInput, match=r"`num_processes: 8`, and `train.processes` is 1"):
+        checked(eight, 1)
+    assert checked(eight, 8) is not None
+    assert checked("distributed_type: MULTI_GPU\n", 2) is not None
+    with pytest.raises(InvalidInput, match=r"which is one process, and `train.processes` is 2"):
+        checked("distributed_type: 'NO'\n", 2)
+
+
+def test_a_configuration_that_compiles_is_refused(tmp_path: Path) -> None:
+    """Probes and the projection put hooks on a model that would be compiled by then."""
+    manifest = manifest_for("lora", accelerate_config="launch.yaml").placed_in(tmp_path)
+    text = "distributed_type: 'NO'\nnum_processes: 1\ndynamo_config:\n  dynamo_backend: {}\n"
+    (tmp_path / "launch.yaml").write_text(text.format("INDUCTOR"))
+    with pytest.raises(InvalidInput, match=r"`dynamo_backend: INDUCTOR`, and training does not"):
+        check_launcher(manifest)
+    (tmp_path / "launch.yaml").write_text(text.format("'NO'"))
     assert check_launcher(manifest) == str(tmp_path / "launch.yaml")
 
 

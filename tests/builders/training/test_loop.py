@@ -6,6 +6,7 @@ import json
 import math
 import time
 from dataclasses import asdict, replace
+from datetime import timedelta
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
@@ -235,7 +236,28 @@ def test_the_plans_precision_is_accelerates(
 
     monkeypatch.setattr(accelerate, "Accelerator", Told)
     bench.trainer(bench.plan(precision=precision))
-    assert given == [{"mixed_precision": mixed, "cpu": True}]
+    (options,) = given
+    assert (options["mixed_precision"], options["cpu"]) == (mixed, True)
+
+
+def test_processes_wait_for_hours(bench: Bench) -> None:
+    """One writes a checkpoint of hundreds of GB meanwhile; NCCL alone gives up after 600 s."""
+    told = bench.trainer(bench.plan()).accelerator.init_handler
+    assert told.timeout >= timedelta(hours=3)
+
+
+def test_the_environment_neither_compiles_nor_divides(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate.state import AcceleratorState, GradientState
+
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "eager")
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    accelerator = bench.trainer(bench.plan()).accelerator
+    assert accelerator.state.dynamo_plugin.backend == "NO"
+    assert accelerator.gradient_accumulation_steps == 1
 
 
 @pytest.mark.parametrize("alike", [True, False])
