@@ -3,6 +3,7 @@
 Invariants:
 - what is in the blob store was hashed whole; a part that does not follow the last one is refused
   with how far it is, so that a sender who was cut off goes on from there;
+- what was sent is kept for a day until it is published, however long the rest of it takes;
 - an upload to which nobody has added for a day is removed, by a server that takes others and by gc;
 - a release can be published only with bytes that its publisher has: sent by the same token, or
   named by a release that every reader may fetch. A digest alone opens nothing;
@@ -23,6 +24,7 @@ import sqlalchemy as sa
 from adapterworks.gateway.storage.schema import sent
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Refused
 from adapterworks.registry.index import absences
+from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.lifecycle.gc import STAGED_S
 from adapterworks.registry.reading.records import told_at
 from adapterworks.registry.registry import Registry
@@ -31,6 +33,7 @@ from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.staged import is_staged
 
 _WHO = "anonymous"
+SENT = "sent"  # the kind of its leases
 _SWEEP_S = 3600.0
 
 
@@ -118,6 +121,11 @@ class Sent:
             self._registry.require_own_store()
             if isinstance(told_at(path), Deposit):  # a gc and `rebuild-index` believe them
                 raise InvalidInput("these bytes say what a registry holds, which no file may do")
+            with self._registry.database.write() as connection:
+                for old in leases.held_by(connection, SENT, digest):
+                    leases.end(connection, old)
+                leases.take(connection, SENT, [digest], holder=digest, seconds=STAGED_S)
+            holding.wait_for_gc(self._registry.database, [digest])
             self._registry.blobs.put(digest, path)
         finally:
             path.unlink(missing_ok=True)

@@ -41,7 +41,7 @@ def take(
     """Take a lease on blobs; returns its id.
 
     Args:
-        kind: `publish`, `build`, `serving`, `file`, `part`, `job`, `dataset` or `seal`.
+        kind: `publish`, `build`, `serving`, `file`, `part`, `job`, `dataset`, `seal` or `sent`.
         holder: who, for people; default `host:pid`.
     """
     lease = uuid.uuid4().hex

@@ -14,6 +14,7 @@ from adapterworks.gateway.http.routes.registry.access import PREFIX
 from adapterworks.gateway.tokens import trail
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.manifests.digests import digest_bytes
+from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.lifecycle.publish import scan
 from adapterworks.registry.lifecycle.signing import sign
 from adapterworks.registry.releases.deposit import Deposit
@@ -114,6 +115,20 @@ def test_an_upload_that_nobody_goes_on_with_is_removed(offered: Offered) -> None
     put(offered, digest, b"01234", "0-4/10")
     assert (left.exists(), going_on.exists(), mine.exists()) == (False, True, True)
     assert put(offered, digest, b"56789", "5-9/10").json()["whole"] is True
+
+
+def test_what_was_sent_is_kept_until_the_rest_is_here(offered: Offered, tmp_path: Path) -> None:
+    """Large weights take hours, and a gc takes what is in no release after one."""
+    release, blobs = made(tmp_path)
+    send(offered, blobs)
+    store = offered.registry.blobs
+    assert isinstance(store, LocalBlobs)
+    for digest in blobs:
+        os.utime(store.path(digest), (1, 1))
+    offered.registry.upkeep.gc(grace=600)
+    assert all(map(store.exists, blobs))
+    body = {"record": release.to_bytes().decode()}
+    assert post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)["version"] == 1
 
 
 def test_bytes_of_another_digest_are_not_kept(offered: Offered) -> None:
