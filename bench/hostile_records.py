@@ -128,13 +128,6 @@ def _escapes(record: Table, files: Files) -> None:
     record.update(description="\x1b]0;PWNED\x07\x1b[2Jnice", tags=["a\x1b[31m"])
 
 
-def _says_nothing_to_a_terminal(registry: Registry) -> bool:
-    from adapterworks.manifests.texts import harmless
-
-    row = registry.version("nice-lora", 1)
-    return not any("\x1b" in harmless(text) for text in (row.description, *row.tags))
-
-
 RECORDS = (
     Hostile("squat", "the name of a release that is here", _set("name", "medical")),
     Hostile("plan", "the plan of a build that is yet to come", _of_a_plan, _spares_no_build),
@@ -147,7 +140,7 @@ RECORDS = (
     Hostile("probes", "a fingerprint that costs 30 million tokens", _probes),
     Hostile("lock", "a lock of 100,000 brackets", _lock),
     Hostile("path", "a path that is a file and a folder", _file_and_folder),
-    Hostile("escapes", "escape codes for a terminal", _escapes, _says_nothing_to_a_terminal),
+    Hostile("escapes", "escape codes for a terminal", _escapes),
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def test_from_a_constitution_to_a_judged_release(workshop: Workshop) -> None:
         prompts = workshop.folder / "prompts.jsonl"
         prompts.write_text("".join(f'{{"prompt": "case {n}?"}}\n' for n in range(24)))
         words = [str(prompts), "--model", f"{asked.url}#writer"]
-        words += ["--out", str(workshop.folder / "pairs-train.jsonl")]
+        words += ["--out", str(workshop.folder / "pairs-train.jsonl"), "--force"]
         made = workshop.invoke(constitutional, *words)
         assert "24 rows from 24 of 24 prompts" in made.output
         text = path.read_text().replace(

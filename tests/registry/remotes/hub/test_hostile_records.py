@@ -14,7 +14,8 @@ SAID = {
     "rank-of-config": "its config has 4",
     "tokens": "it claims 1000000 virtual tokens",
     "prefix": "the base has 2 of",
-    "probes": "a proof would take",
+    "probes": "should have at most 32768 items",
+    "escapes": "has the character",
     "lock": "`adapter.lock` is refused",
     "path": "is a file and a folder",
 }
