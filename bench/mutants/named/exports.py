@@ -241,6 +241,16 @@ NAMED = (
         "the file would stand there, and the next try would say that it exists already",
     ),
     Named(
+        "a-release-is-held-when-it-was-read",
+        _RUN,
+        '    with registry.hold(resolved.digest, kind="build"):\n'
+        "        material = gather(registry, bases, resolved)\n",
+        "    material = gather(registry, bases, resolved)\n"
+        '    with registry.hold(resolved.digest, kind="build"):\n',
+        (f"{_TESTS}::test_the_release_is_held_before_its_files_are_checked_out",),
+        "a gc in between would take the files from under the export",
+    ),
+    Named(
         "tokens-that-no-embedding-has-are-written",
         _TOKENIZER,
         '        if added["id"] >= size:',
