@@ -13,7 +13,9 @@ from adapterworks.registry.exchanges.exchange import Feedback
 from adapterworks.registry.exchanges.feedback import NewFeedback
 
 # So many digits in a row are a telephone's or a card's more likely than a part of a name.
-_NUMBER = re.compile(r"[0-9]{9}")
+_NUMBER = re.compile(r"(?<![0-9A-Za-z])[0-9]{9,}(?![0-9A-Za-z])")
+# Ids that a program has drawn name somebody to that program alone: a UUID, or as many hex digits.
+_DRAWN = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|[0-9a-f]{24,64}", re.IGNORECASE)
 
 
 def _nobodys(word: str) -> str:
@@ -22,6 +24,8 @@ def _nobodys(word: str) -> str:
     Raises:
         ValueError: it looks like personal data or a secret.
     """
+    if _DRAWN.fullmatch(word) and not word.isdigit():
+        return word
     kinds = {found.kind for found in find(word)}
     if not kinds and _NUMBER.search(word):
         kinds = {"long number"}

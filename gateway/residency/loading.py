@@ -107,7 +107,9 @@ class Loader:
             proof = await prove(engine, form, release, fingerprint, tell, known=known)
         except ProofFailed as error:
             if kind is not None:
-                await asyncio.to_thread(self._forget_proof, release, kind)
+                # Behind the notes of earlier proofs: the last one that was made counts.
+                async with self._writing:
+                    await asyncio.to_thread(self._forget_proof, release, kind)
             if error.measured is not None:
                 self._note_later(engine, release, "failed", error.measured, None)
             error.findings = await asyncio.to_thread(self._findings, release)

@@ -21,13 +21,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import (
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from adapterworks.registry.exchanges.exchange import Exchange
 from adapterworks.registry.exchanges.schema import exchanges, reviews, shadows
 from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.index.database import AnyRow
 
 REVIEWERS = 2
+_MOST_UNREAD = 50
 OPEN_SECONDS = 3600.0
 TIE = 0
 _CHOICES = {1: (1, 0), 2: (1, 2, TIE)}
@@ -109,6 +116,12 @@ def take(
             return _ballot(store, row, 1 + waiting)
         except (NotFound, IntegrityError):  # it has gone meanwhile, or another key sealed it
             unread.append(row.receipt)
+            if len(unread) == _MOST_UNREAD:
+                raise Unavailable(
+                    f"{_MOST_UNREAD} answers that wait cannot be read here",
+                    hint="another key sealed them: see that ADAPTERS_KEYS_DIR is the folder of the "
+                    "gateway that captured them",
+                ) from None
             with store.database.write() as connection:
                 connection.execute(sa.delete(reviews).where(reviews.c.id == row.id))
 

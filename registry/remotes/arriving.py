@@ -71,7 +71,7 @@ def arrive(
     registry.protection.require_movable(taken.name, alias)
     stated = held.stated()
     with stage_of(held, scratch) as stage, scratch_folder(scratch, "pull") as temporary:
-        require_room_of(held, stage, copies=2)
+        require_room_of(held, stage, registry.blobs)
         folder = temporary / "release"
         folder.mkdir()
         withheld = assemble(held, release, stated, stage, folder)

@@ -147,6 +147,6 @@ def copy(
             hint="name a tag: `oci://host/org/name:v3`, or `hub:org/name@v3`",
         )
     with stage_of(held, scratch) as stage:
-        require_room_of(held, stage, copies=1)
+        require_room_of(held, stage)
         parcel = pack_held(held, stage, tag=tag, withhold=withhold, include=include)
         return destination.deliver(parcel, private=private, say=say)

@@ -10,24 +10,40 @@ import shutil
 from pathlib import Path
 
 from adapterworks.manifests.errors import Refused
+from adapterworks.registry.blobs.local import LocalBlobs
+from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.remotes.held import Held
 
 
-def require_room_of(held: Held, stage: Path, *, copies: int) -> None:
+def require_room_of(held: Held, stage: Path, store: Store | None = None) -> None:
     """Refuse a release whose files have no room.
 
     Args:
         stage: where they are fetched to; what is there already needs no more.
-        copies: how often its bytes lie on this disk before it is done: in the stage, and in the
-            store of blobs.
+        store: of blobs, which takes a copy of what it does not have; room is asked for where it
+            is a folder of this machine.
 
     Raises:
         Refused: with what is needed and what is free.
     """
-    digests = {entry.digest for entry in held.release.files.values()}
+    sizes = {entry.digest: held.size(entry.digest) or 0 for entry in held.release.files.values()}
     there = sum(path.stat().st_size for path in stage.rglob("*") if path.is_file())
-    size = sum(held.size(digest) or 0 for digest in digests)
-    require_room(max(copies * size - there, 0), stage, held.where)
+    fetched = max(sum(sizes.values()) - there, 0)
+    if not isinstance(store, LocalBlobs):
+        require_room(fetched, stage, held.where)
+        return
+    kept = sum(size for digest, size in sizes.items() if not store.exists(digest))
+    place = existing(store.root)
+    if place.stat().st_dev == stage.stat().st_dev:
+        require_room(fetched + kept, stage, held.where)
+        return
+    require_room(fetched, stage, held.where)
+    require_room(kept, place, held.where)
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return folder if folder.exists() else existing(folder.parent)
 
 
 def require_room(needed: int, folder: Path, what: str) -> None:

@@ -404,4 +404,33 @@ NAMED = (
         ),
         "whoever logs in and has a token would be two pairs of eyes",
     ),
+    Named(
+        "reasons-have-no-wide-blanks",
+        "gateway/http/routes/registry/bodies.py",
+        'if harmless(text.replace("\\r\\n", "\\n")) != text.replace("\\r\\n", "\\n"):',
+        "if not text.isprintable():",
+        ("tests/gateway/registry_http/test_writing.py::test_reasons_are_in_any_letters",),
+        "an erasure would be refused for a blank of its reason in Chinese",
+    ),
+    Named(
+        "a-drawn-id-is-a-telephone",
+        "gateway/capture/asked.py",
+        "    if _DRAWN.fullmatch(word) and not word.isdigit():\n",
+        "    if False:\n",
+        (
+            "tests/gateway/capture/test_said.py::"
+            "test_an_id_that_a_program_has_drawn_is_nobodys_number",
+        ),
+        "a platform that names reviewers by UUIDs would lose some of them, always the same",
+    ),
+    Named(
+        "room-is-asked-for-twice-wherever-the-store-is",
+        "registry/remotes/room.py",
+        "for digest, size in sizes.items() if not store.exists(digest))",
+        "for digest, size in sizes.items())",
+        (
+            "tests/registry/remotes/hub/test_pulling.py::test_room_is_asked_for_where_the_bytes_will_lie",
+        ),
+        "a model that fits, and is here, would be refused",
+    ),
 )

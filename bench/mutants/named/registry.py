@@ -588,7 +588,7 @@ _OTHER_NAMED = (
     Named(
         "nobody-asks-whether-there-is-room",
         "registry/remotes/arriving.py",
-        "        require_room_of(held, stage, copies=2)\n",
+        "        require_room_of(held, stage, registry.blobs)\n",
         "",
         (f"{_OF_PULLING}::test_a_release_that_has_no_room_is_refused_before_it_is_fetched",),
         "a pull would fill the disk that registry and index lie on",
@@ -596,7 +596,7 @@ _OTHER_NAMED = (
     Named(
         "a-copy-does-not-ask-whether-there-is-room",
         "registry/remotes/delivering.py",
-        "        require_room_of(held, stage, copies=1)\n",
+        "        require_room_of(held, stage)\n",
         "",
         (
             "tests/registry/remotes/oci/test_copy.py::"

@@ -134,6 +134,20 @@ def test_no_word_that_may_name_somebody_is_kept(word: str) -> None:
         assert AskedFeedback(id="req-1", label=free, reviewer=free).label == free
 
 
+@pytest.mark.parametrize(
+    "word",
+    [
+        "550e8400-e29b-41d4-a716-446655440000",
+        "12345678-1234-4123-8123-123456789012",
+        "5f7c8ec7c33c6c004bbafe82",
+        "a1234567890b",
+    ],
+)
+def test_an_id_that_a_program_has_drawn_is_nobodys_number(word: str) -> None:
+    """A platform that names reviewers so would lose one in thirty-five of them for its digits."""
+    assert AskedFeedback(id="req-1", thumb="up", reviewer=word, label=word).reviewer == word
+
+
 def test_feedback_sent_twice_is_one(clinic: Clinic) -> None:
     name = clinic.ask().id
     header = {"headers": {"idempotency-key": "k-1"}}

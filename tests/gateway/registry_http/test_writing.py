@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from adapterworks.gateway.http.routes.registry import sending
 from adapterworks.gateway.http.routes.registry.access import PREFIX
+from adapterworks.gateway.http.routes.registry.bodies import Move
 from adapterworks.gateway.tokens import trail
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.manifests.digests import digest_bytes
@@ -350,3 +352,16 @@ def test_a_report_that_is_no_json_hides_no_release(
     offered.registry.publish(files, draft(plan=f"sha256:{'7' * 64}"), who="ann")
     answer = offered.ask(Role.READER).get(f"{PREFIX}/releases/medical@1")
     assert (answer.status_code, answer.json()["gates"]) == (200, [])
+
+
+@pytest.mark.parametrize(
+    "why",
+    ["撤回　同意", "pour le patient\u00a0: retrait", "می\u200cخواهم", "two\r\nlines\tand more"],
+)
+def test_reasons_are_in_any_letters(why: str) -> None:
+    """Wide and narrow blanks and joiners are letters; what steers a terminal is none."""
+    body = Move.model_validate({"version": 1, "why": why})
+    assert body.why == why
+    for steers in ("\x1b[2J", "a\0b", "\u202egnp.exe"):
+        with pytest.raises(ValidationError, match="cannot be shown"):
+            Move.model_validate({"version": 1, "why": steers})

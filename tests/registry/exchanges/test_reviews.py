@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.exchanges import erasing, reviews
 from adapterworks.registry.exchanges.preferences import preferences
 from adapterworks.registry.exchanges.reviews import OPEN_SECONDS, Ballot
@@ -157,3 +157,16 @@ def test_what_another_key_has_sealed_holds_up_no_reviewer(store: Exchanges, tmp_
     assert ballot.exchange.receipt == "req-2"
     reviews.judge(store, TENANT, ballot.id, "ann", 1, NOW)
     assert reviews.take(store, TENANT, "ann", NOW) is None
+
+
+def test_where_hardly_anything_can_be_read_it_is_said(
+    store: Exchanges, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway without the keys would try each of ten thousand answers at every call."""
+    monkeypatch.setattr(reviews, "_MOST_UNREAD", 2)
+    filled(store, 0, alone=3)
+    for path in (tmp_path / "home" / "exchanges" / TENANT).iterdir():
+        path.unlink()
+    with pytest.raises(Unavailable, match="2 answers that wait cannot be read here") as caught:
+        reviews.take(store, TENANT, "ann", NOW)
+    assert "ADAPTERS_KEYS_DIR" in (caught.value.hint or "")

@@ -17,7 +17,9 @@ from adapterworks.gateway.residency.proved import Proved
 from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.storage import migrations as gateway
 from adapterworks.manifests.errors import AdapterworksError, Refused
+from adapterworks.registry.datasets import erased
 from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.datasets.tenants import known_tenants
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle.protection import Settings
 from adapterworks.registry.registry import Registry
@@ -184,6 +186,11 @@ def test_a_publisher_builds_with_sealed_rows(roles: Roles, tmp_path: Path) -> No
         datasets = Datasets(registry)
         datasets.seal(seal_of(7), "medical")
         assert [one.owner for one in datasets.seals()] == ["medical"]
+        assert known_tenants(registry.database).names == {}
+        with registry.database.write() as connection:
+            erased.note(connection, ["1" * 16], {}, who="ann", why="consent withdrawn")
+        with pytest.raises(Refused), registry.database.read() as connection:
+            connection.exec_driver_sql("SELECT cache_salt FROM gateway_tenants")
 
 
 def test_the_default_first_contact_is_a_message(roles: Roles) -> None:

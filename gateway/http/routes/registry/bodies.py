@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -17,6 +16,7 @@ from pydantic import (
 from adapterworks.gateway.capture.asked import AskedFeedback
 from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.tokens.tokens import LONGEST_PERSON
+from adapterworks.manifests.texts import harmless
 from adapterworks.registry.releases.types import UNSET, Unset
 
 
@@ -29,7 +29,7 @@ def _printable(text: str) -> str:
 
 def _shown(text: str) -> str:
     """A text of several lines that a database keeps and a terminal only shows."""
-    if not all(part.isprintable() for part in re.split(r"[\n\r\t]", text)):
+    if harmless(text.replace("\r\n", "\n")) != text.replace("\r\n", "\n"):
         raise ValueError("has a character that cannot be shown")
     return text
 

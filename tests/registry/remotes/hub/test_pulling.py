@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, Refused
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.blobs.store import MissingBlob
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
@@ -129,6 +131,21 @@ def test_a_release_that_has_no_room_is_refused_before_it_is_fetched(
     assert "adapter_model.safetensors" not in dict(hub.fetched)
     room.free += 1
     pulled(theirs, hub)
+
+
+def test_room_is_asked_for_where_the_bytes_will_lie(
+    theirs: Registry, local_registry: Registry, hub: MemoryHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that is elsewhere, or has them, takes no second copy here."""
+    release = local_registry.release(local_registry.resolve("medical@1").digest)
+    size = sum(entry.size for path, entry in release.files.items() if path != ROWS)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=size))
+    with pytest.raises(Refused, match="are free where"):
+        pulled(theirs, hub)
+    monkeypatch.setattr(type(theirs.blobs), "exists", lambda *_: True)
+    with contextlib.suppress(MissingBlob):  # they are not, whatever is said
+        pulled(theirs, hub)
+    assert "adapter_model.safetensors" in dict(hub.fetched)
 
 
 def test_a_whole_model_many_times_its_base_is_refused_before_it_is_fetched(
