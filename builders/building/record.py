@@ -217,8 +217,16 @@ def _is_training(folder: Path) -> bool:
 def _still_holds(begun: dict[str, Any], plan: Plan) -> bool:
     """Whether an unfinished training goes on with its batches divided as they were.
 
-    Not where the manifest's `[train]` divides them otherwise now (`micro_batch_size` was lowered,
-    since there was too little memory), nor where what is free now takes less: a plan fills it.
+    Not where the manifest divides them otherwise now (`micro_batch_size`, `generation_batch_size`
+    were lowered, since there was too little memory), nor where what is free now takes less: a plan
+    fills it.
     """
-    train = plan.manifest.train.model_dump(mode="json")
-    return begun["manifest"]["train"] == train and begun["memory"]["total"] <= plan.memory["total"]
+    said = plan.manifest.model_dump(mode="json")
+    less = bool(begun["memory"]["total"] <= plan.memory["total"])
+    return less and _divides(begun["manifest"]) == _divides(said)
+
+
+def _divides(manifest: dict[str, Any]) -> tuple[Any, Any]:
+    """What a manifest says of how many rows are computed, and answers generated, at once."""
+    objective = manifest.get("objective") or {}
+    return manifest["train"], objective.get("generation_batch_size")

@@ -17,7 +17,7 @@ from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.evaluation.subjects import base_of
 from adapterworks.builders.exports.lora import Delta, read_deltas
 from adapterworks.manifests.errors import Refused
-from adapterworks.registry.bases.complete import left_out, weight_files
+from adapterworks.registry.bases.complete import names_in_model, weight_files
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import FULL, SERVABLE
 
@@ -75,9 +75,9 @@ class Material:
         """
         deltas = {} if self.full is not None else self.deltas()
         kind = json.loads((self.checkpoint / "config.json").read_text("utf-8")).get("model_type")
-        before = left_out(kind, (name for name, _ in self.shapes()))
+        named = names_in_model(self.checkpoint, [name for name, _ in self.shapes()])
         for name, tensor in self.base_weights():
-            delta = deltas.pop(before + name.removesuffix(".weight"), None)
+            delta = deltas.pop(named[name].removesuffix(".weight"), None)
             if delta is None:
                 yield name, tensor
                 continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.chance import chances
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.registry.bases.causal_lm import caps_scores
+from adapterworks.registry.bases.causal_lm import EAGER, caps_scores
 from adapterworks.registry.bases.complete import meta_model, require_complete
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class BaseShape:
         architecture: what `config.json` calls it.
         chance: it has dropout, or something like it, of its own.
         capped: its attention scores are soft-capped, which `eager` attention alone computes.
+        eager: it computes all its attention's scores, those or because it knows no other way.
     """
 
     layers: int
@@ -80,6 +81,7 @@ class BaseShape:
     architecture: str = ""
     chance: bool = False
     capped: bool = False
+    eager: bool = False
     beside: int = 0
 
     @property
@@ -211,6 +213,7 @@ def read_shape(checkpoint: Path) -> BaseShape:
         architecture=config.model_type,
         chance=any(True for _ in chances(model)),
         capped=caps_scores(config),
+        eager=caps_scores(config) or config._attn_implementation == EAGER,
         beside=parameters - learnt,
     )
 

@@ -141,8 +141,18 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int, d
         layers = shape.layers * shape.hidden + layer
     logits = _logits(manifest, shape, load, width, device)
     # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
-    mask = load.masks * load.mask**2 * (1 + width)
+    mask = load.masks * load.mask**2 * (1 + width) + _scores(manifest, shape, load, width)
     return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
+
+
+def _scores(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
+    """Bytes of attention scores, where all of them are computed (`eager`): of each pair of a row's
+    positions and each head the scores, their softmax in float32, and what that is cast to."""
+    if not shape.eager:
+        return 0
+    pairs = load.masks * load.mask**2 if load.mask else load.tokens**2 // load.prompts
+    layers = 1 if manifest.train.gradient_checkpointing else shape.layers
+    return layers * shape.heads * pairs * (2 * width + 4)
 
 
 def _logits(manifest: Manifest, shape: BaseShape, load: Load, width: int, device: str) -> int:

@@ -63,7 +63,8 @@ class Plan(BaseModel):
 
     `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
     has dropout of its own, which is off since the objective compares policies. `capped`: its
-    attention scores are soft-capped, so it computes them one by one (`eager`). `tenants`: whose
+    attention scores are soft-capped, so it computes them one by one (`eager`). `text_alone`: it
+    has parts that text does not pass through, which are left as they are. `tenants`: whose
     rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
     the sequences that rows are put into before the training, where they are. `generation_batch`:
     answers that the model that is trained generates together; 0 where it generates none.
@@ -115,6 +116,7 @@ class Plan(BaseModel):
     parents: tuple[Parent, ...] = ()
     undropped: bool = False
     capped: bool = False
+    text_alone: bool = False
     datasets: tuple[Parent, ...] = ()
     tenants: dict[str, str] = {}
     packed_to: int | None = None
@@ -137,6 +139,7 @@ class Plan(BaseModel):
                 # Only where it is so: every other training keeps the digest it has had.
                 | ({"undropped": True} if self.undropped else {})
                 | ({"attention": EAGER} if self.capped else {})
+                | ({"trained": "text"} if self.text_alone else {})
                 | ({"method": computes} if computes else {})
                 | ({"packed_to": self.packed_to} if self.packed_to else {})
                 | ({"sampling": SAMPLING_SEMANTICS} if answers_of(self.manifest) else {}),
@@ -268,6 +271,7 @@ def make_plan(
         parents=found.parents,
         undropped=objective.compares and shape.chance,
         capped=shape.capped,
+        text_alone=shape.beside > 0,
         packed_to=packed_to,
     )
 

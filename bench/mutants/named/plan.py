@@ -422,8 +422,8 @@ NAMED = (
     Named(
         "the-old-micro-batch-comes-back",
         "builders/building/record.py",
-        'begun["manifest"]["train"] == train and begun["memory"]',
-        'train is not None and begun["memory"]',
+        'return less and _divides(begun["manifest"]) == _divides(said)',
+        "return less",
         ("tests/builders/building/test_record.py::"
          "test_an_unfinished_training_goes_on_with_the_micro_batch_that_it_is_told",),
         "a training that was killed for want of memory would die at the same row for ever",
@@ -431,8 +431,8 @@ NAMED = (
     Named(
         "what-does-not-fit-any-more-goes-on",
         "builders/building/record.py",
-        ' and begun["memory"]["total"] <= plan.memory["total"]',
-        "",
+        'less = bool(begun["memory"]["total"] <= plan.memory["total"])',
+        "less = True",
         ("tests/builders/building/test_record.py::"
          "test_an_unfinished_training_keeps_its_micro_batch_as_long_as_it_fits",),
         "a card that an engine shares now would be given what the whole card could hold",
@@ -509,5 +509,38 @@ NAMED = (
         "",
         (f"{_IN_LINE}::test_one_that_waits_is_not_prepared_again_before_there_is_room",),
         "a worker would spend its minutes on preparing what cannot begin",
+    ),
+    Named(
+        "answers-are-generated-as-many-as-before",
+        "builders/building/record.py",
+        'return manifest["train"], objective.get("generation_batch_size")',
+        'return manifest["train"], objective is None',
+        (
+            "tests/builders/building/test_record.py::"
+            "test_an_unfinished_training_generates_as_many_answers_as_it_is_told",
+        ),
+        "a training that died while it generated would die again at every resume",
+    ),
+    Named(
+        "scores-that-are-kept-are-not-counted",
+        "builders/plan/memory.py",
+        "    return layers * shape.heads * pairs * (2 * width + 4)",
+        "    return 0 * layers",
+        (
+            "tests/builders/plan/test_memory.py::"
+            "test_scores_that_are_all_computed_are_a_square_a_head_and_layer",
+        ),
+        "a Gemma 2 would get a micro batch that dies at its first step",
+    ),
+    Named(
+        "a-tower-that-is-left-out-moves-nothing",
+        "builders/plan/plan.py",
+        '({"trained": "text"} if self.text_alone else {})',
+        '({"trained": "text"} if self.text_alone is None else {})',
+        (
+            "tests/builders/methods/test_towers.py::"
+            "test_a_training_of_the_whole_model_is_another",
+        ),
+        "a training that began with its tower would end every resume in a trace",
     ),
 )  # fmt: skip

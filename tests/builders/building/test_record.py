@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building.record import Stages, left_behind, unfinished
+from adapterworks.builders.building.record import (
+    Stages,
+    _divides,
+    _still_holds,
+    left_behind,
+    unfinished,
+)
 from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.building.run import _room
 from adapterworks.builders.methods.shape import read_shape
@@ -132,6 +138,18 @@ def test_an_unfinished_training_goes_on_with_the_micro_batch_that_it_is_told(
     assert (told.micro_batch, told.memory["total"]) == (1, 100)
     again = Stages(tmp_path, planned(plan, 2, 900, gradient_checkpointing=True), log).plan
     assert (again.micro_batch, again.memory["total"]) == (2, 900)
+
+
+def test_an_unfinished_training_generates_as_many_answers_as_it_is_told(plan: Plan) -> None:
+    """Where generating took the most memory unforeseen, what is planned is the same total."""
+    begun = {"manifest": {"train": plan.manifest.train.model_dump(mode="json"),
+                          "objective": {"generation_batch_size": 8}},
+             "memory": {"total": plan.memory["total"]}}  # fmt: skip
+    for count, holds in ((8, True), (4, False)):
+        said = {**begun["manifest"], "objective": {"generation_batch_size": count}}
+        assert (_divides(begun["manifest"]) == _divides(said)) is holds
+    assert _still_holds({**begun, "manifest": {**begun["manifest"], "objective": {}}}, plan)
+    assert not _still_holds(begun, plan), "it was asked for, and is not any more"
 
 
 def test_an_unfinished_training_keeps_its_micro_batch_as_long_as_it_fits(

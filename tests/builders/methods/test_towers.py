@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from safetensors.torch import load_file
 
 from adapterworks.builders.evaluation.served_model import ServedModel
+from adapterworks.builders.exports.material import Material
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.factors import read_weights
@@ -118,3 +120,27 @@ def test_two_processes_train_it(gemma3: Path, tmp_path: Path, kind: str, shardin
     assert job.plan.steps > 1
     run(job, 2, sharding)
     assert list((job.folder / "train/adapter").glob("*.safetensors"))
+
+
+def test_what_it_learnt_is_merged_by_the_names_of_modules(gemma3: Path, tmp_path: Path) -> None:
+    """The files hold tensors as they were published; a model of its own has what was learnt."""
+    job = tiny_job(gemma3, tmp_path / "lora", "lora", rows=8, epochs=1.0, learning_rate=1e-2)
+    job.run()
+    source = Source(job.folder / "adapter", gemma3, read_shape(gemma3), job.plan.manifest)
+    METHODS["lora"].convert(source, tmp_path / "servable")
+    base: Any = SimpleNamespace(served=gemma3)
+    nothing: Any = None
+    material = Material("a@1", "a", 1, nothing, base, tmp_path / "servable", None, None)
+    held = load_file(gemma3 / "model.safetensors")
+    changed = [name for name, tensor in material.weights() if not tensor.equal(held[name].float())]
+    assert len(changed) == len(material.deltas()) > 0
+    assert all(name.startswith("language_model.") for name in changed)
+
+
+def test_a_training_of_the_whole_model_is_another(gemma3: Path, tiny: Path, tmp_path: Path) -> None:
+    """One that began with its tower, as before, is not gone on with."""
+    plan = tiny_job(gemma3, tmp_path / "gemma3", "lora", rows=8).plan
+    assert plan.text_alone
+    before = plan.model_copy(update={"text_alone": False})
+    assert plan.digests.train != before.digests.train
+    assert not tiny_job(tiny, tmp_path / "tiny", "lora", rows=8).plan.text_alone

@@ -152,6 +152,27 @@ def test_a_mask_of_ones_own_is_a_square() -> None:
     assert masked.activations == plain.activations + 25 * (1 + 4)
 
 
+def test_scores_that_are_all_computed_are_a_square_a_head_and_layer() -> None:
+    """Three rows of two: of 3·2² pairs and 2 heads the scores, their softmax, and what it is cast
+    to; with checkpointing of one layer."""
+    load = replace(LOAD, tokens=6)
+    eager = replace(SMALL, eager=True)
+
+    def bytes_of(shape: Any, manifest: Manifest, load: Load, width: int) -> int:
+        return predict_memory(manifest, shape, load, "cuda", trainable=512, width=width).activations
+
+    for manifest, layers in ((lora(), 2), (lora(gradient_checkpointing=True), 1)):
+        for width, each in ((4, 12), (2, 8)):
+            more = bytes_of(eager, manifest, load, width) - bytes_of(SMALL, manifest, load, width)
+            assert more == layers * 2 * 12 * each
+    packed = replace(load, prompts=1)
+    more = bytes_of(eager, lora(), packed, 4) - bytes_of(SMALL, lora(), packed, 4)
+    assert more == 2 * 2 * 36 * 12
+    masked = replace(load, prompts=1, mask=2, masks=3)
+    more = bytes_of(eager, lora(), masked, 4) - bytes_of(SMALL, lora(), masked, 4)
+    assert more == 2 * 2 * 12 * 12
+
+
 def test_gradients_take_the_place_of_activations() -> None:
     """At one micro batch a step: a weight's gradient is there when what it is made from is not."""
     small = Memory(weights=1, gradients=10, optimizer=100, activations=5, runtime=1000)
