@@ -35,12 +35,17 @@ def take_out(model: nn.Module, begin: Callable[[Any], None]) -> None:
     from torch import nn
 
     for _, layer in _layers(model):
-        weight = layer.get_base_layer().weight
-        held = weight.data.clone()  # of one layer at a time
+        base = layer.get_base_layer()
+        held = base.weight.data
+        # A start is in no checkpoint: it is drawn anew at each resume, whatever the training is on
+        # then, so always with this generator and this arithmetic.
+        base.weight.data = held.to("cpu", copy=True)
         begin(layer)
-        layer.get_base_layer().weight.data = held
+        base.weight.data = held
         for name, factor in ((_A, layer.lora_A), (_B, layer.lora_B)):
-            start = factor["default"].weight.detach().float().clone()
+            begun = factor["default"].weight
+            begun.data = begun.data.to(held.device)
+            start = begun.detach().float().clone()
             layer.register_parameter(name, nn.Parameter(start, requires_grad=False))
         layer.lora_variant["default"] = _Beside()
         layer.get_delta_weight = partial(_delta, layer, layer.get_delta_weight)
