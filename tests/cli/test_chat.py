@@ -168,6 +168,10 @@ def _asked_of(sent: bytes, *options: str, reset: bool = False) -> Any:
             if reset:
                 linger = b"\x01\x00\x00\x00\x00\x00\x00\x00"
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                return
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(1 << 16):  # what was not read would make it a reset
+                pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=answer, daemon=True)

@@ -891,8 +891,8 @@ _KEPT_NAMED = (
     Named(
         "a-start-is-taken-out-of-rounded-weights",
         "builders/methods/beside.py",
-        "        layer.get_base_layer().weight.data = held\n",
-        "        layer.get_base_layer().weight.data = (held.float() - layer.scaling['default'] * ("
+        "        base.weight.data = held\n",
+        "        base.weight.data = (held.float() - layer.scaling['default'] * ("
         "layer.lora_B['default'].weight @ layer.lora_A['default'].weight).data).to(held.dtype)\n",
         (
             "tests/builders/methods/test_further_methods.py::"
