@@ -18,6 +18,9 @@ PROMPTS = 20
 
 def largest_difference(ref: str, url: str, prompts: int = PROMPTS) -> float:
     """The largest difference of a log-probability, in nats, over all prompts and top tokens."""
+    from adapterworks.registry.bases.quiet import quiet_libraries
+
+    quiet_libraries()  # before PEFT, which imports what warns
     import torch
     from openai import OpenAI
     from peft import PeftModel
@@ -27,9 +30,7 @@ def largest_difference(ref: str, url: str, prompts: int = PROMPTS) -> float:
     from adapterworks.builders.data.load import load_rows
     from adapterworks.manifests.models import Manifest
     from adapterworks.registry.bases.nf4 import load_nf4
-    from adapterworks.registry.bases.quiet import quiet_libraries
 
-    quiet_libraries()
     app = App()
     resolved = app.registry.resolve(ref)
     release = app.registry.release(resolved.digest)

@@ -156,12 +156,12 @@ def prove(
     found: list[float] = []
     of_base: list[float] = []
     for ids, positions in probes:
-        for position in positions:
-            before = ids[:position]
-            wanted = reference.next_token(before, TOP)
-            found.append(divergence(wanted, reader.next_token(before, _ASKED)))
-            if base is not None:
-                of_base.append(divergence(wanted, base.next_token(before, _ASKED)))
+        wanted = reference.next_tokens(ids, positions, TOP)
+        for position, likely in zip(positions, wanted, strict=True):
+            found.append(divergence(likely, reader.next_token(ids[:position], _ASKED)))
+        if base is not None:
+            without = base.next_tokens(ids, positions, _ASKED)
+            of_base.extend(map(divergence, wanted, without))
     prompts = [ids[: positions[-1]] for ids, positions in probes]
     say(f"comparing {len(prompts)} greedy answers")
     same = sum(_same_answer(reader, reference, prompt, bound.margin or 0.0) for prompt in prompts)
@@ -240,18 +240,26 @@ def divergence(wanted: Distribution, given: Distribution) -> float:
 
 
 def _same_answer(
-    reader: Reader, reference: Reference, prompt: Sequence[int], margin: float
+    reader: Reader, reference: Reference, prompt: Sequence[int], margin: float, count: int = ANSWER
 ) -> bool:
-    """Whether both continue a prompt alike and end alike; what follows a tie is not compared."""
-    wanted = reference.greedy(prompt, ANSWER)
-    given = reader.greedy(prompt, ANSWER)
-    for index, token in enumerate(wanted):
+    """Whether both continue a prompt alike and end alike; what follows a tie is not compared.
+
+    The release's own answer is that of the engine up to the first token that it would not give: it
+    is asked once what it would say after each of them.
+    """
+    given = reader.greedy(prompt, count)
+    lengths = range(len(prompt), len(prompt) + len(given) + 1)
+    for index, likely in enumerate(reference.next_tokens([*prompt, *given], lengths, TOP)):
+        if index == count:
+            break  # both were cut
+        token = next(iter(likely))
         if index == len(given):  # it ended: engines do not say by which token
             return token in reference.control or token in reference.ends
         if given[index] != token:
-            likely = reference.next_token([*prompt, *wanted[:index]], TOP)
             return likely[token] - likely.get(given[index], -math.inf) <= margin
-    return len(given) == len(wanted)  # an engine that goes on after the end has another answer
+        if token in reference.ends:  # an engine that goes on after the end has another answer
+            return index == len(given) - 1
+    return True
 
 
 def _talk(reference: Reference) -> tuple[Talk, str] | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from adapterworks.gateway.metering.usage import usage
 from adapterworks.registry.bases.base import Base
@@ -154,6 +155,7 @@ async def _events(answer: httpx.Response) -> AsyncIterator[str]:
             yield line.removeprefix("data: ")
 
 
+@pytest.mark.slow
 async def test_a_fleet_is_replaced_under_fifty_streams(
     base: Base, postgres_server: str, tmp_path: Path
 ) -> None:

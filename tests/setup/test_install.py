@@ -265,6 +265,7 @@ def test_pip_does_not_go_on_where_uv_was_killed(setup: Setup, tmp_path: Path) ->
     assert "making it anew" in setup.try_("install.sh", ".venv").stdout
 
 
+@pytest.mark.slow
 def test_where_uv_fails_pip_goes_on(setup: Setup, index: tuple[Path, str], tmp_path: Path) -> None:
     uv = tmp_path / "uv"
     uv.write_text("#!/bin/sh\necho a bug of uv\nexit 2\n")
@@ -342,6 +343,7 @@ def test_the_index_for_torch_is_the_only_one_asked_for_it(
 
 
 @pytest.mark.skipif(not UV.exists(), reason="no uv")
+@pytest.mark.slow
 def test_uv_asks_where_pip_is_configured_to_ask(setup: Setup, index: tuple[Path, str]) -> None:
     """`small` lies in a folder of wheels, `tiny` on an extra index; the files of pip say so."""
     folder, url = index
@@ -458,9 +460,8 @@ def test_the_whole_lock_from_a_wheelhouse(tmp_path: Path) -> None:
     assert '"name": "build", "level": "ok"' in " ".join(done.stdout.split()), done.stdout
 
 
-@pytest.mark.parametrize(
-    "uv", [pytest.param(str(UV), id="uv"), pytest.param("", id="pip", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("uv", [pytest.param(str(UV), id="uv"), pytest.param("", id="pip")])
+@pytest.mark.slow
 def test_an_update_that_fails_leaves_what_works(
     setup: Setup, index: tuple[Path, str], uv: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 import tomllib
@@ -17,6 +18,7 @@ EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 LOCKS = [*sorted(ROOT.glob("requirements/*.lock")), ROOT / "bench" / "litellm.lock"]
 
 
+@functools.cache
 def locked(name: str) -> dict[str, Requirement]:
     """The requirements of a lock by name; where versions differ by marker, the last."""
     text = (ROOT / "requirements" / f"{name}.lock").read_text()

@@ -389,10 +389,18 @@ NAMED = (
     Named(
         "what-follows-the-end-is-not-compared",
         _PROOF,
-        "return len(given) == len(wanted)",
+        "return index == len(given) - 1",
         "return True",
         (f"{_OF_ENDS}::test_answers_that_are_the_same",),
         "an answer that never stops would equal the one that does",
+    ),
+    Named(
+        "each-token-is-compared-with-the-one-before",
+        "builders/exports/readers/reference.py",
+        "rows = [length - 1 for length in lengths]",
+        "rows = [max(length - 2, 0) for length in lengths]",
+        (f"{_COMPUTES}[gguf-llama]",),
+        "no export would be proved",
     ),
     Named(
         "with-a-cache-later-tokens-see-the-first-alone",

@@ -49,10 +49,24 @@ class Reference:
 
     def next_token(self, token_ids: Sequence[int], count: int) -> Distribution:
         """See `Reader`."""
-        rows = [len(token_ids) - 1]
-        (last,) = self._model.log_probabilities(token_ids, rows, adapter=self._adapter)
-        values, ids = last.topk(min(count, len(last)))
-        return dict(zip(ids.tolist(), values.tolist(), strict=True))
+        (last,) = self.next_tokens(token_ids, [len(token_ids)], count)
+        return last
+
+    def next_tokens(
+        self, token_ids: Sequence[int], lengths: Sequence[int], count: int
+    ) -> list[Distribution]:
+        """What `next_token` says after so many of the ids each, computed in one pass.
+
+        Args:
+            lengths: from 1 to all of them.
+        """
+        rows = [length - 1 for length in lengths]
+        last = self._model.log_probabilities(token_ids, rows, adapter=self._adapter)
+        values, ids = last.topk(min(count, last.shape[-1]))
+        return [
+            dict(zip(*pair, strict=True))
+            for pair in zip(ids.tolist(), values.tolist(), strict=True)
+        ]
 
     def greedy(self, token_ids: Sequence[int], count: int) -> list[int]:
         """See `Reader`."""

@@ -23,7 +23,11 @@ from adapterworks.builders.data.recipes.recipe import SPLITS, NearIndex
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, NotFound
 
-CHATS = ("icd-10-cm", "botocore-kb", "stdlib-ruff")
+# Deriving one takes seconds: a thousand functions are mended by ruff, every pair of notes compared.
+LONG = ("icd-10-cm-excludes1", "stdlib-ruff")
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in sorted(RECIPES)
+]
 
 
 @functools.cache
@@ -41,7 +45,7 @@ def test_counts_of_the_pinned_packages(
     assert tuple(len(rows) for rows in rows_of(name, cache).values()) == counts
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", NAMES)
 def test_no_row_is_in_two_splits_or_twice(name: str, cache: Path) -> None:
     digests = [row.digest for rows in rows_of(name, cache).values() for row in rows]
     assert len(digests) > 300
@@ -50,7 +54,11 @@ def test_no_row_is_in_two_splits_or_twice(name: str, cache: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "key"),
-    [("icd-10-cm", "code"), ("botocore-kb", "resource"), ("stdlib-ruff", "file")],
+    [
+        ("icd-10-cm", "code"),
+        ("botocore-kb", "resource"),
+        pytest.param("stdlib-ruff", "file", marks=pytest.mark.slow),
+    ],
 )
 def test_what_belongs_together_shares_a_split(name: str, key: str, cache: Path) -> None:
     seen: dict[tuple[str, str], set[str]] = {}
@@ -80,7 +88,7 @@ def test_near_index_counts_tokens_not_order() -> None:
     assert not index.has_near("acute hepatitis b")  # 3 of 5
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
+@pytest.mark.parametrize("name", NAMES)
 def test_datasheet_says_source_version_licence_and_digests(name: str, cache: Path) -> None:
     rows, sheet = load_recipe(f"{name}:test", cache=cache)
     assert sheet.rows == len(rows)
@@ -129,10 +137,14 @@ def test_stdlib_functions_are_dedented_and_unique_and_bad_files_are_left_out() -
     assert [(f.file, f.name) for f in functions] == [("a.py", "f")]
 
 
-def test_stdlib_fix_is_what_ruff_gives_and_parses(cache: Path) -> None:
+def test_stdlib_fix_is_what_ruff_gives_and_parses() -> None:
     fixes = stdlib_ruff.fix_functions(list(stdlib_ruff.short_functions(LIBRARY)))
     assert [(fix.code, fix.name) for fix in fixes] == [("UP031", "printf-string-formatting")]
     assert '"{}".format(x)' in fixes[0].fixed or "'{}'.format(x)" in fixes[0].fixed
+
+
+@pytest.mark.slow
+def test_what_ruff_mends_is_another_program(cache: Path) -> None:
     rows = rows_of("stdlib-ruff", cache)
     assert sum(map(len, rows.values())) > 1000
     for row in rows["test"]:
@@ -169,6 +181,7 @@ def test_unknown_recipe_and_split_are_named() -> None:
         load_source("rows.xls", "messages")
 
 
+@pytest.mark.slow
 def test_excludes1_pairs_have_the_right_category_before_the_one_that_is_ruled_out(
     cache: Path,
 ) -> None:

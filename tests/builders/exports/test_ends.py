@@ -106,9 +106,12 @@ class Scripted:
     def greedy(self, token_ids: Sequence[int], count: int) -> list[int]:
         return self.answer
 
-    def next_token(self, token_ids: Sequence[int], count: int) -> dict[int, float]:
-        """Tokens 8 and 9 are as likely as each other, all others impossible."""
-        return {8: math.log(0.5), 9: math.log(0.5)}
+    def next_tokens(
+        self, token_ids: Sequence[int], lengths: Sequence[int], count: int
+    ) -> list[dict[int, float]]:
+        """Its answer's tokens are certain, but that 8 is as likely as 9."""
+        tie = {8: math.log(0.5), 9: math.log(0.5)}
+        return [tie if said == 8 else {said: 0.0} for said in (*self.answer, 6)[: len(lengths)]]
 
 
 @pytest.mark.parametrize(
@@ -123,9 +126,14 @@ class Scripted:
         ([7, 0, 6], [7], True),  # at another control token, where no text goes on
         ([7, 8, 6], [7, 9, 1], True),  # what follows a tie is not compared
         ([7, 8, 8], [7, 6, 8], False),
-        ([7, 8], [7, 8], True),  # both were cut
     ],
 )
 def test_answers_that_are_the_same(wanted: list[int], given: list[int], same: bool) -> None:
     compare: Callable[..., bool] = proof._same_answer
-    assert compare(Scripted(given), Scripted(wanted), [2, 3], 0.01) is same
+    assert compare(Scripted(given), Scripted(wanted), [2, 3], 0.01, 4) is same
+
+
+def test_answers_that_were_both_cut_are_the_same() -> None:
+    given, wanted = Scripted([7, 6]), Scripted([7, 6])
+    assert proof._same_answer(given, wanted, [2, 3], 0.01, 2)  # type: ignore[arg-type]
+    assert not proof._same_answer(given, wanted, [2, 3], 0.01, 3)  # type: ignore[arg-type]

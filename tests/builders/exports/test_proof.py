@@ -46,7 +46,13 @@ def left(shelf: Shelf) -> list[str]:
     return sorted(path.name for path in out.iterdir()) if out.exists() else []
 
 
-@pytest.mark.parametrize("family", sorted(families.FAMILIES))
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=() if family == "llama" else pytest.mark.slow)
+        for family in sorted(families.FAMILIES)
+    ],
+)
 @pytest.mark.parametrize("form", ["gguf", "gguf-lora"])
 def test_llama_cpp_computes_the_release(
     shelves: Callable[[str], Shelf], family: str, form: str

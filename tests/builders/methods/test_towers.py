@@ -112,7 +112,11 @@ def test_a_start_reads_the_tensor_of_its_module(gemma3: Path, tmp_path: Path, in
 
 @pytest.mark.parametrize(
     ("kind", "sharding"),
-    [("lora", "none"), ("full", "none"), pytest.param("lora", "fsdp", marks=pytest.mark.slow)],
+    [
+        ("lora", "none"),
+        pytest.param("full", "none", marks=pytest.mark.slow),
+        pytest.param("lora", "fsdp", marks=pytest.mark.slow),
+    ],
 )
 def test_two_processes_train_it(gemma3: Path, tmp_path: Path, kind: str, sharding: str) -> None:
     """A tower's parameters would never get a gradient, and the second step wait for them."""

@@ -18,16 +18,16 @@ def start(job: TinyJob) -> dict[str, torch.Tensor]:
 
 
 def test_the_micro_batch_moves_nothing(job: Callable[..., TinyJob]) -> None:
-    """It is chosen by the memory that is free. 100 rows in batches of 8, so many tokens in a row
+    """It is chosen by the memory that is free. 40 rows in batches of 8, so many tokens in a row
     that one alone has fewer than the rank."""
     made = {
         micro: start(
-            job("lora", f"of-{micro}", rows=100, micro_batch_size=micro,
+            job("lora", f"of-{micro}", rows=40, micro_batch_size=micro,
                 method={"init": "eva", "rank": 24})
         )
         for micro in (1, 2, 8)
     }  # fmt: skip
-    other = start(job("lora", "other", rows=90, micro_batch_size=2,
+    other = start(job("lora", "other", rows=36, micro_batch_size=2,
                       method={"init": "eva", "rank": 24}))  # fmt: skip
     for name, expected in made[8].items():
         for micro in (1, 2):

@@ -209,7 +209,7 @@ def test_a_canarys_callers_are_divided_by_tenant_and_user(path: Way) -> None:
     # Whose it is nobody says: by what the conversation begins with, so that few tenants are no
     # hindrance to a small canary, and the next turn of a conversation stays on its side.
     sides = set()
-    for number in range(30):
+    for number in range(12):
         first = {"role": "user", "content": f"question {number}"}
         side = expected(f"{tenant}\nuser\nquestion {number}")
         later = [first, {"role": "assistant", "content": "yes"}, {**first, "content": "and?"}]

@@ -46,6 +46,7 @@ def test_an_import_can_be_fingerprinted_after_the_checks(
         assert probe["adapter"] != probe["base"]
 
 
+@pytest.mark.slow
 def test_peft_from_pretrained_of_a_pushed_adapter(
     new_machine: Callable[..., Machine], trained: Trained
 ) -> None:
