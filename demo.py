@@ -25,6 +25,7 @@ from openai import APIStatusError, OpenAI
 from rich.console import Console
 from rich.table import Table
 
+from adapterworks.app import App
 from bench.apart import settle
 from bench.served_values import PROMPTS, TOLERANCE, largest_difference
 from bench.serving import ADAPTERS, ServingFailed, serving
@@ -81,12 +82,13 @@ def minutes(since: float) -> str:
 
 
 def build(name: str) -> dict[str, Any]:
-    """Build a manifest's quick profile as a user would, and read what it came to."""
+    """Build a manifest's quick profile as a user would, and read what was published."""
     step(f"adapters build {name} --profile quick")
-    command = [ADAPTERS, "build", name, "--profile", "quick", "--json"]
-    built = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE)
-    result: dict[str, Any] = json.loads(built.stdout)
-    return result
+    subprocess.run([ADAPTERS, "build", name, "--profile", "quick"], check=True, cwd=ROOT)
+    registry = App().registry
+    release = registry.resolve(f"{name}:candidate")
+    report = json.loads(registry.read(release.digest, "report.json"))
+    return {"ref": f"{name}@{release.version}", "digest": release.digest, "report": report}
 
 
 def show(built: dict[str, dict[str, Any]]) -> None:

@@ -19,11 +19,19 @@ from adapterworks.registry.bases.store import BaseStore
 
 @pytest.fixture
 def small(tmp_path: Path, base: Base) -> Path:
-    """A two-layer random checkpoint with the real tokenizer."""
+    """A narrow random checkpoint of two layers with the real tokenizer."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(base.checkpoint, num_hidden_layers=2)
+    config = AutoConfig.from_pretrained(
+        base.checkpoint,
+        num_hidden_layers=2,
+        hidden_size=64,
+        intermediate_size=128,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+    )
     torch.manual_seed(0)
     folder = tmp_path / "small"
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
@@ -58,7 +66,7 @@ def test_the_served_values_of_a_base_in_shards_are_whole(small: Path, tmp_path: 
 
     shards = tmp_path / "shards"
     model = AutoModelForCausalLM.from_pretrained(small)
-    model.save_pretrained(shards, max_shard_size="40MB")
+    model.save_pretrained(shards, max_shard_size="5MB")
     for path in small.iterdir():
         if not (shards / path.name).exists() and path.suffix != ".safetensors":
             shutil.copy(path, shards)
