@@ -111,6 +111,7 @@ class Registry(Catalog):
         alias: str | None = None,
         who: str,
         why: str = "",
+        since: int | None = None,
         guard: publishing.Guard | None = None,
     ) -> Published:
         """Publish a folder's files as the next version of `draft.name`.
@@ -122,6 +123,10 @@ class Registry(Catalog):
         transaction that lists the version. `guard` is asked in it first: what it raises keeps the
         version from being listed.
 
+        Args:
+            since: a sequence of the name's log: where somebody moved the alias after it, it stays
+                there, and `Published.kept` says who did.
+
         Raises:
             InvalidInput: the folder is empty or holds something else than plain files.
         """
@@ -129,7 +134,7 @@ class Registry(Catalog):
         if alias is not None:
             check_alias(alias)
         self.require_own_store()
-        act = publishing.Act(who, why, alias, guard=guard)
+        act = publishing.Act(who, why, alias, since=since, guard=guard)
         return publishing.publish(
             self.database, self.blobs, folder, draft, author=self.author, act=act
         )
@@ -190,6 +195,7 @@ class Registry(Catalog):
         why: str = "",
         expect: int | Unset | None = UNSET,
         weight: int = 100,
+        since: int | None = None,
     ) -> AliasMove:
         """Move an alias by compare-and-set; see `aliases.promote`.
 
@@ -213,6 +219,7 @@ class Registry(Catalog):
                     expect=expect,
                     weight=weight,
                     cleared=cleared,
+                    since=since,
                 )
 
     def rollback(

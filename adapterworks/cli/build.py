@@ -93,7 +93,7 @@ def command(
     An unchanged plan is not built again: its release is named. Where a part has changed, only the
     stages that depend on it are done again (`adapters plan` shows their digests): a corrected tag
     or a looser gate trains nothing. A build that was interrupted, even by kill -9, goes on where it
-    was. The alias moves only if every gate passes.
+    was. The alias moves only if every gate passes, and if nobody has moved it meanwhile.
 
     With `--all` one that fails keeps no other from its turn: the table at the end and the exit code
     say which did. `adapters apply` builds only what differs from what is published.
@@ -229,6 +229,7 @@ def result_json(result: BuildResult) -> dict[str, Any]:
         "created": result.created,
         "alias": result.alias,
         "reasons": list(result.reasons),
+        "kept": result.kept,
         "plan": result.plan.digest,
         "digests": result.plan.digests.to_json(),
         "reused": dict(result.reused),
@@ -268,6 +269,8 @@ def _show_alias(result: BuildResult) -> None:
         click.echo(f"alias {result.ref.partition('@')[0]}:{result.alias} → {result.ref}")
     for reason in result.reasons:
         click.echo(f"alias not moved: {reason}")
+    if result.kept:
+        click.echo(f"alias not moved: {result.kept}")
 
 
 def score_lines(report: dict[str, Any]) -> list[str]:

@@ -117,6 +117,8 @@ class Hands:
             return Outcome(name, "gate failed", kept + "; ".join(failed), result.ref, code=1)
         if alias is None:
             return Outcome(name, did, "", result.ref)
+        if result.kept:
+            return Outcome(name, did, f"`{alias}` stays: {result.kept}", result.ref)
         version = int(result.ref.rpartition("@")[2])
         held = self._holder(name, alias)
         if held != version:  # the release was there already: nothing was published
@@ -194,7 +196,7 @@ def _built(name: str, item: Read, build: BuildOne) -> Outcome:
     failed = failed_gates(result.report)
     if failed:
         return Outcome(name, "gate failed", "; ".join(failed), result.ref, code=1)
-    moved = f"`{result.alias}` is {result.ref}" if result.alias else ""
+    moved = f"`{result.alias}` is {result.ref}" if result.alias else result.kept
     return Outcome(name, "built" if result.created else "unchanged", moved, result.ref)
 
 

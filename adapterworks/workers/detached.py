@@ -88,6 +88,8 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
         )
         for reason in result.reasons:
             teller.say(f"alias not moved: {reason}")
+        if result.kept:
+            teller.say(f"alias not moved: {result.kept}")
     return Done(
         {
             "ref": result.ref,
@@ -95,6 +97,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             "plan": result.plan.digest,
             "alias": result.alias,
             "reasons": list(result.reasons),
+            "kept": result.kept,
         }
     )
 

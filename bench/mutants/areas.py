@@ -112,7 +112,8 @@ AREAS = {
             ),
             (*_files(
                     "tests/registry/lifecycle",
-                    "adopt", "aliases", "erase", "gc", "own_store", "publish", "signing", "verify",
+                    "adopt", "aliases", "decided", "erase", "gc", "own_store", "publish", "signing",
+                    "verify",
                 ), "tests/registry/index", "tests/registry/blobs",
              "tests/registry/reading"),
         ),

@@ -51,6 +51,7 @@ class Stages:
         if not begun or begun["digests"]["publish"] != plan.digest:
             now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             self._record["created"] = now
+            self._record.pop("since", None)
         self._record |= {
             "plan": plan.model_dump(mode="json"),
             "digests": plan.digests.to_json(),
@@ -63,6 +64,17 @@ class Stages:
     def created(self) -> str:
         """When the build began, RFC 3339."""
         return str(self._record["created"])
+
+    def since(self, newest: Callable[[], int]) -> int:
+        """The sequence of the adapter's log as the build began, of one that goes on too.
+
+        Args:
+            newest: reads it, once a build.
+        """
+        if "since" not in self._record:
+            self._record["since"] = newest()
+            self._write()
+        return int(self._record["since"])
 
     @property
     def python(self) -> str:
@@ -137,6 +149,7 @@ class Stages:
         """Remove what the registry has now: a later build takes it from the release."""
         published = self._record["done"]["publish"]
         self._record["done"] = {"publish": published}
+        self._record.pop("since", None)
         self._write()
         for leftover in ("train", "servable", "release"):
             shutil.rmtree(self.folder / leftover, ignore_errors=True)

@@ -27,7 +27,8 @@ class BuildResult:
         digest: of the release.
         created: False when an unchanged plan named an existing release.
         alias: the alias that moved, if it did.
-        reasons: why it did not, one line each.
+        reasons: why it did not, one line each: gates that failed.
+        kept: who moved it while this was built, so that it stays there; empty if nobody did.
         report: the release's `report.json`; empty if that is not here any more.
         folder: the build directory.
         reused: stage → the release that it was taken from (`train`, `convert`, `evaluate`, …).
@@ -45,6 +46,7 @@ class BuildResult:
     folder: Path
     reused: Mapping[str, str] = field(default_factory=dict)
     before: BuildResult | None = None
+    kept: str = ""
 
 
 def named(

@@ -34,6 +34,7 @@ from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft, parents_of
 from adapterworks.builders.training.events import EventLog
+from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.datasets.graph import graph
 from adapterworks.registry.registry import Registry
@@ -74,6 +75,7 @@ def run_stages(
     """
     registry = given.registry
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
+    since = stages.since(lambda: _newest(registry, plan.manifest.adapter.name))
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
     training = stages.once(
         "train", digests.train, lambda: _trained(prepared, folder, lock, events, given)
@@ -157,28 +159,39 @@ def run_stages(
             alias=None if reasons else target,
             who=given.who,
             why=f"built from plan {plan.digest[:19]}",
+            since=since,
             guard=given.guard,
         )
         return {
             "name": plan.manifest.adapter.name,
             "version": published.version,
             "digest": published.digest,
+            "kept": published.kept,
         }
 
     published = stages.once("publish", digests.publish, publish)
     stages.close()
+    kept = published.get("kept", "")  # a build that an earlier version began has none
     return BuildResult(
         ref=f"{published['name']}@{published['version']}",
         digest=published["digest"],
         created=True,
-        alias=None if reasons else target,
+        alias=None if reasons or kept else target,
         reasons=reasons,
+        kept=kept,
         plan=plan,
         servable=servable,
         report=report,
         folder=folder,
         reused={name: source["ref"] for name, source in reused.items()},
     )
+
+
+def _newest(registry: Registry, name: str) -> int:
+    try:
+        return registry.log.events(name, limit=1)[0].sequence
+    except NotFound:
+        return 0  # nothing of that name yet
 
 
 def _trained(

@@ -24,6 +24,13 @@ from adapterworks.registry.lifecycle import protection
 from adapterworks.registry.releases.types import UNSET, AliasMove, Event, Unset, Weighted
 
 _aliases, _versions = schema.aliases, schema.versions
+# A publish that moves an alias is told from them by `published` in its event.
+_DID = {
+    "promote": "promoted",
+    "canary": "given a canary",
+    "rollback": "rolled back",
+    "retire": "removed",
+}
 
 
 def promote(
@@ -37,6 +44,7 @@ def promote(
     expect: int | Unset | None = UNSET,
     weight: int = 100,
     cleared: int | None = None,
+    since: int | None = None,
 ) -> AliasMove:
     """Point an alias at a version, or (weight < 100) try the version beside the holder.
 
@@ -45,11 +53,14 @@ def promote(
             it, a canary that somebody else runs is no more than the holder to be moved unseen.
         weight: percent of requests for the version, 1–100; the holder keeps the rest.
         cleared: the settings that the version was found to fulfil (`protection.py`).
+        since: it moves because the version is published, unless somebody has moved it after this
+            sequence of the log: what a person decided meanwhile holds.
 
     Raises:
         Refused: the alias is protected, and that was not judged.
         NotFound: there is no such live version.
-        Conflict: `expect` is given and another version holds the alias, or another is its canary.
+        Conflict: `expect` is given and another version holds the alias, or another is its canary;
+            `since` is given and somebody has moved it.
         InvalidInput: the weight makes no sense.
     """
     check_alias(alias)
@@ -68,8 +79,21 @@ def promote(
                 hint=f"see whose: adapters log {name}:{alias}; end it first: adapters rollback "
                 f"{name}:{alias} --expect {name}@{row.canary}",
             )
+    if since is not None:
+        events = log.every(connection, name, alias=alias, kinds=tuple(_DID), after=since)
+        if decided := [event for event in events if not event.data.get("published")]:
+            last = decided[-1]
+            raise Conflict(
+                f"`{name}:{alias}` was {_DID[last.kind]} by {last.who} at {last.at} meanwhile"
+                + (f" ({last.why})" if last.why else ""),
+                hint=f"see why: adapters log {name}:{alias}; move it all the same: adapters "
+                f"promote {name}@{version} {alias}",
+            )
     if weight == 100:
-        return _move(connection, row, name, alias, "promote", version, None, None, who, why, judged)
+        mark = since is not None
+        return _move(
+            connection, row, name, alias, "promote", version, None, None, who, why, judged, mark
+        )
     if holder is None:
         raise InvalidInput(
             f"`{name}:{alias}` has no holder that could keep {100 - weight} %",
@@ -244,6 +268,7 @@ def _move(
     who: str,
     why: str,
     cleared: int | None = None,
+    published: bool = False,
 ) -> AliasMove:
     values = {"version": version, "canary": canary, "weight": weight}
     if row is None:
@@ -267,6 +292,7 @@ def _move(
         canary=canary,
         weight=weight,
         **({} if cleared is None else {"cleared": cleared}),
+        **({"published": True} if published else {}),
     )
     return log.to_move(event)
 

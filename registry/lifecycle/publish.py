@@ -46,6 +46,8 @@ class Act:
     Attributes:
         alias: moved in the transaction that lists the version.
         built: whether the release was made here.
+        since: a sequence of the log. A move of the alias after it was somebody's decision, which
+            holds; one that another publish made was not.
         guard: asked in that transaction first; what it raises keeps the version from being listed.
     """
 
@@ -53,6 +55,7 @@ class Act:
     why: str
     alias: str | None = None
     built: bool = True
+    since: int | None = None
     guard: Guard | None = None
 
 
@@ -247,7 +250,12 @@ def _list(
                 absences.withhold(connection, release.digest, blob, who=who, why=reason)
         else:
             version = existing.version
-        alias = act.alias
+        alias, kept = act.alias, ""
         if alias is not None and not aliases.is_held(connection, release.name, alias, version):
-            aliases.promote(connection, release.name, version, alias, who=who, why=why)
-        return Published(release.name, version, release.digest, created=existing is None)
+            try:
+                aliases.promote(
+                    connection, release.name, version, alias, who=who, why=why, since=act.since
+                )
+            except Conflict as error:  # nothing was written for it
+                kept = error.message
+        return Published(release.name, version, release.digest, existing is None, kept)

@@ -26,12 +26,18 @@ def now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The outcome of a publish. `created` is false when this very release was there already."""
+    """The outcome of a publish.
+
+    Attributes:
+        created: false when this very release was there already.
+        kept: who moved the alias meanwhile, so that it stays where they put it; empty if nobody.
+    """
 
     name: str
     version: int
     digest: str
     created: bool
+    kept: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.version}"

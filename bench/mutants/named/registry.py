@@ -982,6 +982,51 @@ _OTHER_NAMED = (
         ),
         "a large release could not be published beside an hourly gc",
     ),
+    Named(
+        "another-build-is-a-decision",
+        _ALIASES,
+        'if not event.data.get("published")]:',
+        "if event]:",
+        (
+            f"{_LIFECYCLE}/test_decided.py"
+            "::test_another_build_meanwhile_is_nobodys_decision[sqlite]",
+        ),
+        "of two builds at once the later one would never get its alias",
+    ),
+    Named(
+        "a-publish-knows-of-no-decision",
+        _PUBLISH,
+        "why=why, since=act.since",
+        "why=why, since=None",
+        (
+            f"{_LIFECYCLE}/test_decided.py"
+            "::test_what_somebody_decided_meanwhile_holds[rollback-sqlite]",
+        ),
+        "a build of an hour would undo a rollback that was made meanwhile",
+    ),
+    Named(
+        "a-server-knows-of-no-decision",
+        "gateway/http/routes/registry/writing.py",
+        "since=body.since",
+        "since=None",
+        (
+            "tests/registry/remotes/http/test_remote.py"
+            "::test_a_publish_leaves_an_alias_that_somebody_moved_meanwhile",
+        ),
+        "a build on another machine would undo a rollback that was made meanwhile",
+    ),
+    Named(
+        "a-build-that-goes-on-forgets-when-it-began",
+        "builders/building/record.py",
+        'if "since" not in self._record:',
+        "if self._record:",
+        (
+            "tests/builders/building/test_build.py"
+            "::test_an_alias_that_was_rolled_back_during_a_build_stays",
+        ),
+        "a build that was killed would undo a rollback when it goes on",
+        quick=False,
+    ),
 )
 
 NAMED = (*_REVIEW_NAMED, *_EVICTED_NAMED, *_OTHER_NAMED)

@@ -8,11 +8,12 @@ server answers; what it does not answer is refused by the catalog, in one senten
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.lifecycle import publish as publishing
@@ -66,16 +67,21 @@ class RemoteRegistry(RemoteCatalog, Registry):
         alias: str | None = None,
         who: str,
         why: str = "",
+        since: int | None = None,
         guard: publishing.Guard | None = None,
     ) -> Published:
-        """Send a folder's files, then publish; `alias` moves after it, by its own right."""
+        """Send a folder's files, then publish; `alias` moves after it, by its own right.
+
+        Args:
+            since: a sequence of the name's log: where somebody moved the alias after it, it stays.
+        """
         if guard is not None:
             self.refuse()
         check_name(draft.name)
         if not draft.created_by:
             draft = draft.model_copy(update={"created_by": self.author or UNNAMED})
         release = Release.from_draft(draft, publishing.scan(folder))
-        return self._send(folder, release, alias, built=True, why=why)
+        return self._send(folder, release, alias, built=True, why=why, since=since)
 
     def adopt(
         self,
@@ -96,7 +102,14 @@ class RemoteRegistry(RemoteCatalog, Registry):
         return self._send(folder, release, alias, built=False, why=why)
 
     def _send(
-        self, folder: Path, release: Release, alias: str | None, *, built: bool, why: str
+        self,
+        folder: Path,
+        release: Release,
+        alias: str | None,
+        *,
+        built: bool,
+        why: str,
+        since: int | None = None,
     ) -> Published:
         if alias is not None:
             check_alias(alias)
@@ -110,10 +123,15 @@ class RemoteRegistry(RemoteCatalog, Registry):
             built=built,
             why=why,
         )
-        if alias is not None:
-            held = self.name(made.name).aliases.get(alias, ())
-            if not held or held[0].version != made.version:
-                self.promote(made.name, made.version, alias, who="", why=why)
+        if alias is None:
+            return made
+        held = self.name(made.name).aliases.get(alias, ())
+        if held and held[0].version == made.version:
+            return made
+        try:
+            self.promote(made.name, made.version, alias, who="", why=why, since=since)
+        except Conflict as error:
+            return replace(made, kept=error.message)
         return made
 
     def promote(
@@ -126,9 +144,11 @@ class RemoteRegistry(RemoteCatalog, Registry):
         why: str = "",
         expect: int | Unset | None = UNSET,
         weight: int = 100,
+        since: int | None = None,
     ) -> AliasMove:
         """Move an alias by compare-and-set."""
         said = {} if isinstance(expect, Unset) else {"expect": expect}
+        said |= {} if since is None else {"since": since}
         return self.link.post(
             alias_path(name, alias), AliasMove, version=version, percent=weight, why=why, **said
         )

@@ -158,6 +158,32 @@ def test_a_training_that_ended_is_not_repeated_because_it_was_not_recorded(
     assert there == [False]
 
 
+def test_an_alias_that_was_rolled_back_during_a_build_stays(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the build was killed and goes on later."""
+    convert = sequence.convert_stage
+    for epochs in (1, 2):
+        workshop.json(workshop.manifest(epochs=epochs))
+
+    def rolled_back(*arguments: Any) -> Any:
+        workshop.registry().rollback("tiny", "candidate", who="ann", why="worse")
+        raise RuntimeError("killed")
+
+    monkeypatch.setattr(sequence, "convert_stage", rolled_back)
+    manifest = workshop.manifest(epochs=3)
+    assert str(workshop.build(manifest).exception) == "killed"
+    monkeypatch.setattr(sequence, "convert_stage", convert)
+    built = workshop.json(manifest)
+    assert (built["ref"], built["alias"], built["reasons"]) == ("tiny@3", None, [])
+    assert "`tiny:candidate` was rolled back by ann" in built["kept"]
+    assert workshop.registry().resolve("tiny:candidate").version == 1
+    # What is built from now on knows of it.
+    later = workshop.json(workshop.manifest(epochs=4))
+    assert (later["alias"], later["kept"]) == ("candidate", "")
+    assert workshop.registry().resolve("tiny:candidate").version == 4
+
+
 def test_resume_without_anything_to_resume_says_so(workshop: Workshop) -> None:
     result = workshop.build(workshop.manifest(), "--resume")
     assert isinstance(result.exception, NotFound)

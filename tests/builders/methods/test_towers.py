@@ -110,13 +110,9 @@ def test_a_start_reads_the_tensor_of_its_module(gemma3: Path, tmp_path: Path, in
     assert all(".language_model." in name for name in job.adapter())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "sharding"),
-    [
-        ("lora", "none"),
-        pytest.param("full", "none", marks=pytest.mark.slow),
-        pytest.param("lora", "fsdp", marks=pytest.mark.slow),
-    ],
+    ("kind", "sharding"), [("lora", "none"), ("full", "none"), ("lora", "fsdp")]
 )
 def test_two_processes_train_it(gemma3: Path, tmp_path: Path, kind: str, sharding: str) -> None:
     """A tower's parameters would never get a gradient, and the second step wait for them."""

@@ -71,6 +71,7 @@ def test_a_killed_training_asks_nothing_twice_and_ends_the_same(job: Make) -> No
     assert all("judge_tokens" in event for event in steps)
 
 
+@pytest.mark.slow
 @pytest.mark.train
 def test_a_spent_budget_stops_it_and_a_larger_one_goes_on(job: Make) -> None:
     with endpoint(first_letter) as asked:

@@ -152,7 +152,7 @@ print(few_rows.use_threads(), torch.get_num_threads(), threads() - before)
 """
 
 
-@pytest.mark.parametrize("preloaded", [True, False])
+@pytest.mark.parametrize("preloaded", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_threads_are_torchs_own(preloaded: bool) -> None:
     """Two OpenMP libraries in one process would spin on each other's cores."""
     from adapterworks.gateway.engines.cpu import cpu_environment

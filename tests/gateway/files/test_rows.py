@@ -160,20 +160,20 @@ def test_other_purposes_are_any_bytes() -> None:
     assert look("evals", {"anything": 1}) == (1, "objects")
 
 
-def test_a_hundred_thousand_broken_lines_take_little_memory() -> None:
+def test_twenty_thousand_broken_lines_take_little_memory() -> None:
     """Every line is named, and what is kept is that of the kinds of fault."""
     line = b'{"messages": [{"role": "wizard", "content": "' + b"x" * 200 + b'"}]}\n'
     check = check_of("fine-tune")
     assert check is not None
     check.feed(line)
     tracemalloc.start()
-    for _ in range(1000):
+    for _ in range(200):
         check.feed(line * 100)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    with pytest.raises(InvalidLines, match=r"100001 of 100001 lines") as caught:
+    with pytest.raises(InvalidLines, match=r"20001 of 20001 lines") as caught:
         check.close()
-    assert [fault["lines"] for fault in caught.value.listed] == ["1-100001"]
+    assert [fault["lines"] for fault in caught.value.listed] == ["1-20001"]
     assert peak < 2_000_000
 
 

@@ -62,13 +62,13 @@ def _run(running: Running, examples: int, *, jobs: bool = False) -> Counter[int]
 
 
 def test_no_generated_request_makes_the_gateway_fail(on_standin: Running) -> None:
-    statuses = _run(on_standin, 20)
+    statuses = _run(on_standin, 12)
     assert statuses.total() >= 150
     assert {200, 400, 404} <= statuses.keys()
 
 
 def test_no_generated_request_makes_jobs_fail(start: Start) -> None:
-    statuses = _run(start(jobs=JobsTable(on=True, max_queued=5)), 8, jobs=True)
+    statuses = _run(start(jobs=JobsTable(on=True, max_queued=5)), 6, jobs=True)
     assert statuses.total() >= 150
     assert {200, 400, 404} <= statuses.keys()
 

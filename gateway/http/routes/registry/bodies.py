@@ -54,7 +54,7 @@ class Publication(Table):
     why: _Why = ""
 
 
-class Move(Table):
+class _Movement(Table):
     """An alias is to move. `expect` is the version that holds it now; null: none does."""
 
     version: _Version
@@ -68,8 +68,19 @@ class Move(Table):
         return self.expect if "expect" in self.model_fields_set else UNSET
 
 
-class Wish(Move):
-    """A move is asked for, which somebody else is to approve."""
+class Move(_Movement):
+    """It moves.
+
+    Attributes:
+        since: because the version was published, unless somebody has moved it after this sequence
+            of the name's log.
+    """
+
+    since: Annotated[int, Field(ge=0, le=2**53)] | None = None
+
+
+class Wish(_Movement):
+    """It is asked for, and somebody else is to approve it."""
 
     why: _Reason
 

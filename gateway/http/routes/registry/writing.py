@@ -53,6 +53,7 @@ def move(asked: Asked, body: bodies.Move) -> dict[str, Any]:
         why=body.why,
         expect=body.expected,
         weight=body.percent,
+        since=body.since,
     )
     return {"object": "registry.move", **to_jsonable_python(moved)}
 

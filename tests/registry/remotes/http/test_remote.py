@@ -73,6 +73,23 @@ def test_what_is_read_is_what_is_there(server: Server, what: str) -> None:
     assert READS[what](server.remote(Role.READER)) == READS[what](server.registry)
 
 
+def test_a_publish_leaves_an_alias_that_somebody_moved_meanwhile(
+    server: Server, tmp_path: Path
+) -> None:
+    remote = server.remote()
+    since = remote.log.events("medical", limit=1)[0].sequence
+
+    def finish(number: int) -> str:
+        files = folder(tmp_path / f"{number}", number)
+        return remote.publish(files, draft(number), alias="prod", who="builder", since=since).kept
+
+    assert finish(21) == finish(22) == ""  # another build is nobody's decision
+    last = server.registry.resolve("medical:prod").version
+    server.registry.rollback("medical", "prod", who="ann", why="ill")
+    assert "`medical:prod` was rolled back by ann" in finish(23)
+    assert server.registry.resolve("medical:prod").version == last - 1
+
+
 def test_a_checkout_has_the_same_files(server: Server) -> None:
     digest = server.registry.resolve("medical@2").digest
     here, there = (r.checkout(digest, "servable") for r in (server.registry, server.remote()))
