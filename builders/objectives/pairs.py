@@ -29,6 +29,7 @@ class PairObjective(Objective):
 
     takes = frozenset({"comparison"})
     unit = "nats per pair"
+    by_row = True
     sequences = 2
     learning_rate = LEARNING_RATE
 

@@ -54,6 +54,7 @@ class Prm(Objective):
     source = "Uesato et al. 2022, arXiv:2211.14275; Lightman et al. 2023, arXiv:2305.20050"
     takes = frozenset({"stepped"})
     table = PrmTable
+    by_row = True
     unit = "nats per step"
     judges = "steps"
     usage = (

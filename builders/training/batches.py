@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import overload
 
@@ -60,6 +61,55 @@ class _Packs(Sequence[tuple[TokenSequence, ...]]):
         return tuple(s for number in self._packs[index] for s in self._examples[number])
 
 
+class _WithColumn(Sequence[tuple[TokenSequence, ...]]):
+    """Examples with a further column, which each gets when it is asked for.
+
+    Args:
+        examples: what the column is added to.
+        lengths: tokens of each.
+        name: of the column.
+        values: [tokens, …] of all of them, end to end; may be mapped.
+    """
+
+    def __init__(
+        self,
+        examples: Sequence[tuple[TokenSequence, ...]],
+        lengths: tuple[int, ...],
+        name: str,
+        values: torch.Tensor,
+    ) -> None:
+        if len(values) != sum(lengths):
+            raise ValueError(f"a column of {len(values)} values for {sum(lengths)} tokens")
+        self._examples, self._lengths, self._name, self._values = examples, lengths, name, values
+        self._begins = [*accumulate(lengths, initial=0)]
+
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of each."""
+        return self._lengths
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[TokenSequence, ...]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[TokenSequence, ...]]: ...
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[TokenSequence, ...] | list[tuple[TokenSequence, ...]]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        found, start = [], self._begins[index % len(self)]
+        for sequence in self._examples[index]:
+            stop = start + len(sequence.input_ids)
+            column = self._values[start:stop].clone()
+            found.append(replace(sequence, columns={**sequence.columns, self._name: column}))
+            start = stop
+        return tuple(found)
+
+
 @dataclass(frozen=True)
 class EncodedSet:
     """The examples of one split.
@@ -76,7 +126,7 @@ class EncodedSet:
     def __post_init__(self) -> None:
         lengths = (
             self.examples.lengths()
-            if isinstance(self.examples, Mapped | _Packs)
+            if isinstance(self.examples, Mapped | _Packs | _WithColumn)
             else tuple(sum(len(s.input_ids) for s in example) for example in self.examples)
         )
         object.__setattr__(self, "lengths", lengths)
@@ -98,16 +148,16 @@ class EncodedSet:
         counts = tuple(sum(self.counts[index] for index in pack) for pack in packs)
         return EncodedSet(_Packs(self.examples, self.lengths, packs), counts)
 
-    def with_column(self, name: str, values: Sequence[torch.Tensor]) -> EncodedSet:
-        """The same examples with a further column: a tensor for each sequence, in order."""
-        given = iter(values)
-        examples = tuple(
-            tuple(
-                replace(sequence, columns={**sequence.columns, name: next(given)})
-                for sequence in example
-            )
-            for example in self.examples
-        )
+    def with_column(self, name: str, values: torch.Tensor) -> EncodedSet:
+        """The same examples with a further column; nothing is read of them for it.
+
+        Args:
+            values: [tokens of all sequences, end to end, …].
+
+        Raises:
+            ValueError: there are more or fewer values than tokens.
+        """
+        examples = _WithColumn(self.examples, self.lengths, name, values)
         return EncodedSet(examples, self.counts)
 
 

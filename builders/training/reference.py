@@ -8,8 +8,9 @@ from is refused, unless the manifest says how far it may be.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.data.render import IGNORED
-from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
@@ -66,12 +66,11 @@ def with_reference(
     if plan.reference is None:
         return dict(rows)
     path = folder / _FILE
-    if path.exists():
-        tensors = load_file(path)
-    else:
+    tensors: dict[str, torch.Tensor] = {}
+    if not path.exists():
         with forward.reference_policy(plan.reference, adapter):
             tensors = {
-                split: torch.cat(_column(examples, forward, plan.micro_batch))
+                split: _flat(examples, forward, plan.micro_batch)
                 for split, examples in rows.items()
                 if len(examples)
             }
@@ -82,8 +81,10 @@ def with_reference(
             save_file(tensors, temporary)
             temporary.rename(path)
         accelerator.wait_for_everyone()
+    if path.exists():
+        tensors = load_file(path)  # mapped: what is looked at is in memory
     return {
-        split: examples.with_column(COLUMN, _split(examples, tensors.get(split)))
+        split: examples.with_column(COLUMN, tensors.get(split, torch.zeros(0)))
         for split, examples in rows.items()
     }
 
@@ -96,12 +97,12 @@ def compare_with_reference(examples: EncodedSet, forward: Forward, plan: Plan) -
         Refused: they differ by more than the manifest allows, or by no number.
     """
     assert plan.reference is not None
-    policy = _column(examples, forward, plan.micro_batch, most=_COMPARED)
-    compared = [
-        (own - sequence.columns[COLUMN])[sequence.labels != IGNORED]
-        for own, sequence in zip(policy, _sequences(examples), strict=True)
-        if own is not None
-    ]
+    compared = []
+    for index, own in _columns(examples, forward, plan.micro_batch, most=_COMPARED):
+        sequences = examples.examples[index]
+        reference = torch.cat([sequence.columns[COLUMN] for sequence in sequences])
+        learnt = torch.cat([sequence.labels for sequence in sequences]) != IGNORED
+        compared.append((own - reference)[learnt])
     apart = torch.cat(compared).double()
     found = Beginning(plan.reference, len(apart), float(apart.abs().max()), float(apart.mean()))
     limit = getattr(plan.manifest.objective, "max_start_distance", _ALIKE)
@@ -117,37 +118,40 @@ def compare_with_reference(examples: EncodedSet, forward: Forward, plan: Plan) -
     return found
 
 
-def _sequences(examples: EncodedSet) -> list[TokenSequence]:
-    return [sequence for example in examples.examples for sequence in example]
+def _flat(examples: EncodedSet, forward: Forward, micro_batch: int) -> torch.Tensor:
+    """[tokens of all sequences, end to end] float32: what `_columns` finds of each example."""
+    begins = [*accumulate(examples.lengths, initial=0)]
+    found = torch.zeros(begins[-1])
+    for index, column in _columns(examples, forward, micro_batch):
+        found[begins[index] : begins[index + 1]] = column
+    return found
 
 
-def _column(
+def _columns(
     examples: EncodedSet, forward: Forward, micro_batch: int, most: int | None = None
-) -> list[Any]:
-    """Per sequence, [length] float32: the log-probability of each labelled token, else 0; None for
-    those beyond the first `most` micro batches."""
-    columns: list[list[torch.Tensor | None]] = [[] for _ in range(len(examples))]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Examples by number, the shortest first, and of each [tokens of its sequences, end to end]
+    float32: the log-probability of every labelled token, else 0.
+
+    Args:
+        most: micro batches; all, if not given.
+    """
     order = sorted(range(len(examples)), key=lambda index: examples.lengths[index])
     modes = {module: module.training for module in forward.bare.modules()}
     forward.bare.eval()
-    for number, micro in enumerate(chunks(order, micro_batch)):
-        if most is not None and number >= most:
-            for index in micro:
-                columns[index] = [None] * len(examples.examples[index])
-            continue
-        sequences = [(index, s) for index in micro for s in examples.examples[index]]
-        scores = forward.plain_scores([sequence for _, sequence in sequences])
-        for place, (index, sequence) in enumerate(sequences):
-            column = torch.zeros(len(sequence.input_ids))
-            learnt = sequence.labels != IGNORED
-            learnt[0] = False  # nothing stands before it
-            column[learnt] = scores.logprobs[scores.owners == place].float().cpu()
-            columns[index].append(column)
-    for module, was in modes.items():
-        module.training = was
-    return [column for example in columns for column in example]
-
-
-def _split(examples: EncodedSet, flat: torch.Tensor | None) -> Sequence[torch.Tensor]:
-    lengths = [len(sequence.input_ids) for sequence in _sequences(examples)]
-    return [] if flat is None else flat.split(lengths)
+    try:
+        for micro in islice(chunks(order, micro_batch), most):
+            sequences = [(index, s) for index in micro for s in examples.examples[index]]
+            scores = forward.plain_scores([sequence for _, sequence in sequences])
+            columns: dict[int, list[torch.Tensor]] = {index: [] for index in micro}
+            for place, (index, sequence) in enumerate(sequences):
+                column = torch.zeros(len(sequence.input_ids))
+                learnt = sequence.labels != IGNORED
+                learnt[0] = False  # nothing stands before it
+                column[learnt] = scores.logprobs[scores.owners == place].float().cpu()
+                columns[index].append(column)
+            for index, found in columns.items():
+                yield index, torch.cat(found)
+    finally:
+        for module, was in modes.items():
+            module.training = was

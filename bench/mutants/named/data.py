@@ -1046,6 +1046,15 @@ NAMED = (
         "a release would name the digest of rows that nobody trained on",
     ),
     Named(
+        "pairs-are-all-encoded-at-once",
+        "builders/objectives/pairs.py",
+        "    by_row = True\n",
+        "    by_row = False\n",
+        ("tests/builders/data/test_many.py"
+         "::test_rows_of_preferences_are_kept_in_a_file_as_those_of_answers",),
+        "a million pairs would be lists of tokens, 44 bytes each",
+    ),
+    Named(
         "some-rows-have-no-weights",
         "builders/objectives/kept.py",
         "if len(columns) > 1:",

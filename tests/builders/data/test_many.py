@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from adapterworks.builders.data.sources import streamed as sources
 from adapterworks.builders.data.sources.files import read_file
 from adapterworks.builders.data.spool import Spool
 from adapterworks.builders.objectives import OBJECTIVES, kept
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import manifest_for
@@ -128,6 +130,32 @@ def test_weights_that_only_some_rows_have_are_there_for_all(tiny: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     examples = kept.encoded(OBJECTIVES["sft"], tokenizer, rows, 64, "completion")
     assert {tuple(e.sequences[0].columns) for e in examples} == {("weights",)}
+
+
+@pytest.mark.parametrize("name", ["dpo", "orpo", "simpo", "reward", "prm"])
+def test_rows_of_preferences_are_kept_in_a_file_as_those_of_answers(
+    name: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Part by part, with the same tokens; a long answer still cuts its own pair's prompt alone."""
+    odd = "a much longer answer that leaves the question no room"
+    rows = [
+        replace(
+            row,
+            steps=(("one ", 1.0), ("two ", 0.0)) if name == "prm" else (),
+            others=()
+            if name == "prm"
+            else (({"role": "assistant", "content": odd if number == 4 else f"no {number}"},),),
+        )
+        for number, row in enumerate(ROWS[:7])
+    ]
+    objective = objective_of(manifest_for("lora", objective={"kind": name}))
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    held = kept.encoded(objective, tokenizer, rows, 96, "completion")
+    monkeypatch.setattr(kept, "AT_ONCE", 2)
+    filed = kept.encoded(objective, tokenizer, rows, 96, "completion")
+    assert (type(held), type(filed)) == (list, kept.KeptExamples)
+    assert [*filed] == held
+    assert [example.row for example in filed] == [*range(7)]
 
 
 @pytest.mark.usefixtures("few")

@@ -90,13 +90,36 @@ def test_a_row_is_as_long_as_its_sequences_together() -> None:
 def test_a_further_column_goes_to_the_sequences_in_order() -> None:
     rows = encoded_set()
     pair = EncodedSet((rows.examples[0] + rows.examples[1], rows.examples[2]), (1.0, 2.0))
-    first = pair.with_column("number", [torch.full((n,), float(n)) for n in (3, 6, 4)])
-    both = first.with_column("other", [torch.zeros(n) for n in (3, 6, 4)])
+    numbers = torch.cat([torch.full((n,), float(n)) for n in (3, 6, 4)])
+    both = pair.with_column("number", numbers).with_column("other", torch.zeros(13))
     found = [[s.columns["number"].tolist() for s in example] for example in both.examples]
     assert found == [[[3.0] * 3, [6.0] * 6], [[4.0] * 4]]
     assert {*both.examples[0][0].columns} == {"number", "other"}
     assert (both.counts, both.lengths) == (pair.counts, pair.lengths)
     assert pair.examples[0][0].columns == {}, "the set it was made of is as it was"
+    last = both.examples[-1]
+    assert [s.columns["number"].tolist() for s in last] == [[4.0] * 4]
+    with pytest.raises(ValueError, match="a column of 12 values for 13 tokens"):
+        pair.with_column("number", torch.zeros(12))
+
+
+def test_a_further_column_reads_no_example(tmp_path: Path) -> None:
+    """The file stays mapped: a preference set of a million rows is not made tensors of."""
+    path = tmp_path / "encoded.safetensors"
+    save_encoded(path, {"train": examples()})
+    rows = load_encoded(path)["train"]
+    read: list[int] = []
+
+    class Watched(type(rows.examples)):  # type: ignore[misc]
+        def _sequence(self, number: int) -> Any:
+            read.append(number)
+            return super()._sequence(number)
+
+    rows.examples.__class__ = Watched
+    made = rows.with_column("reference", torch.arange(float(sum(rows.lengths))))
+    assert read == []
+    assert made.examples[2][0].columns["reference"][0] == sum(rows.lengths[:2])
+    assert read == [2]
 
 
 def test_rows_come_back_from_disk_as_they_were(tmp_path: Path) -> None:

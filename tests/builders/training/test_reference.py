@@ -160,6 +160,6 @@ def test_a_reference_that_is_another_policy_is_refused(
 ) -> None:
     made, given = forward(Adapted()), plan("start")
     rows = with_reference({"train": pairs}, made, given, tmp_path, Processes())["train"]
-    moved = [s.columns["reference"] + difference for e in rows.examples for s in e]
+    moved = torch.cat([s.columns["reference"] + difference for e in rows.examples for s in e])
     with pytest.raises(Refused, match="before the first step policy and reference"):
         compare_with_reference(rows.with_column("reference", moved), made, given)
