@@ -74,6 +74,17 @@ class TrainTable(Frozen):
     """A penalty on moving away from where the training begins; None if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Arithmetic while training; `auto` takes the best the device has."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2", "flex_attention"] = "auto"
+    """How attention is computed while training, by `transformers`' names; `auto` is `sdpa`, or
+    `eager` where a base knows nothing else or caps its scores (Gemma 2). `flash_attention_2` (in
+    half precision, with the package `flash-attn`) and `flex_attention` need a GPU, and keep no mask
+    of packed rows; `eager` keeps every score. What a base or a machine cannot do is refused by the
+    plan. Prefixes are shared under `sdpa` alone."""
+    deterministic: bool = False
+    """Take kernels that add in one order alone, so that the same plan on the same card and packages
+    gives the same bits again; slower on a GPU, where without it the last bits differ from the first
+    step on. An operation that has no such kernel ends the training by its name. A CPU's do anyway.
+    What was so is in the report (`training.deterministic`)."""
     gradient_checkpointing: bool = False
     """Recompute activations: less memory, about a third more time."""
     packing: bool = False

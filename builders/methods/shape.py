@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods.chance import chances
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.registry.bases.causal_lm import EAGER, caps_scores
+from adapterworks.registry.bases.causal_lm import EAGER, SDPA, attentions, caps_scores
 from adapterworks.registry.bases.complete import meta_model, require_complete
 
 if TYPE_CHECKING:
@@ -62,6 +62,12 @@ class BaseShape:
         chance: it has dropout, or something like it, of its own.
         capped: its attention scores are soft-capped, which `eager` attention alone computes.
         eager: it computes all its attention's scores, those or because it knows no other way.
+        attentions: implementations of its attention; the one that it is loaded with first.
+        sliding: layers that see `window` positions; the others see all.
+        routed: layers whose feed-forward part is a mixture of experts.
+        chosen: experts that a token passes in each of them.
+        expert: numbers inside one of them; `intermediate` is that of the other layers.
+        always: numbers inside those that every token passes (shared experts).
     """
 
     layers: int
@@ -83,6 +89,12 @@ class BaseShape:
     capped: bool = False
     eager: bool = False
     beside: int = 0
+    attentions: tuple[str, ...] = (SDPA, EAGER)
+    sliding: int = 0
+    routed: int = 0
+    chosen: int = 0
+    expert: int = 0
+    always: int = 0
 
     @property
     def linear_parameters(self) -> int:
@@ -215,6 +227,9 @@ def read_shape(checkpoint: Path) -> BaseShape:
         capped=caps_scores(config),
         eager=caps_scores(config) or config._attn_implementation == EAGER,
         beside=parameters - learnt,
+        attentions=attentions(model),
+        sliding=_sliding(config, kinds),
+        **_experts(model, config),
     )
 
 
@@ -278,3 +293,25 @@ def _window(config: Any, kinds: set[str]) -> int | None:
     if kinds and not kinds & {"sliding_attention", "chunked_attention"}:
         return None
     return _first(config, "sliding_window", "attention_chunk_size")
+
+
+def _sliding(config: Any, kinds: set[str]) -> int:
+    """Layers that see a window; where a base does not tell its layers apart, all or none."""
+    if _window(config, kinds) is None:
+        return 0
+    if not kinds:
+        return int(config.num_hidden_layers)
+    return sum(kind in ("sliding_attention", "chunked_attention") for kind in config.layer_types)
+
+
+def _experts(model: nn.Module, config: Any) -> dict[str, int]:
+    """What a token passes of the mixtures of experts, as `BaseShape` has it."""
+    routed = len({layer_of(n) for n, _ in model.named_modules() if n.split(".")[-1] == "experts"})
+    if not routed:
+        return {}
+    inside = _first(config, "moe_intermediate_size", "intermediate_size") or 0
+    always = getattr(config, "shared_expert_intermediate_size", None)
+    if always is None:
+        always = inside * (_first(config, "n_shared_experts", "num_shared_experts") or 0)
+    chosen = _first(config, "num_experts_per_tok", "num_experts_per_token", "moe_topk") or 1
+    return {"routed": routed, "chosen": chosen, "expert": inside, "always": always}

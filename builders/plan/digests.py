@@ -116,6 +116,8 @@ DECISIONS: dict[str, Part] = {
     "train.max_grad_norm": "train",
     "train.optimizer": "train",
     "train.precision": "resolved",
+    "train.attention": "resolved",  # only another one than the base is loaded with
+    "train.deterministic": "nothing",  # in which order, not what
     "train.gradient_checkpointing": "nothing",
     "train.packing": "train",
     "train.packing_strategy": "train",  # with the length that is filled, which is `resolved`

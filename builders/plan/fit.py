@@ -13,8 +13,9 @@ from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.generation import learnt_together, with_sampling
+from adapterworks.builders.plan.load import Load
 from adapterworks.builders.plan.machine import Machine, Precision
-from adapterworks.builders.plan.memory import Load, Memory, anchored, predict_memory
+from adapterworks.builders.plan.memory import Memory, anchored, predict_memory
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.builders.plan.packing import packs_ahead
 from adapterworks.builders.plan.sharding import in_parts
@@ -42,8 +43,12 @@ def largest(data: DataFacts, rows: int, *, shared: int, packed: bool, ahead: boo
     if shared or packed:
         once = (len(lengths) * data.sequences - 1) * shared
         tokens = sum(lengths) - once
-        return Load(sequences, tokens, sum(supervised), 1, mask=tokens if shared else 0)
-    return Load(sequences, sequences * data.longest_sequence, sum(supervised), sequences)
+        masked = shared or sequences > 1
+        return Load(sequences, tokens, sum(supervised), 1, mask=tokens if masked else 0)
+    longest, learnt = data.longest_sequence, sum(supervised)
+    uneven = sequences > 1 and (data.sequences > 1 or min(data.lengths) < longest)
+    mask, masks = (longest, sequences) if uneven else (0, 1)
+    return Load(sequences, sequences * longest, learnt, sequences, mask=mask, masks=masks)
 
 
 def fit(

@@ -15,6 +15,8 @@ from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import largest_linear
 from adapterworks.builders.objectives.scoring import logits_together
 from adapterworks.builders.optimizers import OPTIMIZERS
+from adapterworks.builders.plan.attention_memory import masks, scores
+from adapterworks.builders.plan.load import Load
 from adapterworks.manifests.models import Manifest
 
 # What allocators and thread pools hold beyond tensors.
@@ -75,31 +77,6 @@ class Memory:
         return {**found, "total": self.total}
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One micro batch.
-
-    Attributes:
-        rows: number of rows.
-        tokens: positions that are computed, padding with them.
-        logits: positions whose logits are computed.
-        prompts: how often a soft prompt stands in front: once a row, or once for all.
-        mask: tokens of a row that has an attention mask of its own, else 0.
-        masks: how many rows have one.
-        accumulates: a step has several of it.
-        taught: each token's distribution is compared with a teacher's.
-    """
-
-    rows: int
-    tokens: int
-    logits: int
-    prompts: int
-    mask: int = 0
-    masks: int = 1
-    accumulates: bool = False
-    taught: bool = False
-
-
 def predict_memory(
     manifest: Manifest, shape: BaseShape, load: Load, device: str, *, trainable: int, width: int
 ) -> Memory:
@@ -120,7 +97,9 @@ def predict_memory(
         weights=technique.weight_bytes(shape, manifest.base, width=width, trainable=trainable),
         gradients=4 * trainable,
         optimizer=int(stepped.state * trainable),
-        activations=int(HEAP[device] * _activations(manifest, shape, load, width, device)),
+        # Masks are all of one size, so what is freed of them is used again.
+        activations=int(HEAP[device] * _activations(manifest, shape, load, width, device))
+        + masks(manifest, shape, load, width),
         accumulated=4 * trainable if load.accumulates else 0,
         # Autocast casts what is trained in float32 once a forward pass, and the backward needs it.
         casts=width * trainable if gpu and width < 4 else 0,
@@ -134,25 +113,23 @@ def _activations(manifest: Manifest, shape: BaseShape, load: Load, width: int, d
     kept = replace(kept, once=kept.once + _rounded(manifest, shape))
     tokens = load.tokens + load.prompts * technique.embedded_tokens(method)
     # Norms and residuals, q, k, v and their copies for grouped heads, gate and up.
-    frozen = 4 * shape.hidden + 4 * shape.heads * shape.head_dim + 3 * shape.intermediate
+    frozen = 4 * shape.hidden + 4 * shape.heads * shape.head_dim + _inside(shape)
     layer = frozen + kept.layer
     layers = shape.layers * layer
     if manifest.train.gradient_checkpointing:
         layers = shape.layers * shape.hidden + layer
     logits = _logits(manifest, shape, load, width, device)
-    # Who sees whom, as booleans, and once as numbers that are added to the attention's scores.
-    mask = load.masks * load.mask**2 * (1 + width) + _scores(manifest, shape, load, width)
-    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + mask
+    kept_scores = scores(manifest, shape, load, width)
+    return tokens * layers * width + load.prompts * kept.prompt + logits + kept.once + kept_scores
 
 
-def _scores(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
-    """Bytes of attention scores, where all of them are computed (`eager`): of each pair of a row's
-    positions and each head the scores, their softmax in float32, and what that is cast to."""
-    if not shape.eager:
-        return 0
-    pairs = load.masks * load.mask**2 if load.mask else load.tokens**2 // load.prompts
-    layers = 1 if manifest.train.gradient_checkpointing else shape.layers
-    return layers * shape.heads * pairs * (2 * width + 4)
+def _inside(shape: BaseShape) -> int:
+    """Numbers that a token keeps of the feed-forward part of an average layer, over all layers:
+    gate, up and their product; of experts those of each that it passes, and what comes out of it,
+    which its weight is multiplied with."""
+    dense = (shape.layers - shape.routed) * 3 * shape.intermediate
+    passed = shape.chosen * (3 * shape.expert + shape.hidden) + 3 * shape.always
+    return (dense + shape.routed * passed) // shape.layers
 
 
 def _logits(manifest: Manifest, shape: BaseShape, load: Load, width: int, device: str) -> int:

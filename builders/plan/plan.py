@@ -18,6 +18,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint, ServableForm, Technique
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.plan.attention import chosen_attention
 from adapterworks.builders.plan.digests import (
     SAMPLING_SEMANTICS,
     Inputs,
@@ -68,6 +69,7 @@ class Plan(BaseModel):
     rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
     the sequences that rows are put into before the training, where they are. `generation_batch`:
     answers that the model that is trained generates together; 0 where it generates none.
+    `attention`: the implementation, where it is another one than the base is loaded with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -116,6 +118,7 @@ class Plan(BaseModel):
     parents: tuple[Parent, ...] = ()
     undropped: bool = False
     capped: bool = False
+    attention: str = ""
     text_alone: bool = False
     datasets: tuple[Parent, ...] = ()
     tenants: dict[str, str] = {}
@@ -139,6 +142,7 @@ class Plan(BaseModel):
                 # Only where it is so: every other training keeps the digest it has had.
                 | ({"undropped": True} if self.undropped else {})
                 | ({"attention": EAGER} if self.capped else {})
+                | ({"attention": self.attention} if self.attention else {})
                 | ({"trained": "text"} if self.text_alone else {})
                 | ({"method": computes} if computes else {})
                 | ({"packed_to": self.packed_to} if self.packed_to else {})
@@ -271,6 +275,7 @@ def make_plan(
         parents=found.parents,
         undropped=objective.compares and shape.chance,
         capped=shape.capped,
+        attention=chosen_attention(manifest, shape),
         text_alone=shape.beside > 0,
         packed_to=packed_to,
     )

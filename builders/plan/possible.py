@@ -13,6 +13,7 @@ from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.agreement import check_agreement
+from adapterworks.builders.plan.attention import check_attention
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.sharding import check_sharding
 from adapterworks.manifests.errors import InvalidInput
@@ -76,6 +77,7 @@ def check_possible(
         )
     check_sharding(manifest, technique, precision)
     check_agreement(manifest, precision, machine.device)
+    check_attention(manifest, shape, machine, precision)
     technique.require(shape, method)
     _check_architecture(manifest, shape, technique)
     if train.packing and technique.soft_prompt:

@@ -10,8 +10,10 @@ from typing import Any
 
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.plan.attention import attention_of
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.manifests.models import Manifest
+from adapterworks.registry.bases.causal_lm import SDPA
 
 # A core or a GPU multiplies some twenty times in the time in which it moves a number.
 _TOUCHED = 20
@@ -24,7 +26,8 @@ def can_share(
 
     Dropout would draw one mask for all rows, NEFTune one noise, and a soft prompt's cache cannot be
     there while activations are recomputed. A mask from outside takes the place of a window's, and
-    hides nothing from layers that mix neighbours by something else.
+    hides nothing from layers that mix neighbours by something else; of the implementations of
+    attention, `sdpa` alone reads it as what it is, who sees whom.
 
     Args:
         longest: tokens of the longest sequence.
@@ -33,7 +36,8 @@ def can_share(
     train = manifest.train
     dropout = getattr(manifest.method, "dropout", 0.0) or train.neftune_alpha is not None
     recomputed = technique.soft_prompt and train.gradient_checkpointing
-    return train.share_prefix and not (train.packing or recomputed or dropout or own)
+    masked = attention_of(manifest, shape) == SDPA
+    return train.share_prefix and masked and not (train.packing or recomputed or dropout or own)
 
 
 def sharing_pays(shape: BaseShape, data: DataFacts, micro: int) -> bool:

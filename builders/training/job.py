@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.plan.plan import Plan
+from adapterworks.builders.training.determinism import environment_of
 from adapterworks.builders.training.events import Event, Listener, parse_lines
 from adapterworks.builders.training.failure import FAILURE, LOG, failure_of
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -230,6 +231,7 @@ def _launcher(job: Job) -> list[str]:
 
 def _environment(job: Job) -> dict[str, str]:
     found = {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1"}
+    found |= environment_of(job.plan, os.environ)
     if job.plan.manifest.train.processes > 1 and job.plan.device == "cpu":
         found |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
     return found

@@ -1,7 +1,8 @@
 """Training: one compact loop for every method, resumable to the bit (see docs/adr).
 
 Invariant: the state after step n is a function of plan and rows alone, and a checkpoint holds all
-of it: a training that was killed and resumed ends with the weights of one that was not.
+of it: a training that was killed and resumed ends with the weights of one that was not, to the
+bit on a CPU, and on a GPU with `train.deterministic` (`determinism.py`).
 
 A process of its own, started by `builders/training/job.py`:
 
@@ -37,6 +38,7 @@ from adapterworks.builders.training.answers import Given, make_sampling
 from adapterworks.builders.training.arithmetic import Divergence
 from adapterworks.builders.training.batches import EncodedSet, load_encoded
 from adapterworks.builders.training.checkpoint import Checkpoints, Progress
+from adapterworks.builders.training.determinism import is_deterministic, make_deterministic
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.forward import Forward
 from adapterworks.builders.training.model import (
@@ -361,6 +363,7 @@ class Trainer:
             stopped_early=progress.stopped_early,
             beginning=None if self.beginning is None else asdict(self.beginning),
             alarms=(progress.alarms or {}).get("rung", []),
+            deterministic=is_deterministic(),
         )
         model = self._whole()
         if model is not None:
@@ -397,6 +400,7 @@ def main(folder: Path) -> int:
     from adapterworks.builders.training.job import Job
 
     job = Job.read(folder)
+    make_deterministic(job.plan)
     try:
         Trainer(
             job.plan,

@@ -24,6 +24,7 @@ from adapterworks.builders.training.fake_quantization import round_weights
 from adapterworks.builders.training.start import continue_from
 from adapterworks.builders.training.value_head import head_rates, without_value_head
 from adapterworks.manifests.errors import Refused
+from adapterworks.registry.bases.causal_lm import use_attention
 from adapterworks.registry.bases.quiet import quiet_libraries
 from adapterworks.registry.releases.base_names import public_name
 
@@ -36,7 +37,7 @@ def dtype_of(plan: Plan) -> torch.dtype:
 
 
 def load_base(checkpoint: Path, plan: Plan, device: str | None = None) -> nn.Module:
-    """The base, frozen, as the method loads it.
+    """The base, frozen, as the method loads it, with the attention that the plan chose.
 
     Args:
         checkpoint: what the method's `checkpoint` names of the base.
@@ -46,6 +47,8 @@ def load_base(checkpoint: Path, plan: Plan, device: str | None = None) -> nn.Mod
     manifest = plan.manifest
     technique = METHODS[manifest.method.kind]
     model = technique.load(checkpoint, manifest.base, dtype_of(plan), device or plan.device)
+    if plan.attention:
+        use_attention(model, plan.attention)
     model.requires_grad_(False)
     return model
 

@@ -20,6 +20,7 @@ class TrainResult:
         beginning: how policy and reference compared before the first step (`Beginning`), where the
             objective has a reference.
         alarms: those that rang, of an objective that samples (`objectives/alarms.py`).
+        deterministic: it took deterministic kernels alone (`train.deterministic`).
     """
 
     steps: int
@@ -34,3 +35,4 @@ class TrainResult:
     stopped_early: bool
     beginning: Mapping[str, Any] | None = None
     alarms: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    deterministic: bool = False

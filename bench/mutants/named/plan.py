@@ -19,6 +19,31 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "an-attention-past-the-cap-is-let-through",
+        "builders/plan/attention.py",
+        "    if asked not in shape.attentions:\n",
+        "    if False:\n",
+        (f"{_TESTS}/test_attention.py::test_what_cannot_be_is_refused_with_what_would_do",),
+        "a Gemma 2 would be trained as another model than the one that is served",
+    ),
+    Named(
+        "another-attention-keeps-the-digest",
+        _PLAN,
+        '                | ({"attention": self.attention} if self.attention else {})\n',
+        "",
+        (f"{_KEYS}[train.attention]",),
+        "a training with other bits would be taken for the one that was asked for",
+    ),
+    Named(
+        "the-scores-of-a-chosen-attention-take-no-memory",
+        "builders/plan/attention_memory.py",
+        "    if attention_of(manifest, shape) != EAGER:\n",
+        "    if not shape.eager:\n",
+        (f"{_TESTS}/test_attention.py::"
+         "test_the_memory_is_that_of_the_attention_that_was_chosen",),
+        "a plan would promise what `eager` then runs out of memory with",
+    ),
+    Named(
         "a-gpu-of-wsl-is-not-seen",
         "builders/plan/machine.py",
         '    "/dev/dxg",\n',
@@ -522,9 +547,42 @@ NAMED = (
         "a training that died while it generated would die again at every resume",
     ),
     Named(
-        "scores-that-are-kept-are-not-counted",
+        "a-mask-is-counted-once-for-all-layers",
+        "builders/plan/attention_memory.py",
+        "    at_once = 1 if manifest.train.gradient_checkpointing else sliding + everywhere\n",
+        "    at_once = 1\n",
+        (f"{_MEMORY}::test_a_mask_is_booleans_and_numbers_in_every_layer",),
+        "packed rows of a GPU would run out of memory, a quarter above what was planned",
+    ),
+    Named(
+        "a-window-needs-no-mask",
+        "builders/plan/attention_memory.py",
+        "    sliding = shape.sliding if load.mask or windowed else 0\n",
+        "    sliding = shape.sliding if load.mask else 0\n",
+        (f"{_MEMORY}::test_each_kind_of_layer_has_a_mask_of_its_own",),
+        "a long row of a Gemma 3 would take more than was planned",
+    ),
+    Named(
+        "padded-rows-have-no-mask",
+        "builders/plan/fit.py",
+        "(longest, sequences) if uneven else (0, 1)",
+        "(0, 1)",
+        (f"{_FIT}::"
+         "test_padded_rows_are_as_long_as_the_longest_and_have_logits_where_a_label_is",),
+        "the masks of every layer would be missing in the plan",
+    ),
+    Named(
+        "a-token-passes-one-expert",
         "builders/plan/memory.py",
-        "    return layers * shape.heads * pairs * (2 * width + 4)",
+        "    passed = shape.chosen * (3 * shape.expert + shape.hidden) + 3 * shape.always\n",
+        "    passed = 3 * shape.expert + shape.hidden + 3 * shape.always\n",
+        (f"{_MEMORY}::test_a_token_keeps_what_is_inside_the_experts_that_it_passes",),
+        "a Mixtral's layer would be planned at half of what it keeps",
+    ),
+    Named(
+        "scores-that-are-kept-are-not-counted",
+        "builders/plan/attention_memory.py",
+        "    return layers * shape.heads * _rows(load) * longest**2 * (2 * width + 4)",
         "    return 0 * layers",
         (
             "tests/builders/plan/test_memory.py::"

@@ -33,6 +33,55 @@ _DROPOUT = f"{_OF_MODEL}::test_dropout_is_on_while_training_and_off_while_evalua
 _ONCE = f"{_OF_BATCHES}::test_every_row_is_seen_once_in_every_epoch"
 _RANKS = f"{_OF_STEP}::test_ranks_together_take_the_step_of_one"
 
+_CHOSEN = (
+    Named(
+        "a-column-begins-anew-in-every-example",
+        _BATCHES,
+        "        found, start = [], self._begins[index % len(self)]\n",
+        "        found, start = [], 0\n",
+        (f"{_OF_BATCHES}::test_a_further_column_reads_no_example",),
+        "every pair would be held near the reference of the first",
+    ),
+    Named(
+        "the-chosen-attention-is-not-used",
+        _MODEL,
+        "    if plan.attention:\n",
+        "    if False:\n",
+        (
+            f"{_TESTS}/test_causal_lm.py::"
+            "test_a_training_computes_the_attention_that_its_plan_chose",
+        ),
+        "what the plan promises in memory and the digest names would not be what is trained",
+    ),
+    Named(
+        "determinism-warns-alone",
+        "builders/training/determinism.py",
+        "    torch.use_deterministic_algorithms(True)\n",
+        "    torch.use_deterministic_algorithms(True, warn_only=True)\n",
+        (
+            f"{_TESTS}/test_determinism.py::"
+            "test_an_operation_without_such_a_kernel_ends_the_training",
+        ),
+        "memory-efficient attention would go on adding by atomics, and a rebuild would differ",
+    ),
+    Named(
+        "determinism-is-not-set-before-cuda-starts",
+        "builders/training/job.py",
+        "    found |= environment_of(job.plan, os.environ)\n",
+        "",
+        (f"{_TESTS}/test_determinism.py::test_the_process_begins_with_what_cublas_reads_once",),
+        "cuBLAS would refuse the first product of a deterministic training",
+    ),
+    Named(
+        "a-deterministic-training-is-none",
+        _LOOP,
+        "    make_deterministic(job.plan)\n",
+        "",
+        (f"{_TESTS}/test_determinism.py::test_a_job_is_trained_with_such_kernels_and_says_so",),
+        "the key would be read by nobody",
+    ),
+)
+
 # The eighteen that builders.md planted, sixteen of which nobody noticed then.
 _REVIEWED = (
     Named(
@@ -1083,6 +1132,7 @@ _AROUND = (
 )  # fmt: skip
 
 NAMED = (
+    *_CHOSEN,
     *_DECODED,
     *_REVIEWED,
     *_COULD_NOT_FAIL,

@@ -120,6 +120,8 @@ OTHER: dict[str, Any] = {
     "train.max_grad_norm": 0.5,
     "train.optimizer": "paged-adamw-8bit",
     "train.precision": "bf16",
+    "train.attention": "eager",
+    "train.deterministic": True,
     "train.gradient_checkpointing": True,
     "train.packing": True,
     "train.packing_strategy": "bfd",
@@ -287,6 +289,14 @@ def test_a_default_that_is_written_out_trains_nothing(shape: BaseShape) -> None:
     assert moved(before, plan(shape, after)) == ("publish",)
 
 
+def test_the_attention_that_a_base_is_loaded_with_trains_nothing(shape: BaseShape) -> None:
+    """So what was planned before there was the key keeps its digest, whichever way it is said."""
+    before, written = plan(shape, manifest()), plan(shape, with_value("train.attention", "sdpa"))
+    assert (before.attention, written.attention) == ("", "")
+    assert moved(before, written) == ("publish",)
+    assert plan(shape, with_value("train.attention", "eager")).attention == "eager"
+
+
 def changed_facts(**changes: Any) -> Callable[[], dict[str, Any]]:
     return lambda: {"facts": replace(FACTS, **changes)}
 
@@ -386,6 +396,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
     }
     resolved = {key for key, part in DECISIONS.items() if part == "resolved"}
     names = ("epochs", "max_steps", "learning_rate", "warmup_ratio", "precision", "evaluations")
+    names = (*names, "attention")
     assert resolved == {f"train.{name}" for name in names}
     assert {key for key, part in DECISIONS.items() if part == "nothing"} == {
         *("train.micro_batch_size", "train.gradient_checkpointing", "train.share_prefix"),
@@ -396,7 +407,7 @@ def test_what_the_training_reads_and_what_has_no_effect() -> None:
             "train.processes",
             "train.save_every",
         ),
-        *("train.sharding", "objective.generation_batch_size"),
+        *("train.sharding", "train.deterministic", "objective.generation_batch_size"),
         *(f"objective.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),
         *(f"evaluate.judge.{name}" for name in ("key_env", "max_tokens", "parallel")),
         *("resources.gpus", "resources.nodes", "resources.processes"),

@@ -11,8 +11,9 @@ import pytest
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import fit, largest
+from adapterworks.builders.plan.load import Load
 from adapterworks.builders.plan.machine import Machine
-from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.memory import Memory, predict_memory
 from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import Manifest
@@ -31,13 +32,16 @@ FACTS = facts((10, 30, 20), (4, 2, 6))
 
 def test_padded_rows_are_as_long_as_the_longest_and_have_logits_where_a_label_is() -> None:
     assert largest(FACTS, 1, shared=0, packed=False) == Load(1, 30, 6, 1)
-    assert largest(FACTS, 2, shared=0, packed=False) == Load(2, 2 * 30, 6 + 4, 2)
+    assert largest(FACTS, 2, shared=0, packed=False) == Load(2, 2 * 30, 6 + 4, 2, mask=30, masks=2)
     learnt_whole = facts((10, 30, 20), (10, 30, 20))
-    assert largest(learnt_whole, 3, shared=0, packed=False) == Load(3, 90, 60, 3)
+    assert largest(learnt_whole, 3, shared=0, packed=False) == Load(3, 90, 60, 3, mask=30, masks=3)
+    even = facts((20, 20), (4, 2))
+    assert largest(even, 2, shared=0, packed=False) == Load(2, 40, 6, 2), "torch is told `causal`"
 
 
 def test_packed_rows_are_one_sequence_of_the_longest_together() -> None:
-    assert largest(FACTS, 2, shared=0, packed=True) == Load(2, 30 + 20, 6 + 4, 1)
+    assert largest(FACTS, 2, shared=0, packed=True) == Load(2, 30 + 20, 6 + 4, 1, mask=50)
+    assert largest(FACTS, 1, shared=0, packed=True) == Load(1, 30, 6, 1), "it has no neighbour"
 
 
 def test_what_is_shared_is_there_once() -> None:
@@ -48,7 +52,7 @@ def test_what_is_shared_is_there_once() -> None:
 def test_pairs_have_two_sequences() -> None:
     pairs = facts((30, 20), (6, 4), sequences=2, longest=18)
     assert pairs.longest_sequence == 18
-    assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 6, 2)
+    assert largest(pairs, 1, shared=0, packed=False) == Load(2, 2 * 18, 6, 2, mask=18, masks=2)
     assert largest(pairs, 2, shared=5, packed=False) == Load(4, 50 - 3 * 5, 10, 1, mask=35)
     assert facts((30, 20)).longest_sequence == 30
 

@@ -16,11 +16,26 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.batch import TokenSequence, padded
+from adapterworks.builders.objectives.batch import packed as batches_packed
 from adapterworks.builders.objectives.scoring import score
-from adapterworks.builders.plan.memory import Load, Memory, predict_memory
+from adapterworks.builders.plan.facts import DataFacts
+from adapterworks.builders.plan.fit import largest
+from adapterworks.builders.plan.load import Load
+from adapterworks.builders.plan.memory import Memory, predict_memory
+from adapterworks.builders.plan.plan import make_plan
 from adapterworks.builders.training.model import build_model, make_optimizer
 from adapterworks.manifests.models import Manifest
-from tests.builders.build_support import KINDS, TinyJob, manifest_for
+from bench.architectures import make_base
+from tests.builders.build_support import (
+    ENVIRONMENT,
+    KINDS,
+    MACHINE,
+    TinyJob,
+    encoded_rows,
+    facts_of,
+    identity,
+    manifest_for,
+)
 from tests.builders.plan.small import SMALL
 
 LOAD = Load(rows=3, tokens=5, logits=4, prompts=3)
@@ -146,10 +161,52 @@ def test_a_gpu_casts_trained_weights_and_steps_on_all_of_them_together() -> None
     assert (predicted(lora()).casts, predicted(lora()).stepping) == (0, 0)
 
 
-def test_a_mask_of_ones_own_is_a_square() -> None:
-    plain = predicted(lora(), device="cuda")
-    masked = predicted(lora(), device="cuda", load=replace(LOAD, mask=5))
-    assert masked.activations == plain.activations + 25 * (1 + 4)
+def masked(shape: Any, load: Load, *, width: int = 4, device: str = "cuda", **train: Any) -> int:
+    given: Any = {"trainable": 512, "width": width}
+    return predict_memory(lora(**train), shape, load, device, **given).activations
+
+
+def test_a_mask_is_booleans_and_numbers_in_every_layer() -> None:
+    """Five positions, two layers; a device's allocator has no share in what is all of one size."""
+    load = replace(LOAD, mask=5)
+    for width in (4, 2):
+        more = masked(SMALL, load, width=width) - masked(SMALL, LOAD, width=width)
+        assert more == 25 * (1 + 2 * width)
+    again = {"gradient_checkpointing": True}
+    assert masked(SMALL, load, **again) - masked(SMALL, LOAD, **again) == 25 * (1 + 4)
+    on_cpu = masked(SMALL, load, device="cpu") - masked(SMALL, LOAD, device="cpu")
+    assert on_cpu == 25 * (1 + 2 * 4)
+
+
+def test_each_kind_of_layer_has_a_mask_of_its_own() -> None:
+    """One layer of two sees three positions: it has a mask where rows are as long, padded or not;
+    both have one where rows are padded."""
+    both = replace(SMALL, window=3, sliding=1)
+    for tokens, kinds in ((2, 0), (3, 1), (4, 1)):
+        load = Load(2, 2 * tokens, 4, 2)
+        more = masked(both, load) - masked(SMALL, load)
+        assert more == kinds * 2 * tokens**2 * (1 + 4)
+        padded_rows = replace(load, mask=tokens, masks=2)
+        more = masked(both, padded_rows) - masked(SMALL, load)
+        assert more == 2 * tokens**2 * (2 + 2 * 4)
+
+
+def test_an_attention_that_needs_no_mask_keeps_none() -> None:
+    """FlashAttention reads where rows begin; `eager` adds one mask to the scores of all layers."""
+    able = replace(SMALL, attentions=("sdpa", "eager", "flash_attention_2"))
+    load = replace(LOAD, mask=5)
+    flash = masked(able, load, attention="flash_attention_2")
+    assert flash == masked(able, LOAD, attention="flash_attention_2") == masked(able, LOAD)
+    scores = 2 * 2 * 25 * (2 * 4 + 4)
+    assert masked(able, load, attention="eager") == masked(able, LOAD) + scores + 25 * (1 + 4)
+
+
+def test_a_token_keeps_what_is_inside_the_experts_that_it_passes() -> None:
+    """Of three experts of 6 inside, in one layer of two, gate, up, product and output; and of a
+    shared one of 5."""
+    mixed = replace(SMALL, routed=1, chosen=3, expert=6, always=5)
+    dense, passed = 3 * 16, 3 * (3 * 6 + 8) + 3 * 5
+    assert masked(mixed, LOAD) - masked(SMALL, LOAD) == 5 * 2 * ((passed - dense) // 2) * 4
 
 
 def test_scores_that_are_all_computed_are_a_square_a_head_and_layer() -> None:
@@ -168,9 +225,9 @@ def test_scores_that_are_all_computed_are_a_square_a_head_and_layer() -> None:
     packed = replace(load, prompts=1)
     more = bytes_of(eager, lora(), packed, 4) - bytes_of(SMALL, lora(), packed, 4)
     assert more == 2 * 2 * 36 * 12
-    masked = replace(load, prompts=1, mask=2, masks=3)
-    more = bytes_of(eager, lora(), masked, 4) - bytes_of(SMALL, lora(), masked, 4)
-    assert more == 2 * 2 * 12 * 12
+    side_by_side = replace(load, prompts=1, mask=2, masks=3)
+    more = bytes_of(eager, lora(), side_by_side, 4) - bytes_of(SMALL, lora(), packed, 4)
+    assert more == 2 * 2 * 12 * 12 + 12 * (1 + 4)
 
 
 def test_gradients_take_the_place_of_activations() -> None:
@@ -252,6 +309,50 @@ def test_predicted_bytes_are_those_that_a_step_holds(
         assert memory.weights == pytest.approx(sum(p.nbytes for p in model.parameters()), rel=0.02)
     on_cpu = predict_memory(planned.plan.manifest, shape, load, "cpu", **arguments)
     assert on_cpu.activations == int(1.6 * memory.activations)
+
+
+@pytest.mark.parametrize(
+    ("name", "packing", "checkpointing"),
+    [
+        ("Llama", False, False),
+        ("Llama", False, True),
+        ("Llama", True, False),
+        ("Mistral", False, False),
+        ("Gemma3", False, False),
+        ("GPT-OSS", False, False),
+        ("Mixtral", False, False),
+        ("Qwen3-MoE", True, False),
+    ],
+)
+def test_predicted_masks_and_experts_are_those_that_a_step_holds(
+    name: str, packing: bool, checkpointing: bool, tmp_path: Path
+) -> None:
+    """Padded rows of several lengths, packed rows, layers with windows, experts: tensors at their
+    peak, of rows so long that masks are most of it."""
+    folder = make_base(name, tmp_path, max_position_embeddings=2048)
+    manifest = lora(gradient_checkpointing=checkpointing, packing=packing)
+    shape = read_shape(folder)
+    facts = facts_of(encoded_rows(8), encoded_rows(2))
+    made = make_plan(manifest, identity("lora"), shape, MACHINE, facts, ENVIRONMENT)
+    model = build_model(folder, made)
+    generator = torch.Generator().manual_seed(1)
+    sequences = []
+    for length in (300, 310, 320):
+        ids = torch.randint(2, 250, (length,), generator=generator)
+        labels = torch.full_like(ids, IGNORED)
+        labels[-LEARNT:] = ids[-LEARNT:]
+        sequences.append(TokenSequence(ids, labels))
+    batch = batches_packed(sequences) if packing else padded(sequences, 1)
+
+    def step() -> None:
+        OBJECTIVES["sft"].losses(score(model, batch)).sum.backward()
+
+    measured = peak_bytes(step)
+    rows = DataFacts({}, {}, (300, 310, 320), (LEARNT,) * 3)
+    load = largest(rows, 3, shared=0, packed=packing)
+    arguments: dict[str, Any] = {"trainable": made.trainable, "width": 4}
+    memory = predict_memory(manifest, shape, load, "cuda", **arguments)
+    assert 0.7 < memory.activations / measured < 1.5
 
 
 def test_the_shape_is_read_as_the_base_has_it(tiny: Path) -> None:

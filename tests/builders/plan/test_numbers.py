@@ -147,11 +147,11 @@ def test_where_the_beginning_is_computed_once(
 
 def test_what_is_shared_is_computed_once_in_the_memory_too(worth_it: None) -> None:
     """8 rows of 20 tokens, 4 of them shared: 132 positions in place of 160; 24 labels; a mask of
-    132² booleans and as many numbers."""
+    132² booleans, and as many numbers in each of two layers."""
     numbers, logits = 2 * (112 + 76 + 14) * 4, 10 * 12
     assert plan(batch_size=8).memory["activations"] == int(
-        1.6 * (132 * numbers + 24 * logits + 132**2 * 5)
-    )
+        1.6 * (132 * numbers + 24 * logits)
+    ) + 132**2 * (1 + 2 * 4)
     apart = plan(batch_size=8, share_prefix=False).memory["activations"]
     assert apart == int(1.6 * (160 * numbers + 24 * logits))
 

@@ -10,8 +10,8 @@ import pytest
 
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.fit import largest
+from adapterworks.builders.plan.load import Load
 from adapterworks.builders.plan.machine import Machine
-from adapterworks.builders.plan.memory import Load
 from adapterworks.builders.plan.packing import best_fit, in_packs
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.manifests.errors import InvalidInput

@@ -15,7 +15,8 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.training.model import build_model
-from adapterworks.registry.bases.causal_lm import load_causal_lm, needs_eager
+from adapterworks.manifests.errors import InvalidInput
+from adapterworks.registry.bases.causal_lm import load_causal_lm, needs_eager, use_attention
 from adapterworks.registry.bases.nf4 import load_nf4
 from bench.architectures import make_base
 from tests.builders.build_support import (
@@ -89,6 +90,39 @@ def test_a_cap_moves_the_digest_of_a_training_and_no_other(gemma2: Path, tiny: P
     assert not planned(tiny).capped
     before = capped.model_copy(update={"capped": False})
     assert capped.digests.train != before.digests.train
+
+
+def test_a_training_computes_the_attention_that_its_plan_chose(tiny: Path) -> None:
+    """And the same numbers, in another order of addition."""
+    plan = planned(tiny)
+    model: Any = build_model(tiny, plan)
+    other: Any = build_model(tiny, plan.model_copy(update={"attention": "eager"}))
+    assert (model.config._attn_implementation, other.config._attn_implementation) == (
+        "sdpa",
+        "eager",
+    )
+    assert torch.allclose(answered(model), answered(other), atol=1e-5)
+
+
+def test_what_a_base_can_compute_is_read_from_its_class(
+    gemma2: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """`sdpa` passes over Gemma 2's cap; GPT-OSS's sinks are nothing for FlashAttention 2."""
+    flash, flex = "flash_attention_2", "flex_attention"
+    assert read_shape(tiny).attentions == ("sdpa", "eager", flash, flex)
+    assert read_shape(gemma2).attentions == ("eager", flash, flex)
+    assert read_shape(make_base("GPT-OSS", tmp_path)).attentions == ("eager", flex)
+
+
+def test_another_attention_is_not_gone_on_with(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`transformers` warns where a class takes none, and computes its own."""
+    model = load_causal_lm(tiny)
+    monkeypatch.setattr(type(model), "_can_set_attn_implementation", classmethod(lambda _: False))
+    with pytest.raises(InvalidInput, match="this base computes `sdpa`"):
+        use_attention(model, "eager")
+    monkeypatch.undo()
+    with pytest.raises(InvalidInput, match="cannot be used here"):
+        use_attention(model, "flash_attention_2")
 
 
 def test_nobody_loads_a_base_past_the_one_place() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from adapterworks.builders.methods.shape import BaseShape, Linear
-from adapterworks.builders.plan.memory import RUNTIME, Load, Memory, predict_memory
+from adapterworks.builders.plan.load import Load
+from adapterworks.builders.plan.memory import RUNTIME, Memory, predict_memory
 from tests.builders.build_support import manifest_for
 
 # Two layers of hidden 8, two heads of 4 with one key-value head, MLP 16, ten tokens.
