@@ -22,6 +22,7 @@ from adapterworks.cli.suggesting import Suggesting
 from adapterworks.errors import exit_code, of_click, render, set_color, wants_color
 from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.registry.bases.threads import waiting
 
 # command → (module[:attribute], one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -216,6 +217,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # What was done is not to fail on a terminal that has no letter for saying so.
         sys.stdout.reconfigure(errors="backslashreplace")
+    os.environ.update(waiting(os.environ))  # of what a command computes itself
     try:
         _run()
     except Exception as error:  # the last handler: no trace is anybody's answer

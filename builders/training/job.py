@@ -24,6 +24,7 @@ from adapterworks.builders.training.failure import FAILURE, LOG, failure_of
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import place
+from adapterworks.registry.bases.threads import waiting
 
 # Ways of `accelerate` in which every process holds all weights.
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU")
@@ -230,7 +231,7 @@ def _launcher(job: Job) -> list[str]:
 
 
 def _environment(job: Job) -> dict[str, str]:
-    found = {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1"}
+    found = {"TOKENIZERS_PARALLELISM": "false", "PYTHONSAFEPATH": "1", **waiting(os.environ)}
     found |= environment_of(job.plan, os.environ)
     if job.plan.manifest.train.processes > 1 and job.plan.device == "cpu":
         found |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}

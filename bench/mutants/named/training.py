@@ -1129,6 +1129,16 @@ _AROUND = (
          "::test_releases_files_and_code_that_it_was_made_of_are_dependencies",),
         "a release would attest that nothing but base and rows is in it, whatever it continues",
     ),
+    Named(
+        "threads-that-wait-keep-the-core",
+        "builders/training/job.py",
+        '"PYTHONSAFEPATH": "1", **waiting(os.environ)}',
+        '"PYTHONSAFEPATH": "1"}',
+        (
+            "tests/builders/training/test_job.py::test_threads_that_wait_leave_a_core_to_others",
+        ),
+        "beside other work a training takes twice as long",
+    ),
 )  # fmt: skip
 
 NAMED = (

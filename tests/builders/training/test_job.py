@@ -171,6 +171,18 @@ def test_the_users_own_launcher_stands_in_front(bench: Bench) -> None:
     ]  # fmt: skip
 
 
+def test_threads_that_wait_leave_a_core_to_others(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training is another process: whoever starts one by a program has what the command has."""
+    job = Job(bench.plan(), "/bases/tiny", 7, 4321)
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    assert job_module._environment(job)["GOMP_SPINCOUNT"] == "1000"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert "GOMP_SPINCOUNT" not in job_module._environment(job)
+
+
 def test_several_processes_are_launched_without_a_configuration(bench: Bench) -> None:
     job = Job(bench.plan(processes=2), "/bases/tiny", 7, 4321)
     assert job_module._launcher(job) == [
