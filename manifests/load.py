@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from adapterworks.manifests import extensions
 from adapterworks.manifests.checking import KeyPath, Problem
-from adapterworks.manifests.checks import find_problems
+from adapterworks.manifests.checks.find import find_problems
 from adapterworks.manifests.document import Document, read_document
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.faults import Fault, ManifestError, in_file_order

@@ -2,7 +2,7 @@
 
 Every model refuses unknown keys and wrong types (strict); values are immutable and finite. Loading
 from TOML, profiles and line numbers live in `manifests/load.py`; combinations that are individually
-valid but jointly impossible are refused by `manifests/checks.py`. Here are the manifest and its
+valid but jointly impossible are refused by `manifests/checks/`. Here are the manifest and its
 shorter tables; `[data]`, `[train]` and `[evaluate]` have files of their own, and `[method]` is the
 table of the method it names (`manifests/method.py`). The docstring under a field is its description
 in the JSON Schema.

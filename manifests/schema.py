@@ -1,7 +1,7 @@
 """The JSON Schema of a manifest file: what editors complete from.
 
 It accepts every file that `load_manifest` accepts and describes every key; combinations
-(`manifests/checks.py`) are beyond it. A profile is a manifest in which nothing is required.
+(`manifests/checks/`) are beyond it. A profile is a manifest in which nothing is required.
 """
 
 from __future__ import annotations

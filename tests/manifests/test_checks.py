@@ -234,6 +234,20 @@ CASES = [
     ("hub", [], '[publish]\nhub = "a/b/c"\n', "publish.hub", "not a Hub repository"),
     ("private", [], "[publish]\nprivate = true\n", "publish.private", "no repository"),
     (
+        "weights-withheld",
+        [],
+        '[publish]\nwithhold = ["plots/*", "adapter/*"]\n',
+        "publish.withhold[1]",
+        "means the weights",
+    ),
+    (
+        "included-and-withheld",
+        [],
+        '[publish]\ninclude = ["predictions.jsonl"]\nwithhold = ["predictions.jsonl"]\n',
+        "publish.include[0]",
+        "withheld and included",
+    ),
+    (
         "conversion",
         [],
         "[serve]\nconversion_rank = 8\n",

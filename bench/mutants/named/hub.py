@@ -103,6 +103,14 @@ _PUSH_NAMED = (
         (f"{_OF_CLIENT}::test_writes_are_asked_once",),
         "a commit whose answer was lost would be made twice",
     ),
+    Named(
+        "what-is-withheld-may-be-included",
+        "manifests/checks/publish.py",
+        "(_publication, _withheld, _included, _conversion)",
+        "(_publication, _withheld, _conversion)",
+        ("tests/manifests/test_checks.py::test_an_impossible_combination_is_one_fault",),
+        "a manifest would ask for both, and one of the two would be disregarded silently",
+    ),
 )
 
 _PULL_NAMED = (

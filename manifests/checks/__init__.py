@@ -1,0 +1,1 @@
+"""Combinations that are impossible although each value is valid by itself; one part a file."""
