@@ -79,7 +79,7 @@ def inspect(
     Example:
       adapters data inspect medical --profile quick --rows 3 --gates
     """
-    from adapterworks.builders.data.assemble import gather
+    from adapterworks.builders.data.gather import gather
     from adapterworks.manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
@@ -132,7 +132,7 @@ def gates(
 
 
 def _judge(app: App, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> GateResults:
-    from adapterworks.builders.data.assemble import gather
+    from adapterworks.builders.data.gather import gather
     from adapterworks.builders.data.gates.run import judge
 
     rows = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)

@@ -148,7 +148,7 @@ def command(
 
 def _digest_of_rows(app: App, manifest: Manifest) -> str:
     """Of the rows that trials are built of: a corrected file is another sweep."""
-    from adapterworks.builders.data.assemble import gather
+    from adapterworks.builders.data.gather import gather
     from adapterworks.builders.data.rows import rows_digest
 
     splits = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)

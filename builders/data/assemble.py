@@ -1,24 +1,20 @@
-"""All rows of a manifest, ready to be encoded: load → gates → mix → augment → replay.
+"""All rows of a manifest, ready to be encoded: gather → gates → mix → augment → replay.
 
-Invariants:
-- gates see each row that may be trained on once, as its source has it, before sampling makes
-  copies; copies made here are in the training split only;
-- replayed rows are general text of another kind and are judged by one gate alone, which judges
-  whatever is trained on: what was ever a test row, or is one of the build itself, is not replayed.
+Invariant: gates see each row that may be trained on once, as its source has it, before sampling
+makes copies; copies made here are in the training split only. What is replayed is judged by itself
+(`replayed.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.data.ancestry import Known, learnt_by_lineage
+from adapterworks.builders.data.ancestry import Known
 from adapterworks.builders.data.augment import augment
 from adapterworks.builders.data.gates.as_of import NOW, AsOf
-from adapterworks.builders.data.gates.erased import erased_among, erased_here
 from adapterworks.builders.data.gates.run import (
     GATES,
     GateResults,
@@ -27,39 +23,20 @@ from adapterworks.builders.data.gates.run import (
     judge,
     run_gates,
 )
-from adapterworks.builders.data.gates.seals import (
-    THRESHOLD,
-    Match,
-    seal_of,
-    sealed_here,
-    sealed_rows,
-)
-from adapterworks.builders.data.load import (
-    Loaded,
-    Splits,
-    load_rows,
-    load_source,
-    take,
-    with_system,
-)
-from adapterworks.builders.data.many import at, joined, mapped
+from adapterworks.builders.data.gather import PART, gather
+from adapterworks.builders.data.load import Splits
+from adapterworks.builders.data.many import at, joined
 from adapterworks.builders.data.mix import choose, replay, sample
+from adapterworks.builders.data.replayed import Earlier, learnt_before, replayed
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.data.steps import with_separator
 from adapterworks.builders.data.wording import alike
-from adapterworks.manifests.data_tables import MixTable, ReplayTable
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
+from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.sources import LINEAGE
-from adapterworks.registry.datasets.erased import ErasedRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from adapterworks.registry.registry import Registry
-
-_SHOWN = 5
-_PART = "mix"  # meta key while gates run: position of the row's source in `data.mix`
 
 
 @dataclass(frozen=True)
@@ -73,60 +50,6 @@ class Assembled:
     splits: Splits
     gates: GateResults
     notes: tuple[str, ...] = ()
-
-
-def gather(
-    manifest: Manifest, *, cache: Path | None = None, registry: Registry | None = None
-) -> Splits:
-    """The manifest's own rows with those of `data.mix` behind its training rows, unsampled.
-
-    Raises:
-        InvalidInput, NotFound, Unavailable: as `load_rows`.
-    """
-    splits = load_rows(manifest, cache=cache, registry=registry)
-    separator = getattr(manifest.objective, "separator", None)
-    if separator is not None:  # whoever looks at the rows' steps has to know how they end
-        ended = partial(with_separator, separator)
-        splits = replace(
-            splits,
-            train=mapped(ended, splits.train),
-            validation=mapped(ended, splits.validation),
-            test=mapped(ended, splits.test),
-        )
-    train, datasheets = [splits.train], [*splits.datasheets]
-    for position, part in enumerate(manifest.data.mix):
-        loaded = _load_part(part, manifest, cache, registry)
-        rows = with_system(take(loaded.rows, part.limit), manifest.data.system)
-        train.append(mapped(partial(_of_part, position), rows))
-        datasheets.append(loaded.datasheet)
-    return replace(splits, train=joined(*train), datasheets=tuple(datasheets))
-
-
-def _of_part(position: int, row: Row) -> Row:
-    return row.with_meta(**{_PART: position})
-
-
-def _load_part(
-    part: MixTable | ReplayTable,
-    manifest: Manifest,
-    cache: Path | None,
-    registry: Registry | None,
-) -> Loaded:
-    """A further source of training rows; columns are renamed as those of `data.train` unless it
-    has a format or columns of its own."""
-    data = manifest.data
-    columns = part.columns
-    if columns is None:
-        columns = data.columns if part.format in (None, data.format) else {}
-    return load_source(
-        part.source,
-        part.format or data.format,
-        columns=columns,
-        ignore=data.ignore,
-        cache=cache,
-        folder=manifest.folder,
-        registry=registry,
-    )
 
 
 def rows_to_evaluate(
@@ -183,7 +106,7 @@ def rows_of_build(
     gathered = gather(manifest, cache=cache, registry=registry)
     dropping = _only_dropping(manifest)
     results = judge(gathered, dropping, tokenizer, registry=registry, as_of=as_of)
-    earlier = _Earlier(registry, cache, tokenizer, as_of, known or Known())
+    earlier = _earlier(registry, cache, tokenizer, as_of, known)
     return _complete(results, dropping, earlier)
 
 
@@ -226,126 +149,34 @@ def assemble(
         Refused: a data gate whose action is `fail` found rows.
     """
     gathered = gather(manifest, cache=cache, registry=registry)
-    earlier = _Earlier(registry, cache, tokenizer, as_of)
-    learnt, notes = _learnt_before(gathered, manifest, earlier) if as_of == NOW else ((), ())
+    earlier = _earlier(registry, cache, tokenizer, as_of)
+    learnt, notes = learnt_before(gathered, manifest, earlier) if as_of == NOW else ((), ())
     results = run_gates(
         gathered, manifest, tokenizer, progress, registry, as_of=as_of, earlier=learnt
     )
     return Assembled(_complete(results, manifest, earlier), results, notes)
 
 
-@dataclass(frozen=True)
-class _Earlier:
-    """What ancestors' rows are derived with, and when what is replayed is judged."""
+def _earlier(
+    registry: Registry | None,
+    cache: Path | None,
+    tokenizer: PreTrainedTokenizerBase | None,
+    as_of: AsOf = NOW,
+    known: Known | None = None,
+) -> Earlier:
+    """The builds before this one: their rows are derived as its own are."""
 
-    registry: Registry | None
-    cache: Path | None
-    tokenizer: PreTrainedTokenizerBase | None
-    as_of: AsOf = NOW
-    known: Known = field(default_factory=Known)
-
-    def derive(self, manifest: Manifest, as_of: AsOf, known: Known) -> Splits:
-        """The rows of another build."""
+    def derive(manifest: Manifest, as_of: AsOf, known: Known) -> Splits:
         return rows_of_build(
             manifest,
-            cache=self.cache,
-            tokenizer=self.tokenizer,
-            registry=self.registry,
+            cache=cache,
+            tokenizer=tokenizer,
+            registry=registry,
             as_of=as_of,
             known=known,
         )
 
-    def learnt(self, registry: Registry, start: str, tests: Sequence[Row]) -> Loaded:
-        """What a release and its ancestors learnt, but for what was sealed and these test rows."""
-        return learnt_by_lineage(
-            registry,
-            start,
-            self.derive,
-            cache=self.cache,
-            as_of=self.as_of,
-            tests=tests,
-            known=self.known,
-        )
-
-
-def _learnt_before(
-    splits: Splits, manifest: Manifest, earlier: _Earlier
-) -> tuple[Sequence[Row], tuple[str, ...]]:
-    """What the ancestors learnt, as far as it can be derived here: a test of it proves nothing."""
-    if earlier.registry is None or manifest.start is None or not splits.test:
-        return (), ()
-    everything = replace(earlier, as_of=AsOf("", own=False))
-    try:
-        return everything.learnt(earlier.registry, manifest.start.ref, ()).rows, ()
-    except AdapterworksError as error:
-        why = error.message.splitlines()[0]
-        return (), (f"the test rows are not held against what was learnt before: {why}",)
-
-
-def _replayed(
-    table: ReplayTable, manifest: Manifest, tests: Sequence[Row], earlier: _Earlier
-) -> Loaded:
-    """What is replayed: general rows, or what the ancestors learnt, but for what was sealed.
-
-    Raises:
-        Refused: general rows were ever test rows or were erased, and the manifest does not leave
-            them out.
-    """
-    registry = earlier.registry
-    if table.source == LINEAGE:
-        if registry is None or manifest.start is None:
-            raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
-        return earlier.learnt(registry, manifest.start.ref, tests)
-    loaded = _load_part(table, manifest, earlier.cache, registry)
-    rows, gate = loaded.rows, gates_of(manifest)["sealed"]
-    found: list[Match] = []
-    own: list[Match] = []
-    erased: list[tuple[int, ErasedRow]] = []
-    if registry is not None and gate.on:
-        threshold = THRESHOLD if gate.threshold is None else gate.threshold
-        seals = sealed_here(registry, beside=tests, as_of=earlier.as_of)
-        found = sealed_rows(rows, seals, threshold)
-        if found and gate.action == "fail":
-            raise refused_replay(rows, found)
-        erased = [*erased_among(rows, erased_here(registry, as_of=earlier.as_of))]
-        if erased and gate.action == "fail":
-            raise refused_erased(rows, erased)
-    if earlier.as_of.own and tests:
-        own = sealed_rows(rows, [seal_of(tests, "its own test rows")], THRESHOLD)
-    tested = {match.index for match in (*found, *own)}
-    went = {index for index, _ in erased} - tested
-    if not tested and not went:
-        return loaded
-    free = at(rows, (index for index in range(len(rows)) if index not in tested | went))
-    counts = {"were ever test rows": len(tested)} | ({"were erased": len(went)} if went else {})
-    sheet = replace(loaded.datasheet, counts={**loaded.datasheet.counts, **counts})
-    return Loaded(free, sheet)
-
-
-def refused_erased(rows: Sequence[Row], found: Sequence[tuple[int, ErasedRow]]) -> Refused:
-    """What is said of rows to be replayed that were erased."""
-    lines = [f"{len(found)} rows of `data.replay` were erased from this registry"]
-    lines += [f"  row {rows[index].number or index + 1}: {row}" for index, row in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        lines.append(f"  and {len(found) - _SHOWN} more")
-    return Refused(
-        "\n".join(lines),
-        hint='replay other rows, or leave these out: `data.gates.sealed.action = "drop"`',
-    )
-
-
-def refused_replay(rows: Sequence[Row], found: Sequence[Match]) -> Refused:
-    """What is said of rows to be replayed that were ever test rows."""
-    lines = [f"{len(found)} rows of `data.replay` were ever test rows, which may never be learnt"]
-    for match in found[:_SHOWN]:
-        row = rows[match.index]
-        lines.append(f"  row {row.number or match.index + 1}: {match}: {row.excerpt()}")
-    if len(found) > _SHOWN:
-        lines.append(f"  and {len(found) - _SHOWN} more")
-    return Refused(
-        "\n".join(lines),
-        hint='replay other rows, or leave these out: `data.gates.sealed.action = "drop"`',
-    )
+    return Earlier(registry, derive, cache, as_of, known or Known())
 
 
 def earlier_rows(
@@ -367,17 +198,17 @@ def earlier_rows(
         return ()
     if registry is None or manifest.start is None:
         raise InvalidInput("a lineage is in a registry", hint="read it with a registry")
-    learnt = _Earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows
+    learnt = _earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows
     return choose(learnt, min(anchor.rows, len(learnt)), manifest.train.seed)
 
 
-def _complete(results: GateResults, manifest: Manifest, earlier: _Earlier) -> Splits:
+def _complete(results: GateResults, manifest: Manifest, earlier: Earlier) -> Splits:
     """The kept rows, sampled, augmented and with replay."""
     data, seed = manifest.data, manifest.train.seed
     kept = results.splits.train
     train = kept
     if data.mix:
-        whose = [row.meta.get(_PART) for row in kept]
+        whose = [row.meta.get(PART) for row in kept]
         parts = [
             at(kept, (index for index, part in enumerate(whose) if part == position))
             for position in (None, *range(len(data.mix)))
@@ -395,7 +226,7 @@ def _complete(results: GateResults, manifest: Manifest, earlier: _Earlier) -> Sp
         train = joined(train, copies)
     datasheets = results.splits.datasheets
     if data.replay is not None:
-        again = _replayed(data.replay, manifest, results.splits.test, earlier)
+        again = replayed(data.replay, manifest, results.splits.test, earlier)
         train = joined(train, replay(train, again.rows, data.replay.share, seed))
         datasheets = (*datasheets, again.datasheet)
     return replace(results.splits, train=train, datasheets=datasheets)

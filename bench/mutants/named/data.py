@@ -572,7 +572,7 @@ NAMED = (
     ),
     Named(
         "mixed-rows-have-no-system-message",
-        f"{_DATA}/assemble.py",
+        f"{_DATA}/gather.py",
         "rows = with_system(take(loaded.rows, part.limit), manifest.data.system)",
         "rows = take(loaded.rows, part.limit)",
         (f"{_SPLITS}::test_further_sources_come_behind_in_order_each_with_its_weight",),
@@ -789,7 +789,7 @@ NAMED = (
     ),
     Named(
         "a-mix-is-read-under-other-columns",
-        f"{_DATA}/assemble.py",
+        f"{_DATA}/gather.py",
         "columns = data.columns if part.format in (None, data.format) else {}",
         "columns = {}",
         (f"{_TESTS}/test_mix.py::test_every_source_of_a_mix_is_read_under_the_same_columns",),
@@ -908,7 +908,7 @@ NAMED = (
     ),
     Named(
         "replayed-rows-are-judged-by-nothing",
-        f"{_DATA}/assemble.py",
+        f"{_DATA}/replayed.py",
         "        found = sealed_rows(rows, seals, threshold)\n",
         "",
         (f"{_REPLAY}::test_general_rows_that_were_ever_test_rows_are_not_replayed",),

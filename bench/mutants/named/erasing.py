@@ -79,7 +79,7 @@ NAMED = (
     ),
     Named(
         "an-erased-row-is-replayed",
-        "builders/data/assemble.py",
+        "builders/data/replayed.py",
         "        erased = [*erased_among(rows, erased_here(registry, as_of=earlier.as_of))]\n",
         "",
         (_NO_BUILD,),

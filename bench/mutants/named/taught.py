@@ -307,7 +307,7 @@ NAMED = (
     Named(
         "an-anchor-is-of-the-new-rows",
         "builders/data/assemble.py",
-        "_Earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows",
+        "_earlier(registry, cache, tokenizer).learnt(registry, manifest.start.ref, ()).rows",
         "rows_of_build(manifest, cache=cache, registry=registry).train",
         (f"{_ANCHORED}::test_from_manifest_to_release",),
         "what is new would be kept from being learnt, and what is old would be lost",

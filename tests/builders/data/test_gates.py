@@ -10,11 +10,12 @@ import pytest
 from click.testing import CliRunner
 from transformers import PreTrainedTokenizerBase
 
-from adapterworks.builders.data.assemble import assemble, gather
+from adapterworks.builders.data.assemble import assemble
 from adapterworks.builders.data.gates.hashed import Documents, common_shingles, within
 from adapterworks.builders.data.gates.report import SPLITS, Context, Finding
 from adapterworks.builders.data.gates.run import GATES, GateResults, check_rows, judge
 from adapterworks.builders.data.gates.text import shingles
+from adapterworks.builders.data.gather import gather
 from adapterworks.builders.data.load import Splits
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.data.wording import alike, words

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data import assemble as assembling
+from adapterworks.builders.data import gather as gathering
 from adapterworks.builders.data.adding import About, add_dataset
 from adapterworks.builders.data.ancestry import Known, learnt_by_lineage
 from adapterworks.builders.data.assemble import assemble, rows_of_build
@@ -224,7 +225,7 @@ def test_each_ancestor_is_derived_once(line: Line, monkeypatch: pytest.MonkeyPat
         read.append(manifest.data.train)
         return before(manifest, **options)
 
-    before = assembling.gather
+    before = gathering.gather
     monkeypatch.setattr(assembling, "gather", gather)
 
     def derive(manifest: Manifest, as_of: AsOf, known: Known) -> Splits:

@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 
 from adapterworks.builders.data.assemble import (
     assemble,
-    gather,
     needs_tokenizer,
     rows_of_build,
     rows_to_evaluate,
 )
+from adapterworks.builders.data.gather import gather
 from adapterworks.builders.data.load import load_rows, load_source, split_off, take, with_system
 from adapterworks.builders.data.mix import by_hash, choose, replay, sample
 from adapterworks.builders.data.recipes.recipe import NearIndex, hash_split, package_folder
