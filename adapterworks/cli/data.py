@@ -132,8 +132,8 @@ def gates(
 
 
 def _judge(app: App, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> GateResults:
-    from adapterworks.builders.data.gather import gather
     from adapterworks.builders.data.gates.run import judge
+    from adapterworks.builders.data.gather import gather
 
     rows = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)
     return judge(rows, manifest, tokenizer, registry=app.registry)
