@@ -11,15 +11,21 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.engines.plan import engine_specs
 from adapterworks.registry.bases.base import Base
-from tests.gateway.adapters import Made
-from tests.gateway.running import Running
+from adapterworks.registry.bases.store import BaseStore
+from tests.gateway.adapters import Made, make_lora, publish
+from tests.gateway.conftest import ENGINE_CONFIG, open_registry
+from tests.gateway.running import Launcher, Loop
+from tests.small_base import MODEL
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 # What it needs and the project has not; the rest is the project's own.
@@ -103,17 +109,52 @@ def evaluated(
     return json.loads(results.read_text())["results"]["chapters"], scores
 
 
+@dataclass(frozen=True)
+class Scene:
+    """A base, two adapters on it, and a gateway that serves all three."""
+
+    base: Base
+    made: Mapping[str, Made]
+    url: str
+
+
+@pytest.fixture(scope="module")
+def scene(
+    loop: Loop, either_bases: BaseStore, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """Of the model's first two layers, and of the model as a user has it."""
+    folder, base = tmp_path_factory.mktemp("scene"), either_bases.ensure(MODEL)
+    made = {
+        name: make_lora(folder / name, base, seed=seed)
+        for seed, name in enumerate(("medical", "code"), 1)
+    }
+    registry = open_registry(folder / "home")
+    for name, adapter in made.items():
+        publish(registry, adapter, base, name)
+    engine = LocalEngine(
+        engine_specs(ENGINE_CONFIG, either_bases, [])[0],
+        run=tmp_path_factory.mktemp("run"),
+        supervisor=ENGINE_CONFIG.supervisor,
+        request_seconds=1200.0,
+    )
+    launcher = Launcher(loop)
+    gateway = launcher.gateway(registry, [engine], folder / "spool", ENGINE_CONFIG)
+    yield Scene(base, made, gateway.url)
+    launcher.close()
+
+
 @pytest.mark.parametrize("name", ["base", "medical", "code"])
 def test_multiple_choice_gives_what_hugging_face_and_peft_give(
-    folder: Path, gateway: Running, base: Base, made: dict[str, Made], name: str
+    folder: Path, scene: Scene, name: str
 ) -> None:
+    base, made = scene.base, scene.made
     served, own = evaluated(
         folder,
-        f"{name}-gateway",
+        f"{base.digest[7:15]}-{name}-gateway",
         "local-completions",
         {
             "model": base.name if name == "base" else name,
-            "base_url": f"{gateway.url}/v1/completions",
+            "base_url": f"{scene.url}/v1/completions",
             "tokenizer_backend": "huggingface",
             "tokenizer": base.served,
             "num_concurrent": 4,
@@ -123,7 +164,7 @@ def test_multiple_choice_gives_what_hugging_face_and_peft_give(
     adapter = {} if name == "base" else {"peft": made[name].folder / "servable"}
     reference, theirs = evaluated(
         folder,
-        f"{name}-hf",
+        f"{base.digest[7:15]}-{name}-hf",
         "hf",
         {"pretrained": base.served, "dtype": "float32", **adapter},
     )
