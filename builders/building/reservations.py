@@ -19,12 +19,13 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterworks.builders.building.line import Line, Standing, Waiter, Waiting
+from adapterworks.builders.plan.cards import held_on_cards
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.manifests.errors import Refused
@@ -68,8 +69,9 @@ class Reservation:
         what: who is told of it knows the build by.
         process: that holds it, with the processes it starts.
         device: whose memory it is.
-        size: of the promise.
-        before: what the process held already when it was made.
+        size: of the promise; of GPUs, of each.
+        before: what the process held already when it was made; of GPUs, nothing.
+        cards: the GPUs, as CUDA calls them; empty: whichever there are.
     """
 
     what: str
@@ -77,14 +79,26 @@ class Reservation:
     device: str
     size: int
     before: int
+    cards: Sequence[str] = ()
 
     @property
     def unused(self) -> int:
-        """What of it is still to be taken. How much of a card's memory a process holds is not
-        asked, so all of it."""
-        if self.device != "cpu":
-            return self.size
-        return max(0, self.size - max(0, _held_by(self.process) - self.before))
+        """What of it is still to be taken of a CPU's memory; of GPUs, of the one with most left."""
+        if self.device == "cpu":
+            return max(0, self.size - max(0, _held_by(self.process) - self.before))
+        held = _held_on_cards(self.process) if self.cards else {}
+        return max((self.unused_of(card, held) for card in self.cards), default=self.size)
+
+    def unused_of(self, card: str, held: Mapping[str, int]) -> int:
+        """What of it is still to be taken of a GPU: all of it, where nobody says what is held.
+
+        Args:
+            held: what its process holds of each.
+        """
+        if self.cards and card not in self.cards:
+            return 0
+        taken = held.get(card, 0) if card else 0
+        return max(0, self.size - taken)
 
 
 class Reservations:
@@ -146,12 +160,17 @@ class Reservations:
             self._leave(waiter)
 
     @contextmanager
-    def held(self, size: int, what: str) -> Iterator[None]:
-        """Reserve as long as the block runs.
+    def held(
+        self, size: int, what: str, count: int = 1, *, first: bool = False
+    ) -> Iterator[tuple[str, ...]]:
+        """Reserve as long as the block runs; yields the GPUs that were reserved, as CUDA calls
+        them, none of a CPU or where they cannot be told apart.
 
         Args:
             size: bytes of this machine's memory, or of each card's.
             what: for whom, in words.
+            count: GPUs that it takes.
+            first: those that stand first, not the freest ones.
 
         Raises:
             Occupied: so much is not free.
@@ -159,7 +178,10 @@ class Reservations:
         """
         with self._deciding():
             left = self._left()
-            machine = left.machine
+            chosen = left.machine.each[:count] if first else left.machine.freest(count)
+            machine = replace(left.machine, each=chosen).of_cards(count)
+            cards = tuple(card.id for card in chosen)
+            cards = cards if all(cards) else ()
             if size > int(machine.most * USABLE):
                 raise Refused(
                     f"{what} needs {gib(size)} as it was begun, and this machine has "
@@ -179,10 +201,10 @@ class Reservations:
                 self._line.leave(self._waiter)
             self._line.pass_by(machine.device, self._waiter)
             process = os.getpid()
-            mine = Reservation(what, process, machine.device, size, _held_by(process))
+            mine = Reservation(what, process, machine.device, size, _held_by(process), cards)
             path, descriptor = self._write(mine)
         try:
-            yield
+            yield cards
         finally:
             path.unlink(missing_ok=True)
             os.close(descriptor)
@@ -190,12 +212,35 @@ class Reservations:
     def _left(self) -> _Left:
         machine = self._detect()
         others = [other for other in self._living() if other.device == machine.device]
+        if machine.each:
+            return self._left_of_cards(machine, others)
         # What builds hold is free when they have ended, whatever they have taken of it by now.
         most = min(machine.most, machine.memory + sum(o.size - o.unused for o in others))
         kept = self._line.first(machine.device, most, self._waiter)
         free = machine.memory - sum(other.unused for other in others)
         free -= sum(one.room for one in kept)
         return _Left(replace(machine, memory=max(0, free), total=machine.most), others, kept, most)
+
+    def _left_of_cards(self, machine: Machine, others: Sequence[Reservation]) -> _Left:
+        """The same card by card. What is kept for who waits is kept of the freest ones."""
+        free = {at: card.free for at, card in enumerate(machine.each)}
+        held, most = [_held_on_cards(other.process) for other in others], 0
+        for at, card in enumerate(machine.each):
+            each = [
+                (other.size, other.unused_of(card.id, of))
+                for other, of in zip(others, held, strict=True)
+                if not other.cards or card.id in other.cards
+            ]
+            unused = sum(left for _, left in each)
+            ended = free[at] + sum(size for size, _ in each) - unused
+            most, free[at] = max(most, min(machine.most, ended)), free[at] - unused
+        kept = self._line.first(machine.device, most, self._waiter)
+        for one in kept:
+            freest = max(free, key=lambda at: free[at])
+            free[freest] -= one.room
+        cards = tuple(replace(c, free=max(0, free[at])) for at, c in enumerate(machine.each))
+        seen = replace(machine, each=cards, total=machine.most).of_cards(1)
+        return _Left(seen, others, kept, most)
 
     def _look(self, waiter: Waiter) -> None:
         """Whether there is room now for one that waits; it costs nothing, unlike a preparation.
@@ -266,6 +311,16 @@ def _this_machine() -> str:
     """Its name with the start it is in: after another one nothing of before is reserved."""
     boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else "boot"
     return f"{socket.gethostname()}-{boot}"
+
+
+def _held_on_cards(process: int) -> dict[str, int]:
+    """Bytes that a process and those it started hold of each GPU."""
+    import psutil
+
+    processes = [process]
+    with suppress(psutil.Error):
+        processes += [one.pid for one in psutil.Process(process).children(recursive=True)]
+    return held_on_cards(processes)
 
 
 def _held_by(process: int) -> int:

@@ -30,7 +30,8 @@ from adapterworks.builders.building.sequence import Given, run_stages
 from adapterworks.builders.building.stages import (
     prod_digest,
 )
-from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.engines.choice import VLLM, Engines
+from adapterworks.builders.plan.cards import use_card
 from adapterworks.builders.plan.disk import require_disk
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.events import Event, EventLog, Listener
@@ -226,19 +227,28 @@ def _run_one(
         parents = [parent.digest for parent in plan.origins.parents]
         read = {d for d in (*parents, prod_digest(manifest, registry)) if d is not None}
         hold = registry.hold(*read, kind="build") if read else nullcontext()
-        with hold, _room(reservations, stages):
+        with hold, _room(reservations, stages) as cards:
+            given = replace(given, cards=cards)
+            if cards:
+                use_card(cards[0])  # what asks the model in this process goes there, too
             return run_stages(prepared, stages, events, lock, given)
 
 
-def _room(reservations: Reservations, stages: Stages) -> AbstractContextManager[None]:
+def _room(
+    reservations: Reservations, stages: Stages
+) -> AbstractContextManager[tuple[str, ...]]:
     """The memory of a training, so that no other build here counts on it; of one that goes on after
     a kill as well. Nothing where it is done."""
     plan = stages.plan
     if stages.has("train", plan.digests.train):
-        return nullcontext()
+        return nullcontext(())
     # The processes of a CPU share its memory; each of several cards has its own.
-    times = plan.manifest.train.processes if plan.device == "cpu" else 1
-    return reservations.held(plan.memory["total"] * times, f"`{plan.manifest.adapter.name}`")
+    processes, size = plan.manifest.train.processes, plan.memory["total"]
+    times = processes if plan.device == "cpu" else 1
+    # An engine beside the training is a process of its own, and takes the first card.
+    engine = getattr(plan.manifest.objective, "engine", None) == VLLM
+    what = f"`{plan.manifest.adapter.name}`"
+    return reservations.held(size * times, what, processes, first=engine)
 
 
 def _keeper(carry: Carry, folder: Path) -> Listener:

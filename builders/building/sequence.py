@@ -45,7 +45,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Given:
-    """What `run_build` was given that its stages use."""
+    """What `run_build` was given that its stages use.
+
+    Attributes:
+        cards: the GPUs that were reserved for the training, as CUDA calls them.
+    """
 
     registry: Registry
     bases: BaseStore
@@ -56,6 +60,7 @@ class Given:
     say: Say
     guard: Callable[[Connection], object] | None
     cache: Path
+    cards: tuple[str, ...] = ()
 
 
 def run_stages(
@@ -198,6 +203,8 @@ def _trained(
     prepared: Prepared, folder: Path, lock: int, events: EventLog, given: Given
 ) -> dict[str, Any]:
     """The report's `training`: the stage's result beside what the plan predicted."""
-    training = train_stage(prepared, folder, lock, events, given.engines)
+    training = train_stage(
+        prepared, folder, lock, events, given.engines, cards=given.cards
+    )
     predicted = prepared.plan.memory["total"]
     return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}

@@ -56,12 +56,14 @@ def train_stage(
     events: EventLog,
     engines: Engines | None = None,
     say: Callable[[str], None] | None = None,
+    cards: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     """Encode the rows and run the training process.
 
     Args:
         engines: who samples, where the objective learns from an engine's answers.
         say: told how far an engine is that starts.
+        cards: the GPUs that were reserved for it, as CUDA calls them.
     """
     from adapterworks.builders.training.batches import save_encoded
 
@@ -77,7 +79,8 @@ def train_stage(
     technique = METHODS[plan.manifest.method.kind]
     _require_judges(plan.manifest, folder, say)
     with sampling(prepared, engines or Engines(), folder) as engine:
-        run_job(replace(prepared.job(), engine=engine), folder, lock, events.pass_on)
+        job = replace(prepared.job(), engine=engine, cards=cards)
+        run_job(job, folder, lock, events.pass_on)
     if technique.whole_model:
         # Its checkpoint is a model of its own, which is loaded and served with its tokenizer.
         prepared.tokenizer.save_pretrained(folder / "train" / "adapter")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from adapterworks.manifests.errors import InvalidInput
@@ -17,13 +18,29 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """One GPU.
+
+    Attributes:
+        id: how CUDA calls it wherever it stands in a list (`GPU-…`); empty where torch does not say
+            so or several have one: then nobody can be told to take this one.
+        free: bytes that a build may take of it now.
+    """
+
+    id: str
+    free: int
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """Where training runs.
 
     Attributes:
-        memory: what a build may use there now, in bytes: of a CPU, or of each GPU.
+        memory: what a build may use there now, in bytes: of a CPU, or of each GPU that it takes
+            (`of_cards`; else the freest one).
         cards: how many GPUs there are, all alike for a plan: the smallest one counts.
         total: what it could use if nothing else ran there, in bytes; 0 where that is `memory`.
+        each: the GPUs, where they were looked at one by one.
     """
 
     device: Literal["cpu", "cuda"]
@@ -33,6 +50,18 @@ class Machine:
     cores: int
     cards: int = 1
     total: int = 0
+    each: tuple[Card, ...] = ()
+
+    def of_cards(self, count: int) -> Machine:
+        """The machine for a build that takes so many GPUs, the freest ones: each has as much as the
+        fullest of them. The same where they were not looked at, or are fewer."""
+        chosen = self.freest(count)
+        return replace(self, memory=chosen[-1].free) if chosen else self
+
+    def freest(self, count: int) -> tuple[Card, ...]:
+        """So many GPUs, the freest first; none where there are not so many to be told apart."""
+        by_room = sorted(self.each, key=lambda card: -card.free)
+        return tuple(by_room[:count]) if 0 < count <= len(by_room) else ()
 
     @property
     def most(self) -> int:
@@ -103,12 +132,23 @@ def detect_machine() -> Machine:
             ]
             total = min(card.total_memory for card in cards)
             # An engine, say, may hold most of a card.
-            free = min(torch.cuda.mem_get_info(number)[0] for number in range(len(cards)))
+            each = tuple(
+                Card(name, torch.cuda.mem_get_info(number)[0])
+                for number, name in enumerate(_names(cards))
+            )
+            free = max(card.free for card in each)
             precision: Precision = "bf16" if all(map(_computes_bf16, cards)) else "fp16"
-            return Machine("cuda", cards[0].name, free, precision, cores, len(cards), total)
+            return Machine("cuda", cards[0].name, free, precision, cores, len(cards), total, each)
     name = platform.processor() or platform.machine()
     free, total = free_memory()
     return Machine("cpu", name, free, "fp32", cores, total=total)
+
+
+def _names(cards: Sequence[Any]) -> list[str]:
+    """How CUDA calls some cards. Parts of a card (MIG) have its name, and AMD's none: those cannot
+    be told apart."""
+    names = [f"GPU-{card.uuid}" if getattr(card, "uuid", None) else "" for card in cards]
+    return [name if names.count(name) == 1 else "" for name in names]
 
 
 def _computes_bf16(card: Any) -> bool:

@@ -198,6 +198,7 @@ def make_plan(
     """
     technique = METHODS[manifest.method.kind]
     train = manifest.train
+    machine = machine.of_cards(train.processes)
     precision = machine.precision if train.precision == "auto" else train.precision
     longest, rows = data.longest_sequence, len(data.lengths)
     packed_to = train.max_length if packs_ahead(manifest) else None

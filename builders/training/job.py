@@ -50,6 +50,7 @@ class Job:
         teacher_model: the folder of the teacher's own checkpoint, where it is not the policy's base
             that teaches.
         accelerate: where `train.accelerate_config` is on this machine.
+        cards: the GPUs that it was promised, as CUDA calls them; empty: those that it sees.
     """
 
     plan: Plan
@@ -65,6 +66,7 @@ class Job:
     separator: str | None = None
     teacher: str | None = None
     teacher_model: str | None = None
+    cards: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Write the job into a build directory."""
@@ -82,6 +84,7 @@ class Job:
             "separator": self.separator,
             "teacher": self.teacher,
             "teacher_model": self.teacher_model,
+            "cards": list(self.cards),
         }
         (folder / "job.json").write_text(json.dumps(values), encoding="utf-8")
 
@@ -91,7 +94,7 @@ class Job:
         values = json.loads((folder / "job.json").read_text(encoding="utf-8"))
         # JSON has no tuples; the strict manifest models take them from JSON mode only.
         plan = Plan.model_validate_json(json.dumps(values.pop("plan")))
-        return cls(plan=plan, **values)
+        return cls(plan=plan, cards=tuple(values.pop("cards", ())), **values)
 
     def parent_watch(self) -> Listener:
         """A listener that ends the process when the build that started it is gone.
@@ -235,6 +238,8 @@ def _environment(job: Job) -> dict[str, str]:
     found |= environment_of(job.plan, os.environ)
     if job.plan.manifest.train.processes > 1 and job.plan.device == "cpu":
         found |= {"ACCELERATE_USE_CPU": "true", "CUDA_VISIBLE_DEVICES": ""}
+    if job.cards:
+        found["CUDA_VISIBLE_DEVICES"] = ",".join(job.cards)
     return found
 
 

@@ -19,6 +19,39 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "what-a-build-has-of-its-card-is-counted-twice",
+        "builders/building/reservations.py",
+        "        return max(0, self.size - taken)\n",
+        "        return self.size\n",
+        (f"{_RESERVED}::test_what_a_build_has_taken_of_its_card_is_counted_once",),
+        "two trainings that fit one card would never run side by side",
+    ),
+    Named(
+        "all-builds-take-the-first-card",
+        "builders/building/reservations.py",
+        "chosen = left.machine.each[:count] if first else left.machine.freest(count)",
+        "chosen = left.machine.each[:count]",
+        (f"{_RESERVED}::test_two_builds_take_a_card_each",),
+        "seven of eight GPUs would idle while builds wait for one",
+    ),
+    Named(
+        "the-fullest-card-counts-for-all",
+        "builders/plan/machine.py",
+        "by_room = sorted(self.each, key=lambda card: -card.free)",
+        "by_room = sorted(self.each, key=lambda card: card.free)",
+        (f"{_TESTS}/test_machine.py::"
+         "test_a_build_is_planned_for_the_freest_cards_that_it_takes",),
+        "one card that an engine holds would keep every build waiting",
+    ),
+    Named(
+        "a-training-sees-all-cards",
+        "builders/training/job.py",
+        '        found["CUDA_VISIBLE_DEVICES"] = ",".join(job.cards)\n',
+        "        pass\n",
+        ("tests/builders/training/test_job.py::test_a_training_sees_the_cards_of_its_promise",),
+        "it would take the first card, and another build's promise with it",
+    ),
+    Named(
         "an-attention-past-the-cap-is-let-through",
         "builders/plan/attention.py",
         "    if asked not in shape.attentions:\n",

@@ -15,7 +15,8 @@ import pytest
 
 from adapterworks.builders.building import reservations as module
 from adapterworks.builders.building.reservations import Reservations
-from adapterworks.builders.plan.machine import Machine
+from adapterworks.builders.building.line import Waiter
+from adapterworks.builders.plan.machine import Card, Machine
 from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.manifests.errors import Refused
 
@@ -92,6 +93,92 @@ def test_a_cards_memory_is_another_and_counted_whole(
         holding["now"] = 900 * MIB
         assert Reservations(tmp_path, detect=machine()).machine().memory == 1000 * MIB
         assert Reservations(tmp_path, detect=machine(device="cuda")).machine().memory == 500 * MIB
+
+
+CARDS = ("GPU-a", "GPU-b")
+
+
+def cards(*free: int, names: tuple[str, ...] = CARDS) -> Callable[[], Machine]:
+    """Two cards of 1,000 MiB, with so many free."""
+    each = tuple(Card(name, size * MIB) for name, size in zip(names, free, strict=True))
+    most = max(free) * MIB
+    return lambda: Machine("cuda", "test", most, "bf16", 2, 2, 1000 * MIB, each)
+
+
+@pytest.fixture
+def on_cards(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many bytes this process holds of each card, as the driver says."""
+    held: dict[str, int] = {}
+    monkeypatch.setattr(module, "_held_on_cards", lambda process: held)
+    return held
+
+
+def test_two_builds_take_a_card_each(tmp_path: Path, on_cards: dict[str, int]) -> None:
+    """Not both the first one, with the other idle."""
+    first, second = (Reservations(tmp_path, detect=cards(900, 1000)) for _ in range(2))
+    with first.held(600 * MIB, "`one`") as one, second.held(600 * MIB, "`two`") as other:
+        assert (one, other) == (("GPU-b",), ("GPU-a",))
+        left = Reservations(tmp_path, detect=cards(900, 1000)).machine()
+        assert [card.free // MIB for card in left.each] == [300, 400]
+        assert left.memory == 400 * MIB
+        with pytest.raises(Occupied), first.held(600 * MIB, "`three`"):
+            raise AssertionError
+
+
+def test_what_a_build_has_taken_of_its_card_is_counted_once(
+    tmp_path: Path, on_cards: dict[str, int]
+) -> None:
+    """Two that fit one card run side by side on it: free memory is less by the first's already."""
+    with Reservations(tmp_path, detect=cards(0, 1000)).held(500 * MIB, "`one`"):
+        for taken, free, left in ((0, 1000, 500), (200, 800, 500), (500, 500, 500), (600, 400, 400)):
+            on_cards["GPU-b"] = taken * MIB
+            here = Reservations(tmp_path, detect=cards(0, free))
+            assert here.machine().memory == left * MIB
+        with here.held(300 * MIB, "`two`") as also:
+            assert also == ("GPU-b",)
+
+
+def test_several_cards_are_those_with_most_room_and_each_is_reserved(
+    tmp_path: Path, on_cards: dict[str, int]
+) -> None:
+    here = Reservations(tmp_path, detect=cards(700, 1000))
+    with here.held(600 * MIB, "`one`", 2) as both:
+        assert both == ("GPU-b", "GPU-a")
+        assert [card.free // MIB for card in here.machine().each] == [100, 400]
+    with pytest.raises(Occupied) as caught, here.held(700 * MIB, "`one`", 2):
+        raise AssertionError
+    assert "now 0.68 GiB are free" in caught.value.message
+    with here.held(600 * MIB, "`one`", first=True) as own:
+        assert own == ("GPU-a",)
+
+
+def test_cards_that_nobody_can_name_are_counted_whole_and_not_chosen(
+    tmp_path: Path, on_cards: dict[str, int]
+) -> None:
+    here = Reservations(tmp_path, detect=cards(1000, 1000, names=("", "")))
+    with here.held(600 * MIB, "`one`") as none:
+        on_cards[""] = 600 * MIB
+        assert none == ()
+        assert [card.free // MIB for card in here.machine().each] == [400, 400]
+
+
+def test_what_a_card_will_have_when_builds_end_is_waited_for(
+    tmp_path: Path, on_cards: dict[str, int]
+) -> None:
+    """One that needs more than is free now, and less than a card has, becomes the first in line."""
+    on_cards["GPU-a"] = 600 * MIB
+    with Reservations(tmp_path, detect=cards(1000, 100)).held(600 * MIB, "`one`"):
+        waits = Reservations(
+            tmp_path, detect=cards(400, 100), waiter=Waiter("two", 0.0), now=lambda: 700.0
+        )
+        with pytest.raises(Occupied) as caught, waits.waiting("`two`"), waits.held(
+            700 * MIB, "`two`"
+        ):
+            raise AssertionError
+        assert caught.value.wait is not None
+        assert caught.value.wait.first
+        after = Reservations(tmp_path, detect=cards(400, 100), waiter=Waiter("three", 1.0), now=lambda: 700.0)
+        assert after.machine().memory == 100 * MIB, "what is left of the first card is kept"
 
 
 def test_what_can_never_fit_is_not_waited_for(tmp_path: Path) -> None:

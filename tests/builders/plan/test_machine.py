@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from adapterworks.builders.plan import machine
-from adapterworks.builders.plan.machine import Machine, detect_machine, named_machine
+from adapterworks.builders.plan.cards import held_on_cards, parse, use_card
+from adapterworks.builders.plan.machine import Card, Machine, detect_machine, named_machine
 from adapterworks.manifests.errors import InvalidInput
 
 MEMINFO = (
@@ -48,8 +50,10 @@ def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16
     monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
     # As torch answers of any card: emulation counts.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
-    properties = SimpleNamespace(name="A10", total_memory=24 << 30, major=8)
-    smaller = SimpleNamespace(name="A10", total_memory=20 << 30, major=8 if bf16 else 7)
+    properties = SimpleNamespace(name="A10", total_memory=24 << 30, major=8, uuid="a-1")
+    smaller = SimpleNamespace(
+        name="A10", total_memory=20 << 30, major=8 if bf16 else 7, uuid="b-2"
+    )
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: [properties, smaller][number]
@@ -92,9 +96,62 @@ def test_a_card_gives_its_memory_and_its_best_precision(monkeypatch: pytest.Monk
     pretend(monkeypatch, {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     card(monkeypatch, driver=True, available=True, bf16=True)
-    assert detect_machine() == Machine("cuda", "A10", 9 << 30, "bf16", 3, 2, 20 << 30)
+    each = (Card("GPU-a-1", 9 << 30), Card("GPU-b-2", 19 << 30))
+    assert detect_machine() == Machine("cuda", "A10", 19 << 30, "bf16", 3, 2, 20 << 30, each)
     card(monkeypatch, driver=True, available=True, bf16=False)
-    assert detect_machine() == Machine("cuda", "A10", 9 << 30, "fp16", 3, 2, 20 << 30)
+    assert detect_machine() == Machine("cuda", "A10", 19 << 30, "fp16", 3, 2, 20 << 30, each)
+
+
+def test_a_build_is_planned_for_the_freest_cards_that_it_takes() -> None:
+    """An engine that holds most of one card is none of a build's that takes another."""
+    each = tuple(Card(f"GPU-{at}", free << 30) for at, free in enumerate((5, 70, 60, 79)))
+    found = Machine("cuda", "H100", 79 << 30, "bf16", 8, 4, 79 << 30, each)
+    memories = [found.of_cards(count).memory >> 30 for count in (1, 2, 3, 4)]
+    assert memories == [79, 70, 60, 5]
+    assert [one.id for one in found.freest(2)] == ["GPU-3", "GPU-1"]
+    assert found.of_cards(5) == found
+    named = named_machine("2xa100-80g")
+    assert named.of_cards(2) == named
+
+
+def test_cards_that_cannot_be_told_apart_have_no_name() -> None:
+    """Parts of one card (MIG) have its name, and not every build of torch tells names."""
+    parts = [SimpleNamespace(uuid="a"), SimpleNamespace(uuid="a"), SimpleNamespace(uuid="b")]
+    assert machine._names([*parts, SimpleNamespace()]) == ["", "", "GPU-b", ""]
+
+
+SAID = """GPU-a-1, 11, 300
+GPU-a-1, 12, 4
+GPU-b-2, 11, 20
+GPU-b-2, 99, 5000
+GPU-b-2, 12, [N/A]
+No running processes found
+"""
+
+
+def test_what_processes_hold_of_each_card_is_asked_of_the_driver(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert parse(SAID, (11, 12)) == {"GPU-a-1": 304 << 20, "GPU-b-2": 20 << 20}
+    assert parse("", (11,)) == {}
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<END\n{SAID}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert held_on_cards([99]) == {"GPU-b-2": 5000 << 20}
+    program.write_text("#!/bin/sh\nexit 9\n")
+    assert held_on_cards([99]) == {}
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert held_on_cards([99]) == {}
+
+
+def test_this_process_takes_the_card_that_was_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    card(monkeypatch, driver=True, available=True, bf16=True)
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    use_card("GPU-b-2")
+    use_card("GPU-elsewhere")
+    assert taken == [1]
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,14 @@ def test_several_processes_are_launched_without_a_configuration(bench: Bench) ->
     assert environment["PYTHONSAFEPATH"] == "1"
 
 
+def test_a_training_sees_the_cards_of_its_promise(bench: Bench, tmp_path: Path) -> None:
+    job = Job(bench.plan(), "/bases/tiny", 7, 4321, cards=("GPU-b", "GPU-a"))
+    assert job_module._environment(job)["CUDA_VISIBLE_DEVICES"] == "GPU-b,GPU-a"
+    assert "CUDA_VISIBLE_DEVICES" not in job_module._environment(replace(job, cards=()))
+    job.write(tmp_path)
+    assert Job.read(tmp_path) == job
+
+
 class Child:
     """A build directory and a program that stands where the training would."""
 
