@@ -234,9 +234,7 @@ def _run_one(
             return run_stages(prepared, stages, events, lock, given)
 
 
-def _room(
-    reservations: Reservations, stages: Stages
-) -> AbstractContextManager[tuple[str, ...]]:
+def _room(reservations: Reservations, stages: Stages) -> AbstractContextManager[tuple[str, ...]]:
     """The memory of a training, so that no other build here counts on it; of one that goes on after
     a kill as well. Nothing where it is done."""
     plan = stages.plan

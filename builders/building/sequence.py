@@ -203,8 +203,6 @@ def _trained(
     prepared: Prepared, folder: Path, lock: int, events: EventLog, given: Given
 ) -> dict[str, Any]:
     """The report's `training`: the stage's result beside what the plan predicted."""
-    training = train_stage(
-        prepared, folder, lock, events, given.engines, cards=given.cards
-    )
+    training = train_stage(prepared, folder, lock, events, given.engines, cards=given.cards)
     predicted = prepared.plan.memory["total"]
     return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}

@@ -471,8 +471,8 @@ NAMED = (
     Named(
         "what-goes-on-reserves-nothing",
         "builders/building/run.py",
-        '    if stages.has("train", plan.digests.train):\n        return nullcontext()\n',
-        "    if stages.has_training:\n        return nullcontext()\n",
+        '    if stages.has("train", plan.digests.train):\n        return nullcontext(())\n',
+        "    if stages.has_training:\n        return nullcontext(())\n",
         ("tests/builders/building/test_record.py::"
          "test_a_training_that_goes_on_reserves_its_memory_and_one_that_is_done_none",),
         "after a kill two builds would load their bases into the same memory",

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.building import reservations as module
-from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.building.line import Waiter
+from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.plan.machine import Card, Machine
 from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.manifests.errors import Refused
@@ -130,7 +130,12 @@ def test_what_a_build_has_taken_of_its_card_is_counted_once(
 ) -> None:
     """Two that fit one card run side by side on it: free memory is less by the first's already."""
     with Reservations(tmp_path, detect=cards(0, 1000)).held(500 * MIB, "`one`"):
-        for taken, free, left in ((0, 1000, 500), (200, 800, 500), (500, 500, 500), (600, 400, 400)):
+        for taken, free, left in (
+            (0, 1000, 500),
+            (200, 800, 500),
+            (500, 500, 500),
+            (600, 400, 400),
+        ):
             on_cards["GPU-b"] = taken * MIB
             here = Reservations(tmp_path, detect=cards(0, free))
             assert here.machine().memory == left * MIB
@@ -171,13 +176,17 @@ def test_what_a_card_will_have_when_builds_end_is_waited_for(
         waits = Reservations(
             tmp_path, detect=cards(400, 100), waiter=Waiter("two", 0.0), now=lambda: 700.0
         )
-        with pytest.raises(Occupied) as caught, waits.waiting("`two`"), waits.held(
-            700 * MIB, "`two`"
+        with (
+            pytest.raises(Occupied) as caught,
+            waits.waiting("`two`"),
+            waits.held(700 * MIB, "`two`"),
         ):
             raise AssertionError
         assert caught.value.wait is not None
         assert caught.value.wait.first
-        after = Reservations(tmp_path, detect=cards(400, 100), waiter=Waiter("three", 1.0), now=lambda: 700.0)
+        after = Reservations(
+            tmp_path, detect=cards(400, 100), waiter=Waiter("three", 1.0), now=lambda: 700.0
+        )
         assert after.machine().memory == 100 * MIB, "what is left of the first card is kept"
 
 

@@ -51,9 +51,7 @@ def card(monkeypatch: pytest.MonkeyPatch, *, driver: bool, available: bool, bf16
     # As torch answers of any card: emulation counts.
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     properties = SimpleNamespace(name="A10", total_memory=24 << 30, major=8, uuid="a-1")
-    smaller = SimpleNamespace(
-        name="A10", total_memory=20 << 30, major=8 if bf16 else 7, uuid="b-2"
-    )
+    smaller = SimpleNamespace(name="A10", total_memory=20 << 30, major=8 if bf16 else 7, uuid="b-2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(
         torch.cuda, "get_device_properties", lambda number: [properties, smaller][number]
