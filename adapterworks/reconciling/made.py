@@ -21,7 +21,7 @@ from typing import Any, Literal, cast, get_args
 
 from pydantic import ValidationError
 
-from adapterworks.builders.plan.digests import ADDED, decision, leaves
+from adapterworks.builders.plan.decisions import ADDED, decision, leaves
 from adapterworks.manifests.builtin import Kind
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest

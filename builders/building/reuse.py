@@ -17,7 +17,7 @@ from typing import Any
 from adapterworks.builders.building.record import Stages
 from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.recorded import needs_of_report
-from adapterworks.builders.plan.digests import decision, leaves
+from adapterworks.builders.plan.decisions import decision, leaves
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.reading.diff import LOCK

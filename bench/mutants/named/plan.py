@@ -15,6 +15,7 @@ _PINS = f"{_TESTS}/test_pins.py"
 _KEYS = f"{_TESTS}/test_digests.py::test_a_key_moves_the_digests_that_were_decided_and_no_other"
 _ELSE = f"{_TESTS}/test_digests.py::test_what_else_a_stage_depends_on"
 _DIGESTS = "builders/plan/digests.py"
+_DECISIONS = "builders/plan/decisions.py"
 _PLAN = "builders/plan/plan.py"
 
 NAMED = (
@@ -294,7 +295,7 @@ NAMED = (
     ),
     Named(
         "the-seed-is-no-part-of-a-training",
-        _DIGESTS,
+        _DECISIONS,
         '"train.seed": "train",',
         '"train.seed": "nothing",',
         (
@@ -304,7 +305,7 @@ NAMED = (
     ),
     Named(
         "a-metric-repeats-the-training",
-        _DIGESTS,
+        _DECISIONS,
         '"evaluate.metrics": "evaluate",',
         '"evaluate.metrics": "train",',
         (f"{_TESTS}/test_digests.py::test_what_the_training_reads_and_what_has_no_effect",),
@@ -364,7 +365,7 @@ NAMED = (
     ),
     Named(
         "a-strangers-method-is-left-out",
-        _DIGESTS,
+        _DECISIONS,
         '    "methods": "train",\n',
         "",
         (f"{_PINS}::test_added_code_moves_the_first_stage_that_runs_it",),

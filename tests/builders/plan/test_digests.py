@@ -15,7 +15,7 @@ from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.objectives.distill import DistillTable
 from adapterworks.builders.objectives.policy_gradient import RolloutTable
 from adapterworks.builders.plan import digests
-from adapterworks.builders.plan.digests import DECISIONS, decision
+from adapterworks.builders.plan.decisions import DECISIONS, decision
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.plan import Environment, Plan, make_plan

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.plan.digests import Inputs, leaves, stage_digests, training_packages
+from adapterworks.builders.plan.decisions import leaves
+from adapterworks.builders.plan.digests import Inputs, stage_digests, training_packages
 from adapterworks.builders.plan.pins import Pin, pins
 from adapterworks.manifests import extensions
 from adapterworks.manifests.digests import digest_bytes

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.plan.digests import TRAINING_SEMANTICS, decision, leaves
+from adapterworks.builders.plan.decisions import decision, leaves
+from adapterworks.builders.plan.digests import TRAINING_SEMANTICS
 from adapterworks.builders.training.events import read_events
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import KINDS, make_tiny_base, manifest_for, tiny_job
