@@ -39,7 +39,8 @@ class BuildersGrading:
 
     def run(self, grader: PythonGrader, answer: str, item: Mapping[str, Any], waits: float) -> Ran:
         """As `Grading.run`."""
-        from adapterworks.builders.rewards.sandbox import Limits, sample_of, value_of
+        from adapterworks.builders.rewards.python_grader import sample_of, value_of
+        from adapterworks.builders.rewards.sandbox import Limits
 
         bounds = Limits(_SECONDS, _MEMORY, waits)
         return value_of(grader.source, sample_of(answer), item, bounds)

@@ -17,7 +17,7 @@ from adapterworks.builders.rewards.abstaining import completed
 from adapterworks.builders.rewards.asking import Judge
 from adapterworks.builders.rewards.pairwise import pairs, read_pairs
 from adapterworks.builders.rewards.pointwise import HIGH, LOW, grading, read_scores, scoring
-from adapterworks.builders.rewards.sandbox import sample_of, values_of
+from adapterworks.builders.rewards.python_grader import sample_of, values_of
 from adapterworks.manifests.graders import Grader, PythonGrader, ScoreModel, leaves_of
 from adapterworks.manifests.judging import RewardJudge
 

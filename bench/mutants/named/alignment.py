@@ -14,6 +14,7 @@ _STAGES = "manifests/stages.py"
 _OF_STAGES = "tests/manifests/test_stages.py"
 _CHAIN = "tests/builders/building/test_stages.py"
 _SANDBOX = "builders/rewards/sandbox.py"
+_CODE_TESTS = "builders/rewards/code_tests.py"
 _WATCHED = "builders/rewards/watched.py"
 _OF_VERIFIERS = "tests/builders/evaluation/test_verifiers.py"
 _PAIRWISE = "builders/rewards/pairwise.py"
@@ -217,15 +218,15 @@ NAMED = (
     ),
     Named(
         "what-ended-well-passed",
-        _SANDBOX,
-        'return _inside(_INSIDE, f"{lines}\\n", limits) == word.encode()',
-        '_inside(_INSIDE, f"{lines}\\n", limits)\n    return True',
+        _CODE_TESTS,
+        'return run_inside(_PROGRAM, f"{lines}\\n", limits) == word.encode()',
+        'run_inside(_PROGRAM, f"{lines}\\n", limits)\n    return True',
         (f"{_OF_VERIFIERS}::test_code_is_run_against_the_rows_tests",),
         "`exit(0)` would be the best answer to every prompt",
     ),
     Named(
         "the-word-is-read-with-the-code",
-        _SANDBOX,
+        _CODE_TESTS,
         "    line += os.read(0, 1)",
         "    line += os.read(0, 65536)",
         (f"{_OF_VERIFIERS}::test_code_is_run_against_the_rows_tests",),
@@ -233,7 +234,7 @@ NAMED = (
     ),
     Named(
         "tests-are-in-a-pipe-while-the-code-runs",
-        _SANDBOX,
+        _CODE_TESTS,
         '    later = b""\n    while not later.endswith',
         "    later = b\"\"\n    os.write(tells, b'.'); import time; time.sleep(1)\n"
         "    while not later.endswith",
@@ -259,7 +260,7 @@ NAMED = (
     ),
     Named(
         "a-sandbox-without-limits",
-        _SANDBOX,
+        _CODE_TESTS,
         "    resource.setrlimit(getattr(resource, name), (most, most))",
         "    pass",
         (f"{_OF_VERIFIERS}::test_each_process_is_bounded_by_the_kernel_too",),
@@ -307,7 +308,7 @@ NAMED = (
     ),
     Named(
         "without-a-sandbox-it-is-run",
-        _SANDBOX,
+        _CODE_TESTS,
         "    require()\n    bounds",
         "    bounds",
         (f"{_OF_VERIFIERS}::test_without_a_sandbox_nothing_runs",),

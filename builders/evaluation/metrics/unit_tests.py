@@ -12,7 +12,8 @@ from dataclasses import replace
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.code import fenced
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
-from adapterworks.builders.rewards.sandbox import passes, require
+from adapterworks.builders.rewards.code_tests import passes
+from adapterworks.builders.rewards.sandbox import require
 from adapterworks.manifests.errors import InvalidInput
 
 

@@ -23,7 +23,7 @@ from adapterworks.builders.objectives.grading import grade_answer
 from adapterworks.builders.rewards.elsewhere import _item
 from adapterworks.builders.rewards.pairwise import pairs
 from adapterworks.builders.rewards.pointwise import scoring
-from adapterworks.builders.rewards.sandbox import sample_of
+from adapterworks.builders.rewards.python_grader import sample_of
 from adapterworks.manifests.evaluate_tables import EvaluateTable, SamplesTable
 from adapterworks.manifests.graders import StringCheck
 from tests.builders.data.shapes import SHAPES
@@ -135,7 +135,7 @@ def test_judges_are_shown_what_is_said() -> None:
     _, told, shown = judged(decide, ["<think>a</think>good", SAID], ["bad", "R50.9"])
     assert (told["wins"], told["tied"]) == (1, 1)  # the same words are a tie, without a judge
     assert not any("think" in text for text in shown)
-    assert asked_of == [("good", "bad"), ("bad", "good")]
+    assert sorted(asked_of) == [("bad", "good"), ("good", "bad")]  # both at once
     chats = [*pairs(ROWS[0], [SAID, "<think>b</think>I10"]).chats, *scoring(ROWS[0], SAID, 1)]
     assert not any("think" in turn["content"] for one in chats for turn in one.messages)
 

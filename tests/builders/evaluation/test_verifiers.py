@@ -13,7 +13,9 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.rewards import sandbox
-from adapterworks.builders.rewards.sandbox import Limits, passes, value_of
+from adapterworks.builders.rewards.code_tests import passes
+from adapterworks.builders.rewards.python_grader import value_of
+from adapterworks.builders.rewards.sandbox import Limits
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.load import check_manifest
