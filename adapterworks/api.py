@@ -89,7 +89,9 @@ def plan(
     loaded = _loaded(manifest, profile, overrides)
     with closing(_app(settings)) as app:
         cache = app.settings.home / "cache"
-        return prepare(loaded, app.bases, registry=app.registry, cache=cache, progress=say).plan
+        return prepare(
+            loaded, app.bases, registry=app.registry, cache=cache, progress=say, on_paper=True
+        ).plan
 
 
 def build(

@@ -67,6 +67,7 @@ def command(
                     cache=app.settings.home / "cache",
                     machine=None if machine is None else named_machine(machine),
                     progress=progress.say,
+                    on_paper=not calibrate,
                 )
             except NotFound as error:
                 if stage.stage is None or not stage.stage.index:

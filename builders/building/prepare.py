@@ -54,6 +54,7 @@ from adapterworks.manifests.graders import PythonGrader, leaves_of
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.described import described
 from adapterworks.registry.bases.ends import ends
 from adapterworks.registry.bases.files import chat_template
 from adapterworks.registry.bases.quiet import quiet_libraries
@@ -68,6 +69,12 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 _PATIENCE = 5.0  # seconds until gates say what they do
+_ON_PAPER = Lint(
+    "base.model",
+    "its folder has no weights: sizes are those that `config.json` describes, a build is refused, "
+    "and the digests are of no build",
+    "the folder",
+)
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,7 @@ def prepare(
     machine: Machine | None = None,
     progress: Callable[[str], None] | None = None,
     as_of: AsOf = NOW,
+    on_paper: bool = False,
 ) -> Prepared:
     """Prepare the base, load and encode the rows, make the plan.
 
@@ -148,6 +156,7 @@ def prepare(
         machine: this one, if not given.
         progress: told what takes long.
         as_of: by the seals of another time, for a release that is there.
+        on_paper: nothing is built of it, so a folder that describes a base without weights will do.
 
     Raises:
         InvalidInput, NotFound, Refused, Unavailable: as the stages before training say.
@@ -162,13 +171,13 @@ def prepare(
     check_trackers(manifest.train)
     accelerate = check_launcher(manifest)
     require_files(manifest)  # before a base is unpacked or fetched
-    base = bases.ensure(
-        base_model(manifest),
-        quantization=manifest.base.quantization,
-        double_quantization=manifest.base.double_quantization,
-        template=template_of(manifest),
-        progress=progress,
-    )
+    template, asked = template_of(manifest), base_model(manifest)
+    as_which: Any = {
+        "quantization": manifest.base.quantization,
+        "double_quantization": manifest.base.double_quantization,
+    }
+    paper = described(asked, **as_which) if on_paper and template is None else None
+    base = paper or bases.ensure(asked, **as_which, template=template, progress=progress)
     begun = find_origins(manifest, registry, base.digest)
     shelf = shelf_of(manifest, registry)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
@@ -188,6 +197,7 @@ def prepare(
             machine,
             progress,
             as_of,
+            paper is not None,
         )
 
 
@@ -205,8 +215,9 @@ def _prepared(
     machine: Machine | None,
     progress: Callable[[str], None] | None,
     as_of: AsOf,
+    paper: bool,
 ) -> Prepared:
-    """Rows, gates, plan; the base is there."""
+    """Rows, gates, plan; the base is there, or described."""
     assembled = assemble(
         manifest,
         cache=cache,
@@ -271,7 +282,7 @@ def _prepared(
             max(objective.planned_longest(e) for e in learnt),
         ),
     )
-    shape = read_shape(base.checkpoint)
+    shape = read_shape(base.checkpoint, described=paper)
     require_room(begun, facts.longest_sequence)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
@@ -281,6 +292,7 @@ def _prepared(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
     said = tuple(_template_lints(manifest, bases, base, tokenizer, rows["train"]))
+    said = (*said, _ON_PAPER) if paper else said
     further = {"datasets": shelf.datasets, "tenants": shelf.tenants}
     plan = plan.model_copy(update={"lints": (*plan.lints, *said), **further})
     check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)

@@ -183,8 +183,11 @@ def layer_of(name: str) -> int | None:
     return next((int(part) for part in name.split(".") if part.isdecimal()), None)
 
 
-def read_shape(checkpoint: Path) -> BaseShape:
+def read_shape(checkpoint: Path, *, described: bool = False) -> BaseShape:
     """Read `config.json`, and build the model that it describes on the meta device.
+
+    Args:
+        described: the weights need not be there (`registry/bases/described.py`).
 
     Raises:
         InvalidInput: it is no decoder-only model that `transformers` knows, has layers without
@@ -198,7 +201,8 @@ def read_shape(checkpoint: Path) -> BaseShape:
             f"`{config.model_type}` has no attention heads: such bases are not trained here",
             hint="take a base whose layers attend, such as a Llama or a Qwen",
         )
-    require_complete(checkpoint, model)
+    if not described:
+        require_complete(checkpoint, model)
     linears = adapted_linears(model)
     kinds = set(getattr(config, "layer_types", None) or ())
     mixes = tuple(sorted(kinds - _ATTENTION))

@@ -20,6 +20,25 @@ _PLAN = "builders/plan/plan.py"
 
 NAMED = (
     Named(
+        "what-is-only-described-is-built",
+        "adapterworks/cli/plan.py",
+        "                    on_paper=not calibrate,\n",
+        "                    on_paper=True,\n",
+        ("tests/builders/building/test_on_paper.py::test_nothing_is_built_or_kept_of_it",),
+        "a training would be measured of weights that are drawn at random",
+        quick=False,
+    ),
+    Named(
+        "a-plan-needs-the-weights",
+        "builders/methods/shape.py",
+        "    if not described:\n",
+        "    if True:\n",
+        ("tests/builders/building/test_on_paper.py::"
+         "test_sizes_are_those_of_the_base_with_its_weights",),
+        "who plans for a machine to rent would download 70 GB first",
+        quick=False,
+    ),
+    Named(
         "what-a-build-has-of-its-card-is-counted-twice",
         "builders/building/reservations.py",
         "        return max(0, self.size - taken)\n",
