@@ -47,6 +47,7 @@ class App:
                 self.settings.home,
                 self.settings.author,
                 insecure=self.settings.registry_insecure,
+                most_checkouts=self.settings.checkouts,
             )
         from adapterworks.registry.registry import Registry
 

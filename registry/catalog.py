@@ -95,9 +95,11 @@ class Catalog:
             NotFound: it was deleted, or never published here.
         """
         with self.database.read() as connection:
-            lookup.require_live(connection, digest)
             found = lookup.find_live(connection, digest)
-        assert found is not None
+            while found is None:
+                lookup.require_live(connection, digest)
+                # It was published since: on PostgreSQL each statement sees what is there by then.
+                found = lookup.find_live(connection, digest)
         return found
 
     def release(self, digest: str) -> Release:
@@ -163,8 +165,12 @@ class Catalog:
         absences = self.absences(digest)
         folder = checkout(self.blobs, self.checkouts, release, role, absences, self._seen)
         if new and self.most_checkouts is not None:
-            eviction.evict(self.database, self.checkouts, self.most_checkouts)
+            self._make_room(self.most_checkouts)
         return folder
+
+    def _make_room(self, most: int) -> None:
+        """Remove checkouts that nobody needs until they take at most `most` bytes."""
+        eviction.evict(self.database, self.checkouts, most)
 
     def names(self, *, limit: int = 50, after: str | None = None, text: str = "") -> list[NameRow]:
         """A page of names in alphabetical order, after `after`; see `names.list_names`."""

@@ -2,7 +2,9 @@
 
 An object appears whole or not at all (a single PUT, or a completed multipart upload). Small blobs
 are put with `If-None-Match: *` where the server knows it; big ones in parts, hashed while they are
-sent: a file that changed meanwhile fails the hash, and the upload is never completed.
+sent: a file that changed meanwhile fails the hash, and the upload is never completed. To the trash
+and back a blob is copied by the server, but for one that is greater than a server copies in one
+request: its bytes go through here, in parts.
 
 Credentials, region and endpoint come from the usual environment (`AWS_*`, web identity, container
 and instance roles) or, when a profile or `~/.aws/credentials` is there, from botocore. Give the
@@ -39,14 +41,22 @@ from adapterworks.registry.blobs.store import (
 )
 
 PART = 8 * CHUNK
+# Bounds of S3 itself: the parts of an upload, and the bytes that one CopyObject copies.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MOST_PARTS = 10_000
+COPIED_AT_ONCE = 5 << 30
+_AT_ONCE = 4  # parts that are on their way while an object is copied through here
 _RESTORE = "restore it from another store: adapters verify --all --repair STORE"
 
 
 class S3Blobs:
     """A `Store` at `s3://bucket/prefix`."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, copied_at_once: int = COPIED_AT_ONCE) -> None:
         """Nothing is sent yet.
+
+        Args:
+            copied_at_once: bytes of the greatest object that the server copies in one request.
 
         Raises:
             InvalidInput: no bucket in the URL.
@@ -55,6 +65,7 @@ class S3Blobs:
         if not bucket:
             raise InvalidInput(f"`{url}` names no bucket", hint="write `s3://bucket/prefix`")
         self._url, self._bucket, self._prefix = url, bucket, prefix.strip("/") or None
+        self._copied_at_once = copied_at_once
 
     @cached_property
     def _store(self) -> S3Store:
@@ -81,7 +92,7 @@ class S3Blobs:
         chunks = checked(digest, chunks_of(source), str(source_name(source)))
         with self._reported():
             if size > PART:
-                obs.put(self._store, key, chunks, chunk_size=PART)
+                obs.put(self._store, key, chunks, chunk_size=part_of(size))
             elif there is not None:  # damaged: these bytes take its place
                 obs.put(self._store, key, b"".join(chunks), use_multipart=False)
             else:
@@ -167,8 +178,24 @@ class S3Blobs:
 
     def _move(self, source: str, target: str) -> None:
         with self._reported(), suppress(FileNotFoundError):
-            obs.copy(self._store, source, target)
+            size = int(obs.head(self._store, source)["size"])
+            if size > self._copied_at_once:
+                self._copy_through(source, target, size)
+            else:
+                obs.copy(self._store, source, target)
             obs.delete(self._store, source)
+
+    def _copy_through(self, source: str, target: str, size: int) -> None:
+        """Copy an object in parts; without its last byte the target never appears.
+
+        Not hashed: a damaged blob is moved as it is, and whoever reads it finds that.
+        """
+        part = part_of(size)
+        writer = obs.open_writer(self._store, target, buffer_size=part, max_concurrency=_AT_ONCE)
+        for start in range(0, size, part):
+            end = min(size, start + part)
+            writer.write(bytes(obs.get_range(self._store, source, start=start, end=end)))
+        writer.close()
 
     def _delete(self, key: str) -> None:
         with self._reported(), suppress(FileNotFoundError):
@@ -193,6 +220,11 @@ class S3Blobs:
                 f"`{self._url}` cannot be used: {said}",
                 hint="check the bucket, `AWS_ENDPOINT_URL`, `AWS_REGION` and the credentials",
             ) from error
+
+
+def part_of(size: int) -> int:
+    """Bytes of each part of an upload of `size` bytes, so that its parts are not too many."""
+    return max(PART, -(-size // MOST_PARTS))
 
 
 def _shared_configuration() -> tuple[Callable[[], Any] | None, str | None]:

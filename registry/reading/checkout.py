@@ -60,7 +60,7 @@ def checkout(
         raise AbsentFile(f"{release.name}@{digest}", path, absences[path])
     files = {path: blob for path, blob in files.items() if path not in left_out}
     target = root / digest.removeprefix("sha256:") / role
-    _asked_for(target)  # first: from now on nobody takes it for unused
+    asked_for(target)  # first: from now on nobody takes it for unused
     if _is_intact(target, role, files, seen):
         return target
     with locked(root, digest):
@@ -83,7 +83,7 @@ def checkout(
     return target
 
 
-def _asked_for(target: Path) -> None:
+def asked_for(target: Path) -> None:
     """Let the folder's time say when it was asked for: room is made by it."""
     with suppress(OSError):  # not there yet, another user's, or on a disk that cannot be written
         os.utime(target)

@@ -17,6 +17,7 @@ _OF_ACCESS = "tests/gateway/registry_http/test_access.py"
 _OF_BLOBS = "tests/gateway/registry_http/test_blobs.py"
 _OF_WRITING = "tests/gateway/registry_http/test_writing.py"
 _OF_REMOTE = "tests/registry/remotes/http/test_remote.py"
+_OF_HELD = "tests/registry/remotes/http/test_checkouts.py"
 _OF_HTTP = "tests/registry/remotes/http/test_copy.py"
 _OF_FOUR_EYES = "tests/gateway/registry_http/test_four_eyes.py"
 _OF_SEALS = "tests/gateway/registry_http/test_seals.py"
@@ -380,10 +381,46 @@ NAMED = (
     Named(
         "copies-on-this-machine-stay",
         "registry/remotes/http/facets/upkeep.py",
-        "copies=(*done.copies, *here)",
-        "copies=(*done.copies, *())",
+        "copies=(*done.copies, *here), reviews=(",
+        "copies=(*done.copies, *()), reviews=(",
         (f"{_OPERATED}::test_a_files_bytes_are_erased_there_and_here",),
         "whoever erases would not be told of copies here",
+    ),
+    Named(
+        "copies-of-a-purged-version-stay",
+        "registry/remotes/http/facets/upkeep.py",
+        "            if blob in sizes:\n",
+        "            if blob in ():\n",
+        (f"{_OPERATED}::test_a_version_is_purged_there",),
+        "rows and predictions of a consent that was withdrawn would stay in the client's builds",
+    ),
+    Named(
+        "a-canary-outlives-a-publish-over-http",
+        "registry/remotes/http/registry.py",
+        "if [holder.version for holder in held] == [made.version]:",
+        "if held and held[0].version == made.version:",
+        (f"{_OF_REMOTE}::test_a_publish_again_ends_a_canary_beside_its_release",),
+        "the release that was built would share its requests with what somebody tried",
+    ),
+    Named(
+        "a-clients-checkouts-grow",
+        "adapterworks/app.py",
+        "                insecure=self.settings.registry_insecure,\n"
+        "                most_checkouts=self.settings.checkouts,\n",
+        "                insecure=self.settings.registry_insecure,\n",
+        (f"{_OF_HELD}::test_the_bound_is_that_of_the_settings",),
+        "the disk of a machine that builds against a server would fill up",
+    ),
+    Named(
+        "what-a-client-holds-makes-room",
+        "registry/remotes/http/registry.py",
+        "                asked_for(role)\n",
+        "                pass\n",
+        (
+            f"{_OF_HELD}::test_what_was_asked_for_longest_ago_makes_room",
+            f"{_OF_HELD}::test_what_is_held_for_days_stays",
+        ),
+        "a build of two days would lose the parent it reads",
     ),
     Named(
         "a-part-that-does-not-follow-ends-the-publish",

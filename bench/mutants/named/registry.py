@@ -303,7 +303,7 @@ _EVICTED_NAMED = (
     Named(
         "asking-for-a-checkout-does-not-keep-it",
         "registry/reading/checkout.py",
-        "    _asked_for(target)  # first",
+        "    asked_for(target)  # first",
         "    pass  # first",
         (f"{_OF_EVICTION}::test_asking_for_one_keeps_it",),
         "the adapter that is asked for most would be unpacked every day",
@@ -1026,6 +1026,34 @@ _OTHER_NAMED = (
         ),
         "a build that was killed would undo a rollback when it goes on",
         quick=False,
+    ),
+    Named(
+        "s3-copies-whatever-its-size",
+        "registry/blobs/s3.py",
+        "            if size > self._copied_at_once:\n",
+        "            if size < 0:\n",
+        (
+            f"{_OF_BLOBS}"
+            "::test_a_blob_that_no_server_copies_at_once_goes_to_the_trash_and_back[moto]",
+        ),
+        "gc would end at the first file above 5 GiB, each time",
+    ),
+    Named(
+        "an-upload-of-too-many-parts",
+        "registry/blobs/s3.py",
+        "max(PART, -(-size // MOST_PARTS))",
+        "PART",
+        (f"{_OF_BLOBS}::test_no_upload_has_more_parts_than_s3_takes",),
+        "weights above 80 GB could not be published to S3",
+    ),
+    Named(
+        "a-look-that-finds-nothing-is-not-repeated",
+        "registry/catalog.py",
+        "            while found is None:\n",
+        "            if found is None:\n                raise AssertionError\n"
+        "            while found is None:\n",
+        (f"{_OF_PUBLISH}::test_a_release_that_is_listed_between_two_looks_is_found",),
+        "a digest that is deleted meanwhile would be a crash, not an answer",
     ),
 )
 

@@ -9,6 +9,7 @@ Invariants:
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.catalog import Catalog
 from adapterworks.registry.index import log
 from adapterworks.registry.index.database import Database
+from adapterworks.registry.lifecycle import eviction
 from adapterworks.registry.reading.diff import Diff
 from adapterworks.registry.reading.files import read_release
 from adapterworks.registry.reading.seen import Seen
@@ -54,6 +56,7 @@ class RemoteCatalog(Catalog):
         author: str = UNNAMED,
         *,
         insecure: bool = False,
+        most_checkouts: int | None = None,
     ) -> None:
         """Ask nothing yet.
 
@@ -61,6 +64,8 @@ class RemoteCatalog(Catalog):
             url: of the server, without `/v1/registry`.
             home: folder of this machine's checkouts, and of what is being fetched.
             author: as `Registry.open`.
+            most_checkouts: bytes that this machine's checkouts may take; those that were asked for
+                longest ago, but not within a day, make room.
 
         Raises:
             InvalidInput: no address, or one to which the token would travel in the clear.
@@ -70,7 +75,7 @@ class RemoteCatalog(Catalog):
         self.author = author
         self.checkouts = home / "checkouts"
         self._seen = Seen()
-        self.most_checkouts = None
+        self.most_checkouts = most_checkouts
         self._bytes = HttpBlobs(self.link, home / "fetched")
         self._records: dict[str, Release] = {}
 
@@ -125,6 +130,12 @@ class RemoteCatalog(Catalog):
             found = self._records[digest] = read_release(self.blobs, digest)
             self._bytes.expect({entry.digest: entry.size for entry in found.files.values()})
         return self._records[digest]
+
+    def _make_room(self, most: int) -> None:
+        """As there, but that no lease is asked: what is held from here counts as just asked for."""
+        eviction.make_room(
+            self.checkouts, most, lambda _: nullcontext(True), unused_s=eviction.IN_USE_S
+        )
 
     def absences(self, digest: str) -> dict[str, Absence]:
         """What is known of a release's files that may not be there, by path."""

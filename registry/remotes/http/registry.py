@@ -7,6 +7,7 @@ server answers; what it does not answer is refused by the catalog, in one senten
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from adapterworks.manifests.errors import Conflict, Refused
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.lifecycle import publish as publishing
+from adapterworks.registry.reading.checkout import asked_for
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import UNNAMED, Draft, Release
 from adapterworks.registry.releases.types import (
@@ -49,9 +51,10 @@ class RemoteRegistry(RemoteCatalog, Registry):
         author: str = UNNAMED,
         *,
         insecure: bool = False,
+        most_checkouts: int | None = None,
     ) -> None:
         """Ask nothing yet; see `RemoteCatalog`."""
-        super().__init__(url, token, home, author, insecure=insecure)
+        super().__init__(url, token, home, author, insecure=insecure, most_checkouts=most_checkouts)
         self.protection = RemoteProtection(self)
         self.approvals = RemoteApprovals(self, self.protection)
         self.signatures = RemoteSignatures(self)
@@ -126,8 +129,8 @@ class RemoteRegistry(RemoteCatalog, Registry):
         if alias is None:
             return made
         held = self.name(made.name).aliases.get(alias, ())
-        if held and held[0].version == made.version:
-            return made
+        if [holder.version for holder in held] == [made.version]:
+            return made  # alone: a canary beside it ends, as it does where the registry is
         try:
             self.promote(made.name, made.version, alias, who="", why=why, since=since)
         except Conflict as error:
@@ -191,26 +194,26 @@ class RemoteRegistry(RemoteCatalog, Registry):
         return tuple(told["tags"])
 
     def hold(self, *digests: str, kind: str, seconds: float = leases.LEASE_S) -> leases.Lease:
-        """Nothing is held there: what is worked with is checked out here."""
+        """Nothing is held there: what is worked with is checked out here, and stays while held."""
         for digest in digests:
             self.find(digest)
-        return _NoLease()
+        return _Here(self.checkouts, digests, seconds)
 
 
-class _NoLease(leases.Lease):
-    """Nothing to renew and nothing to give back."""
+class _Here(leases.Lease):
+    """A lease on this machine's checkouts: as long as it is renewed, no other makes them leave."""
 
-    def __init__(self, digests: Iterable[str] = ()) -> None:
-        pass
+    def __init__(self, checkouts: Path, digests: Iterable[str], seconds: float) -> None:
+        self._folders = [checkouts / digest.removeprefix("sha256:") for digest in digests]
+        self._seconds = seconds
+        self._over = threading.Event()
+        self.renew()
 
     def renew(self) -> None:
-        """Nothing."""
+        """Let them count as just asked for."""
+        for folder in self._folders:
+            for role in folder.glob("*"):
+                asked_for(role)
 
     def end(self) -> None:
-        """Nothing."""
-
-    def __enter__(self) -> _NoLease:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+        """Nothing: from now on a day passes until they may leave."""

@@ -6,13 +6,21 @@ import os
 import time
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.exceptions import GenericError
 
 from adapterworks.manifests.digests import digest_bytes, digest_file
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.blobs.local import LocalBlobs, make_folders
 from adapterworks.registry.blobs.open import open_blobs
-from adapterworks.registry.blobs.s3 import PART, S3Blobs, _shared_configuration
+from adapterworks.registry.blobs.s3 import (
+    MOST_PARTS,
+    PART,
+    S3Blobs,
+    _shared_configuration,
+    part_of,
+)
 from adapterworks.registry.blobs.store import (
     BlobStore,
     CorruptBlob,
@@ -256,3 +264,60 @@ def test_a_part_of_a_blob(blobs: Store, start: int, stop: int) -> None:
 def test_a_part_of_a_missing_blob(blobs: Store) -> None:
     with pytest.raises(MissingBlob):
         list(blobs.part(DIGEST, 0, 1))
+
+
+@pytest.mark.parametrize("kind", ["nanio", "moto"])
+def test_a_blob_that_no_server_copies_at_once_goes_to_the_trash_and_back(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server: S3Server = request.getfixturevalue(f"{kind}_server")
+    server.use(monkeypatch)
+    store = S3Blobs(f"s3://{server.new_bucket()}/prefix", copied_at_once=PART)
+    copy = obstore.copy
+
+    def as_s3_does(at: obstore.store.S3Store, source: str, target: str) -> None:
+        if obstore.head(at, source)["size"] > PART:
+            raise GenericError("InvalidRequest: larger than the maximum allowable size")
+        copy(at, source, target)
+
+    monkeypatch.setattr(obstore, "copy", as_s3_does)
+    great = tmp_path / "great"
+    great.write_bytes(os.urandom(2 * PART + 5))
+    digest = digest_file(great)
+    for blob, source in ((digest, great), (DIGEST, DATA)):
+        store.put(blob, source)
+        store.discard(blob)
+        assert not store.exists(blob)
+        size = len(DATA) if source is DATA else 2 * PART + 5
+        assert [(info.digest, info.size) for info in store.list_discarded()] == [(blob, size)]
+        store.discard(blob)  # again: nothing happens
+        store.recover(blob)
+        assert list(store.list_discarded()) == []
+    copy_blob(store, digest, tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == great.read_bytes()
+
+
+def test_a_blob_that_goes_while_it_is_copied_in_parts_appears_nowhere(
+    moto_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moto_server.use(monkeypatch)
+    store = S3Blobs(f"s3://{moto_server.new_bucket()}", copied_at_once=PART)
+    data = os.urandom(2 * PART)
+    digest = digest_bytes(data)
+    (tmp_path / "great").write_bytes(data)
+    store.put(digest, tmp_path / "great")
+    get_range = obstore.get_range
+
+    def then_gone(at: obstore.store.S3Store, key: str, *, start: int, end: int) -> obstore.Bytes:
+        part = get_range(at, key, start=start, end=end)
+        obstore.delete(at, key)
+        return part
+
+    monkeypatch.setattr(obstore, "get_range", then_gone)
+    store.discard(digest)
+    assert list(store.list_discarded()) == []
+
+
+def test_no_upload_has_more_parts_than_s3_takes() -> None:
+    assert part_of(1) == part_of(MOST_PARTS * PART) == PART
+    assert part_of(256 << 30) * MOST_PARTS >= 256 << 30

@@ -7,13 +7,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sqlalchemy.engine import Connection
 
-from adapterworks.manifests.errors import Conflict, Unavailable
+from adapterworks.manifests.errors import Conflict, NotFound, Unavailable
 from adapterworks.registry.blobs.local import LocalBlobs
-from adapterworks.registry.index import schema
+from adapterworks.registry.index import lookup, schema
 from adapterworks.registry.lifecycle import leases
 from adapterworks.registry.lifecycle import publish as module
 from adapterworks.registry.registry import Registry
+from adapterworks.registry.releases.types import Resolved
 from tests.registry.releases import draft, folder, publish
 
 # `folder` has weights and config (each under two roles), a README and a lock; then the record.
@@ -169,3 +171,23 @@ def test_what_a_guard_refuses_is_not_listed(local_registry: Registry, tmp_path: 
         local_registry.publish(made, draft(), who="tester", guard=guard)
     assert local_registry.versions("medical") == []
     assert local_registry.publish(made, draft(), who="tester", guard=lambda _: None).version == 1
+
+
+def test_a_release_that_is_listed_between_two_looks_is_found(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL each statement sees what is there by then: an answer, or that there is none."""
+    published = publish(local_registry, tmp_path)
+    look, looks = lookup.find_live, []
+
+    def not_yet(connection: Connection, digest: str) -> Resolved | None:
+        looks.append(digest)
+        return look(connection, digest) if len(looks) > 1 else None
+
+    monkeypatch.setattr(lookup, "find_live", not_yet)
+    assert local_registry.find(published.digest).version == 1
+    looks.clear()
+    local_registry.delete("medical", 1, who="ann")
+    looks.clear()
+    with pytest.raises(NotFound, match="deleted"):
+        local_registry.find(published.digest)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.blobs.store import BlobStore
 from adapterworks.registry.facets.signatures import Signatures
@@ -17,7 +18,8 @@ from adapterworks.registry.lifecycle.erase import Erasure
 from adapterworks.registry.lifecycle.purge import Purge
 from adapterworks.registry.lifecycle.reviewed import remove_reviews
 from adapterworks.registry.lifecycle.verify import VerifyReport
-from adapterworks.registry.reading.checkout import remove_tree
+from adapterworks.registry.reading.checkout import locked, remove_tree
+from adapterworks.registry.reading.files import read_release
 from adapterworks.registry.remotes.http.catalog import RemoteCatalog
 from adapterworks.registry.remotes.http.link import part
 from adapterworks.registry.remotes.http.paths import version_path
@@ -83,7 +85,12 @@ class RemoteUpkeep(Upkeep):
     def purge(
         self, name: str, version: int, *, with_aliases: bool = False, who: str, why: str
     ) -> Purge:
-        """Delete a version and erase at once what is its alone, there, and its checkout here."""
+        """Delete a version and erase at once what is its alone, there and of this machine.
+
+        Equal copies here are found by the record's sizes; where the version was deleted before, the
+        server gives no record, and its checkout alone goes.
+        """
+        sizes = self._sizes(name, version)
         done = self._server.link.wait(
             f"{version_path(name, version)}/purge",
             Purge,
@@ -91,11 +98,28 @@ class RemoteUpkeep(Upkeep):
             with_aliases=with_aliases,
             why=why,
         )
-        checkouts = self._server.checkouts
-        with suppress(FileNotFoundError):
-            remove_tree(checkouts / done.digest.removeprefix("sha256:"), checkouts)
-        ours = remove_reviews(self._server.home, [done.digest])
-        return replace(done, reviews=(*done.reviews, *ours))
+        home, checkouts = self._server.home, self._server.checkouts
+        here: list[Path] = []
+        checkout = checkouts / done.digest.removeprefix("sha256:")
+        with locked(checkouts, done.digest), suppress(FileNotFoundError):
+            remove_tree(checkout, checkouts)
+            here.append(checkout)
+        for blob in done.alone:
+            if blob in sizes:
+                here += erasing.delete_copies(home, blob, sizes[blob])
+        ours = remove_reviews(home, [done.digest])
+        return replace(
+            done, copies=(*done.copies, *here), reviews=tuple(sorted({*done.reviews, *ours}))
+        )
+
+    def _sizes(self, name: str, version: int) -> dict[str, int]:
+        """Bytes of a live version's blobs; nothing of one that is none any more."""
+        try:
+            digest = self._server.version(name, version).digest
+            release = read_release(self._server.blobs, digest)
+        except (NotFound, IntegrityError):
+            return {}
+        return {entry.digest: entry.size for entry in release.files.values()}
 
     def verify(
         self,

@@ -31,7 +31,7 @@ from adapterworks.registry.releases.roles import may_be_erased
 from tests.gateway.registry_http.conftest import open_at
 from tests.registry.exchanges.test_exchanges import SAID, exchange
 from tests.registry.jobs.conformance import claim, finish, put
-from tests.registry.releases import publish
+from tests.registry.releases import folder, publish
 from tests.registry.remotes.http.conftest import Server, served_at
 from tests.registry.remotes.http.test_commands import Adapters
 
@@ -288,6 +288,9 @@ def test_a_version_is_purged_there(adapters: Adapters, server: Server, tmp_path:
     digest = registry.resolve("old@1").digest
     checkout = Path(adapters("pull", "old@1").strip())
     assert checkout.exists()
+    home = checkout.parents[2]
+    kept = folder(home / "builds" / "old", 9)
+    shared = kept / "README.md"  # `medical` has it too
     with pytest.raises(InvalidInput, match="needs `--why`"):
         adapters("delete", "old@1", "--purge", "--yes")
     done = json.loads(
@@ -297,6 +300,9 @@ def test_a_version_is_purged_there(adapters: Adapters, server: Server, tmp_path:
     assert done["purge"]["alone"]
     assert not any(registry.blobs.exists(blob) for blob in done["purge"]["alone"])
     assert not checkout.exists()
+    assert not list(kept.rglob("*.safetensors"))
+    assert shared.exists()
+    assert str(kept / "adapter" / "adapter_model.safetensors") in done["purge"]["copies"]
     assert registry.version("old", 1).deleted is not None
     assert "deleted old@1" in adapters("delete", "old@1", "--purge", "--why", "again", "--yes")
 

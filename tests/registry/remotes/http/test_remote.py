@@ -90,6 +90,18 @@ def test_a_publish_leaves_an_alias_that_somebody_moved_meanwhile(
     assert server.registry.resolve("medical:prod").version == last - 1
 
 
+def test_a_publish_again_ends_a_canary_beside_its_release(server: Server, tmp_path: Path) -> None:
+    remote, files = server.remote(), folder(tmp_path / "24", 24)
+
+    def finish() -> int:
+        return remote.publish(files, draft(24), alias="next", who="").version
+
+    made = finish()
+    server.registry.promote("medical", 1, "next", who="ann", weight=10)
+    assert finish() == made
+    assert [held.version for held in server.registry.weights("medical", "next")] == [made]
+
+
 def test_a_checkout_has_the_same_files(server: Server) -> None:
     digest = server.registry.resolve("medical@2").digest
     here, there = (r.checkout(digest, "servable") for r in (server.registry, server.remote()))
