@@ -14,7 +14,7 @@ from adapterworks.cli.values import COUNT, WrittenFolder
 from adapterworks.manifests.errors import Conflict, Refused
 
 if TYPE_CHECKING:
-    from adapterworks.registry.datasets.store import Dataset
+    from adapterworks.registry.datasets.listed import Dataset
 
 _SHOWN = 3
 _SPLITS = ("train", "validation", "test")

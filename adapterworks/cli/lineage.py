@@ -12,7 +12,7 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
-    from adapterworks.registry.datasets.store import Dataset
+    from adapterworks.registry.datasets.listed import Dataset
     from adapterworks.registry.reading.lineage import Ancestor, Lineage
 
 

@@ -29,9 +29,10 @@ from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
 from adapterworks.manifests.refs import check_name
 from adapterworks.manifests.sources import DATASET, DatasetSource, parse_source
 from adapterworks.registry.datasets.erased import ErasedRow
+from adapterworks.registry.datasets.listed import Dataset
 from adapterworks.registry.datasets.owners import SHARES, Claim, of_dataset, recorded, strictest
 from adapterworks.registry.datasets.record import SPLITS, DatasetRecord, Share, Split
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.datasets.tenants import Tenants, tenants_of
 from adapterworks.registry.releases.release import Parent
 from adapterworks.registry.releases.types import now

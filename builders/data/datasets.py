@@ -15,8 +15,9 @@ from adapterworks.builders.data.rows import Row, from_record, rows_digest, to_re
 from adapterworks.manifests.digests import canonical_json, digest_bytes
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.sources import DatasetSource
+from adapterworks.registry.datasets.listed import Dataset
 from adapterworks.registry.datasets.record import SPLITS, Part, Split
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.remotes.http.datasets import open_datasets
 
 if TYPE_CHECKING:

@@ -24,8 +24,9 @@ from adapterworks.builders.data.repeating import Repeating, repeating
 from adapterworks.builders.data.rows import Row
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.registry.datasets.erase import erase_blobs
+from adapterworks.registry.datasets.listed import Dataset
 from adapterworks.registry.datasets.record import Split
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 

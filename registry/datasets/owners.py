@@ -22,7 +22,8 @@ from adapterworks.registry.datasets.record import Share
 from adapterworks.registry.datasets.tenants import NOBODY, Tenants
 
 if TYPE_CHECKING:
-    from adapterworks.registry.datasets.store import Dataset, Datasets
+    from adapterworks.registry.datasets.listed import Dataset
+    from adapterworks.registry.datasets.store import Datasets
     from adapterworks.registry.index.database import Database
     from adapterworks.registry.registry import Registry
     from adapterworks.registry.releases.release import Release

@@ -10,61 +10,35 @@ Invariants:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Refused
 from adapterworks.registry.blobs.store import read_blob
 from adapterworks.registry.datasets import erased, schema
 from adapterworks.registry.datasets.erased import ErasedRow
+from adapterworks.registry.datasets.listed import (
+    Dataset,
+    SealedSet,
+    add_row,
+    dataset_of,
+    find_row,
+    seal_row,
+    sealed_sets,
+)
 from adapterworks.registry.datasets.record import DatasetRecord, Split
 from adapterworks.registry.datasets.seal import check_seal
 from adapterworks.registry.index import absences
-from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.deposit import Deposit
-from adapterworks.registry.releases.types import now
 
-_datasets, _seals = schema.datasets, schema.seals
+_datasets = schema.datasets
 _RELISTED = "listed again from the store"
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """One version: its number, its record, who added it, when and why."""
-
-    version: int
-    digest: str
-    record: DatasetRecord
-    at: str
-    who: str
-    why: str
-
-    @property
-    def ref(self) -> str:
-        """As manifests name it."""
-        return f"dataset:{self}"
-
-    def __str__(self) -> str:
-        return f"{self.record.name}@{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class SealedSet:
-    """A test set whose rows may not be trained on: its blob, what it was the test set of, and since
-    when it is sealed (RFC 3339; empty where a server of before does not say)."""
-
-    blob: str
-    owner: str
-    at: str = field(default="", compare=False)
 
 
 class Datasets:
@@ -136,10 +110,10 @@ class Datasets:
         why: str,
     ) -> tuple[Dataset, bool]:
         with self._database.write() as connection:
-            known = _find(connection, _datasets.c.digest == record.digest)
+            known = find_row(connection, _datasets.c.digest == record.digest)
             if known is not None:
-                return _dataset(known), False
-            if {of.blob for of in _sealed(connection)} - {of.blob for of in seen}:
+                return dataset_of(known), False
+            if {of.blob for of in sealed_sets(connection)} - {of.blob for of in seen}:
                 raise Conflict(
                     "a test set was sealed while these rows were looked at",
                     hint="do it again: the rows are then held against that one too",
@@ -149,9 +123,9 @@ class Datasets:
                     "a row was erased while these rows were looked at",
                     hint="do it again: it is then named",
                 )
-            added = _add(connection, record, who, why)
+            added = add_row(connection, record, who, why)
             if seal is not None:
-                _seal(connection, digest_bytes(seal), added.ref)
+                seal_row(connection, digest_bytes(seal), added.ref)
             holding.keep(connection, lease)
             return added, True
 
@@ -170,15 +144,15 @@ class Datasets:
         with self._database.write() as connection:
             owner, listed = deposit.holder, []
             if record is not None:
-                known = _find(connection, _datasets.c.digest == record.digest)
+                known = find_row(connection, _datasets.c.digest == record.digest)
                 if known is None:
-                    owner = _add(connection, record, who, _RELISTED).ref
+                    owner = add_row(connection, record, who, _RELISTED).ref
                     listed.append(owner)
                 else:
-                    owner = _dataset(known).ref
+                    owner = dataset_of(known).ref
             elif deposit.kind == "dataset":
                 owner = f"dataset:{deposit.holder}"
-            listed += [owner for blob in seals if _seal(connection, blob, owner)]
+            listed += [owner for blob in seals if seal_row(connection, blob, owner)]
             holding.take_over(connection, deposit)
             return listed
 
@@ -196,12 +170,12 @@ class Datasets:
         blob = digest_bytes(data)
         if any(of.blob == blob for of in self.seals()):
             with self._database.write() as connection:
-                _seal(connection, blob, owner)
+                seal_row(connection, blob, owner)
             return
         lease = self._hold("seal", {blob: data}, owner)
         try:
             with self._database.write() as connection:
-                _seal(connection, blob, owner)
+                seal_row(connection, blob, owner)
                 holding.keep(connection, lease)
         except BaseException:
             self._let_go(lease)
@@ -210,7 +184,7 @@ class Datasets:
     def seals(self) -> list[SealedSet]:
         """Every sealed test set, each once for each that it is the test set of; oldest first."""
         with self._database.read() as connection:
-            return _sealed(connection)
+            return sealed_sets(connection)
 
     def erased_rows(self) -> Sequence[ErasedRow]:
         """Every row that was erased from datasets here."""
@@ -252,25 +226,25 @@ class Datasets:
                 else _datasets.c.digest == selector
             )
         with self._database.read() as connection:
-            row = _find(connection, where)
+            row = find_row(connection, where)
         if row is None:
             raise NotFound(
                 f"there is no dataset `{name}{f'@{selector}' if selector else ''}`",
                 hint="see which there are: adapters dataset list",
             )
-        return _dataset(row)
+        return dataset_of(row)
 
     def newest(self, name: str) -> Dataset | None:
         """The newest version of a name, if there is one."""
         with self._database.read() as connection:
-            row = _find(connection, _datasets.c.name == name)
-        return None if row is None else _dataset(row)
+            row = find_row(connection, _datasets.c.name == name)
+        return None if row is None else dataset_of(row)
 
     def find(self, digest: str) -> Dataset | None:
         """The dataset of a digest, whatever its name."""
         with self._database.read() as connection:
-            row = _find(connection, _datasets.c.digest == digest)
-        return None if row is None else _dataset(row)
+            row = find_row(connection, _datasets.c.digest == digest)
+        return None if row is None else dataset_of(row)
 
     def list(self, name: str | None = None) -> list[Dataset]:
         """Every version (of a name), by name, newest first."""
@@ -278,7 +252,7 @@ class Datasets:
         if name is not None:
             query = query.where(_datasets.c.name == name)
         with self._database.read() as connection:
-            return [_dataset(row) for row in connection.execute(query)]
+            return [dataset_of(row) for row in connection.execute(query)]
 
     def _hold(self, kind: str, blobs: Mapping[str, bytes], holder: str) -> str:
         self._registry.require_own_store()
@@ -287,44 +261,3 @@ class Datasets:
     def _let_go(self, lease: str) -> None:
         with self._database.write() as connection:
             leases.end(connection, lease)
-
-
-def _find(connection: Connection, where: sa.ColumnElement[bool]) -> AnyRow | None:
-    query = sa.select(_datasets).where(where).order_by(_datasets.c.version.desc()).limit(1)
-    return connection.execute(query).first()
-
-
-def _add(connection: Connection, record: DatasetRecord, who: str, why: str) -> Dataset:
-    """The record as the next version of its name."""
-    last = connection.scalar(
-        sa.select(sa.func.max(_datasets.c.version)).where(_datasets.c.name == record.name)
-    )
-    version, at = (last or 0) + 1, now()
-    connection.execute(
-        sa.insert(_datasets).values(
-            name=record.name, version=version, digest=record.digest,
-            record=record.to_bytes().decode(), at=at, who=who, why=why,
-        )
-    )  # fmt: skip
-    return Dataset(version, record.digest, record, at, who, why)
-
-
-def _seal(connection: Connection, blob: str, owner: str) -> bool:
-    """Whether it was not sealed for this owner yet."""
-    known = sa.select(_seals.c.blob).where(_seals.c.blob == blob, _seals.c.owner == owner)
-    if connection.scalar(known) is not None:
-        return False
-    connection.execute(sa.insert(_seals).values(blob=blob, owner=owner, at=now()))
-    return True
-
-
-def _sealed(connection: Connection) -> list[SealedSet]:
-    query = sa.select(_seals).order_by(_seals.c.at, _seals.c.blob, _seals.c.owner)
-    return [SealedSet(row.blob, row.owner, row.at) for row in connection.execute(query)]
-
-
-def _dataset(row: AnyRow) -> Dataset:
-    if digest_bytes(row.record.encode()) != row.digest:
-        raise IntegrityError(f"the record of `{row.name}@{row.version}` is damaged in the index")
-    record = DatasetRecord.model_validate(json.loads(row.record))
-    return Dataset(row.version, row.digest, record, row.at, row.who, row.why)

@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.datasets.erased import ErasedRow
-from adapterworks.registry.datasets.store import Dataset, Datasets, SealedSet
+from adapterworks.registry.datasets.listed import Dataset, SealedSet
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.http.link import part

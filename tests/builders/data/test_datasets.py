@@ -29,7 +29,8 @@ from adapterworks.manifests.errors import (
 )
 from adapterworks.manifests.load import check_manifest
 from adapterworks.manifests.models import Manifest
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.listed import Dataset
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.index import absences
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent

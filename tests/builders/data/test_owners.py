@@ -28,8 +28,9 @@ from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import AdapterworksError, NotFound, Refused
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
+from adapterworks.registry.datasets.listed import Dataset
 from adapterworks.registry.datasets.owners import Claim
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from adapterworks.settings import Settings

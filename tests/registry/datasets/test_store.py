@@ -9,8 +9,9 @@ from sqlalchemy.exc import DBAPIError
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, IntegrityError, NotFound, Refused
 from adapterworks.registry.datasets.erase import erase_blobs
+from adapterworks.registry.datasets.listed import Dataset
 from adapterworks.registry.datasets.record import DatasetRecord, Part, Split
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.store import Datasets
 from adapterworks.registry.index import log
 from adapterworks.registry.registry import Registry
 from tests.registry.datasets.seals import seal_of

@@ -13,7 +13,8 @@ from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.http.routes.registry.reading import MOST, USUAL
 from adapterworks.gateway.http.routes.registry.sending import digest_of
 from adapterworks.manifests.errors import NotFound
-from adapterworks.registry.datasets.store import Dataset, Datasets
+from adapterworks.registry.datasets.listed import Dataset
+from adapterworks.registry.datasets.store import Datasets
 
 
 def listed(asked: Asked) -> dict[str, Any]:
