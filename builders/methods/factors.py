@@ -61,6 +61,25 @@ def cut(delta: torch.Tensor, rank: int) -> Factors:
     return Factors(a.float().contiguous(), b.float().contiguous())
 
 
+def balanced(factors: Factors) -> Factors:
+    """The same product with its singular values shared, so that no part of it cancels another.
+
+    B·A of a difference, [B, −B₀]·[A; A₀], is much smaller than either of its two products: in 16
+    bits, as an engine on a GPU holds it, the rounding of both would stay and the difference go.
+    Through QR of both sides and the SVD of what is between, in float64; the rank stays.
+    """
+    import torch
+
+    left, of_left = torch.linalg.qr(factors.b.double())
+    right, of_right = torch.linalg.qr(factors.a.double().T)
+    u, values, v = torch.linalg.svd(of_left @ of_right.T, full_matrices=False)
+    root = values.sqrt()
+    b, a = left @ (u * root), (root[:, None] * v) @ right.T
+    whole_a, whole_b = torch.zeros_like(factors.a), torch.zeros_like(factors.b)
+    whole_a[: len(root)], whole_b[:, : len(root)] = a.float(), b.float()
+    return Factors(whole_a, whole_b)
+
+
 def energies(delta: torch.Tensor) -> torch.Tensor:
     """Squared singular values of a delta, largest first, float64."""
     import torch

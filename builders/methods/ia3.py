@@ -8,7 +8,8 @@ is stated and bounded by `serve.max_conversion_error`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,7 +120,35 @@ class Ia3(Technique[Ia3Table]):
 
         rank = source.manifest.serve.conversion_rank or RANK
         modules = source.paths(name.removesuffix(".ia3_l") for name in scales)
-        return write_cut(folder, deltas(), rank, source.manifest.base.model, modules)
+        conversion = write_cut(folder, deltas(), rank, source.manifest.base.model, modules)
+        return _with_biases(conversion, scales, weights)
+
+
+def _with_biases(
+    conversion: Conversion, scales: Mapping[str, torch.Tensor], weights: Mapping[str, torch.Tensor]
+) -> Conversion:
+    """What a bias loses: outputs are rescaled with it, and no LoRA carries a change of one.
+
+    It is left out by name, relative to all that was learnt, and part of the error.
+    """
+    biases, matrices = {}, 0.0
+    for name, scale in scales.items():
+        module = name.removesuffix(".ia3_l")
+        change = (scale.float() - 1) * weights[f"{module}.weight"].float()
+        matrices += float(change.double().square().sum())
+        of_outputs = scale.shape[-1] == 1  # [out, 1]
+        if of_outputs and (bias := f"{module}.bias") in weights:
+            lost = (scale.flatten().float() - 1) * weights[bias].float()
+            biases[bias] = float(lost.double().square().sum())
+    whole, all_biases = matrices + sum(biases.values()), sum(biases.values())
+    if not all_biases:
+        return conversion
+    error = ((conversion.servable.error**2 * matrices + all_biases) / whole) ** 0.5
+    return replace(
+        conversion,
+        servable=conversion.servable.model_copy(update={"error": error}),
+        left_out={bias: (size / whole) ** 0.5 for bias, size in biases.items() if size},
+    )
 
 
 IA3 = Ia3()

@@ -28,6 +28,7 @@ from adapterworks.builders.methods.beside import take_out, taken_out
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import (
     Factors,
+    balanced,
     leaves,
     module_scale,
     paths_of,
@@ -154,8 +155,9 @@ class Lora(Technique[LoraKeys]):
         return replace(kept, once=4 * self.trainable(shape, table))  # the start stays, in float32
 
     def semantics(self, table: LoraKeys) -> int:
-        """1 of what starts as a part of the base: before, it was taken out of rounded weights."""
-        return int(INITS[table.init].part_of_base)
+        """Of what starts as a part of the base: at 0 it was taken out of rounded weights, at 1 what
+        was learnt was written as a difference that 16 bits do not hold."""
+        return 2 * INITS[table.init].part_of_base
 
     def sizes(self, table: LoraKeys) -> Iterable[LoraKeys]:
         """Every rank; α keeps its ratio to it."""
@@ -263,10 +265,11 @@ class Lora(Technique[LoraKeys]):
             module = name.removeprefix("base_model.model.")
             of_a, of_b = (f"{name}.lora_{part}.default.weight" for part in "AB")
             scale = module_scale(configuration, module)
-            factors[module] = Factors(
+            difference = Factors(
                 torch.cat([now[of_a], a]),
                 torch.cat([scale * now[of_b], -scale * b], dim=1),
             )
+            factors[module] = balanced(difference)
         write_lora(folder, factors, base, sorted(configuration["target_modules"]))
 
     def convert(self, source: Source, folder: Path) -> Conversion:

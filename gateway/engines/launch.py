@@ -33,6 +33,8 @@ class EngineSpec:
 
     Attributes:
         folder: the checkpoint it loads.
+        quantizes: the engine makes NF4 of it as it loads, with quantized block scales, as the
+            pinned vllm-bnb-plugin always does.
         max_loras: adapters in one batch (the slots).
         max_cpu_loras: adapters kept in host memory.
         kv_cache_gib: size of the key-value cache on CPU.
@@ -55,6 +57,7 @@ class EngineSpec:
     gpu_memory_utilization: float
     forms: tuple[str, ...] = (LORA,)
     servables: Path | None = None
+    quantizes: bool = False
     options: dict[str, str | int | float | bool] = field(default_factory=dict)
 
 
@@ -113,7 +116,7 @@ def command(spec: EngineSpec, socket: Path, key: str) -> tuple[list[str], dict[s
     }
     if spec.device == "cuda":
         flags["gpu-memory-utilization"] = spec.gpu_memory_utilization
-        if spec.base.quantization == "nf4":
+        if spec.quantizes:
             flags |= {"quantization": "bitsandbytes", "load-format": "bitsandbytes"}
     for form in spec.forms:
         flags |= FORMS[form].engine_flags()

@@ -162,8 +162,10 @@ def _spec(
     ranks = [servable.rank for servable in own if servable.rank is not None]
     where = device()
     dtype = ("float32" if where == "cpu" else "bfloat16") if table.dtype == "auto" else table.dtype
-    # On a GPU nf4 runs on the quantized kernels; on a CPU on the same values stored dense.
-    folder = base.checkpoint if where == "cuda" and base.quantization == "nf4" else base.served
+    # On a GPU nf4 runs on the quantized kernels; on a CPU on the same values stored dense, and so
+    # does one whose block scales are not quantized: the kernels' loader would quantize them.
+    quantizes = where == "cuda" and base.quantization == "nf4" and base.double_quantization
+    folder = base.checkpoint if quantizes else base.served
     return EngineSpec(
         id=f"{base.name}-{number}",
         base=ServedBase(
@@ -187,6 +189,7 @@ def _spec(
         # The plugin's connector is switched on only where a release needs it.
         forms=(LORA, *sorted({s.form for s in own} - {LORA})),
         servables=servables,
+        quantizes=quantizes,
         options=dict(table.options),
     )
 

@@ -301,4 +301,30 @@ NAMED = (
         ('tests/builders/methods/test_orthogonal.py::test_it_begins_as_the_release_and_leaves_its_ranks_alone',),
         "a continued adapter would begin as another one",
     ),
+    Named(
+        "what-was-learnt-is-a-difference-of-large-products",
+        "builders/methods/lora.py",
+        "factors[module] = balanced(difference)",
+        "factors[module] = difference",
+        ("tests/builders/methods/test_further_methods.py"
+         "::test_what_was_taken_out_of_the_base_is_served_in_half_precision_too",),
+        "on a GPU most of what a PiSSA adapter learnt would be rounding",
+    ),
+    Named(
+        "a-rescaled-bias-is-lost-without-a-word",
+        "builders/methods/ia3.py",
+        "return _with_biases(conversion, scales, weights)",
+        "return conversion",
+        ("tests/builders/methods/test_further_methods.py"
+         "::test_a_bias_that_ia3_rescales_is_part_of_what_is_lost",),
+        "what is served of an IA3 on Qwen2 would be another model than the error says",
+    ),
+    Named(
+        "an-engine-quantizes-scales-that-training-had-whole",
+        "gateway/engines/plan.py",
+        'base.quantization == "nf4" and base.double_quantization',
+        'base.quantization == "nf4"',
+        ("tests/gateway/engines/test_launch.py::test_a_gpu_serves_the_values_that_training_saw",),
+        "a GPU would serve other weights than the base's digest says",
+    ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.inits import INITS
@@ -90,6 +91,55 @@ def test_what_is_served_answers_as_what_was_trained(
     )
     with drawn.model.disable_adapter():
         assert (drawn.answers(IDS) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("init", ["pissa", "olora"])
+def test_what_was_taken_out_of_the_base_is_served_in_half_precision_too(
+    tiny: Path, tmp_path: Path, init: str
+) -> None:
+    """An engine on a GPU holds factors in bfloat16. As the difference of two products that are a
+    hundred times larger than what was learnt, most of it would be rounding."""
+    drawn = draw("lora", tiny, tmp_path, spread=1e-4, rank=4, init=init)
+    convert(drawn.source, tmp_path / "served")
+    tensors = load_file(tmp_path / "served" / "adapter_model.safetensors")
+    names = [name for name in tensors if ".lora_A." in name]
+    assert names
+    for name in names:
+        a, b = tensors[name], tensors[name.replace(".lora_A.", ".lora_B.")]
+        rounded = b.bfloat16().float() @ a.bfloat16().float()
+        assert (rounded - b @ a).norm() < 0.01 * (b @ a).norm(), name
+
+
+def test_a_bias_that_ia3_rescales_is_part_of_what_is_lost(tmp_path: Path) -> None:
+    """Qwen2's keys and values have biases; an output is rescaled with its own."""
+    base = tmp_path / "qwen2"
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=64, hidden_size=64, intermediate_size=128, num_hidden_layers=1,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config)
+    attention = model.model.layers[0].self_attn
+    with torch.no_grad():
+        attention.k_proj.bias.fill_(10.0)
+        attention.v_proj.bias.zero_()
+    model.save_pretrained(base)
+    drawn = draw("ia3", base, tmp_path, spread=0.05, serve=WIDE)
+    done = convert(drawn.source, tmp_path / "served")
+    vectors = load_file(drawn.source.adapter / "adapter_model.safetensors")
+    weights = load_file(base / "model.safetensors")
+    matrices = lost = 0.0
+    for name, vector in vectors.items():
+        module = name.removeprefix("base_model.model.").removesuffix(".ia3_l")
+        matrices += float(((vector - 1) * weights[f"{module}.weight"]).square().sum())
+        if module.endswith("k_proj"):
+            lost += float(((vector.flatten() - 1) * 10.0).square().sum())
+    expected = (lost / (matrices + lost)) ** 0.5
+    (bias,) = done.left_out
+    assert bias == "model.layers.0.self_attn.k_proj.bias"
+    assert done.left_out[bias] == pytest.approx(expected, rel=1e-4)
+    assert done.servable.error == pytest.approx(expected, rel=1e-3)
+    assert expected > 0.5
 
 
 def test_an_init_leaves_the_base_as_it_answers_and_is_as_peft_has_it(tiny: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from adapterworks.gateway.engines import cpu
+from adapterworks.gateway.config.engines import LocalEngine
+from adapterworks.gateway.config.tables import GatewayConfig
+from adapterworks.gateway.engines import cpu, plan
 from adapterworks.gateway.engines.launch import EngineSpec, command
 from adapterworks.gateway.engines.target import ServedBase
+from adapterworks.registry.bases.base import Base
 
 SPEC = EngineSpec(
     id="one",
@@ -45,6 +49,19 @@ def test_it_gets_the_libraries_that_are_there(
     assert _environment()["LD_PRELOAD"] == f"{openmp}:{allocator}"
     # Threads that spin for 200 ms would take the gateway's core.
     assert _environment()["KMP_BLOCKTIME"] == "1"
+
+
+@pytest.mark.parametrize("double", [True, False])
+def test_a_gpu_serves_the_values_that_training_saw(
+    double: bool, nf4_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader of quantized kernels quantizes the block scales too, of every base."""
+    monkeypatch.setattr(plan, "device", lambda: "cuda")
+    base = replace(nf4_base, double_quantization=double)
+    spec = plan._spec(GatewayConfig(), LocalEngine(), base, [], 0, None)
+    assert spec.folder == (base.checkpoint if double else base.served)
+    flags = command(spec, Path("/socket"), "key")[0]
+    assert ("bitsandbytes" in flags) is double
 
 
 def test_the_wheel_brings_openmp() -> None:
