@@ -1000,7 +1000,7 @@ _OTHER_NAMED = (
         "why=why, since=None",
         (
             f"{_LIFECYCLE}/test_decided.py"
-            "::test_what_somebody_decided_meanwhile_holds[rollback-sqlite]",
+            "::test_what_somebody_decided_meanwhile_holds[sqlite-rollback]",
         ),
         "a build of an hour would undo a rollback that was made meanwhile",
     ),
