@@ -33,6 +33,9 @@ WORKER = "ADAPTERS_WORKER_PIPE"
 _RENEW_S = 2.0
 _LOOK_S = 0.2
 _AGAIN_S = 15.0
+# Who ends a worker may send the same to all that it started: a service manager, a batch system.
+_ASKED = (-signal.SIGTERM, -signal.SIGINT)
+_SAME_S = 2.0
 
 
 class Worker:
@@ -126,6 +129,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 pass_fds=(theirs,),
+                start_new_session=True,  # Ctrl-C is the worker's; the pipe ends the child with it
                 env={**os.environ, "PYTHONSAFEPATH": "1", WORKER: str(theirs)},
             )
             try:
@@ -138,6 +142,8 @@ class Worker:
                     folders.clear(folder)  # another attempt lays its rows out again
         if asked is not None:
             self._finish(claim, asked)
+        elif child.returncode in _ASKED and self._stop.wait(_SAME_S):
+            self._finish(claim, Given("queued"))  # it was asked to end, as we are
         elif child.returncode != 0:
             self._finish(claim, _death(child.returncode, folder / folders.LOG, job.tenant))
         self._say(f"{job.id}: {self._state(job.id)}")

@@ -62,6 +62,31 @@ def test_who_has_lost_a_job_leaves_the_folder_of_who_has_it(app: App) -> None:
     assert not rows.exists()
 
 
+class AskedALittleLater(threading.Event):
+    """Is set as soon as somebody waits for it."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.set()
+        return True
+
+
+@pytest.mark.parametrize("too", [True, False])
+def test_what_is_ended_together_with_its_worker_was_not_tried(app: App, too: bool) -> None:
+    """A service manager sends SIGTERM to all of a unit: the child may be dead first."""
+    database = app.registry.database
+    with database.write() as connection:
+        new = NewJob(FINE_TUNING, OPERATOR, BUILD_LANE, {})
+        job = putting.put(connection, new, now=time.time()).id
+    ended = (sys.executable, "-c", "import os; os.kill(os.getpid(), 15)")
+    worker = Worker(database, app.settings.home, say=print, child=ended)
+    worker._stop = AskedALittleLater() if too else threading.Event()
+    worker.run(once=True)
+    with database.read() as connection:
+        tried = connection.scalar(sa.select(schema.jobs.c.tried))
+        assert lookup.get(connection, job).state == "queued"
+    assert tried == (0 if too else 1)
+
+
 def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
     database = app.registry.database
     with database.write() as connection:

@@ -243,4 +243,15 @@ NAMED = (
         _OF_BOUNDS,
         "whoever had a key once would follow a tenant's jobs for ever",
     ),
+    Named(
+        "who-is-ended-with-its-worker-was-tried",
+        "adapterworks/workers/worker.py",
+        "elif child.returncode in _ASKED and",
+        "elif not child.returncode and",
+        (
+            "tests/workers/test_worker.py"
+            "::test_what_is_ended_together_with_its_worker_was_not_tried",
+        ),
+        "five restarts of a worker by systemd would fail the job that it runs",
+    ),
 )
