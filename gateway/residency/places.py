@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.popularity import Popularity
+from adapterworks.gateway.residency.retries import Retries
 from adapterworks.gateway.residency.seats import Seats
 from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.residency.victim import victim
@@ -85,6 +86,13 @@ class Places:
         self._room = asyncio.Lock()
         self.closed = False
         self._warned = False
+        self._retries = Retries(
+            engine.id,
+            self.ensure,
+            wanted=self._is_to_stay,
+            able=lambda: engine.health.state == "ready",
+            supervisor=supervisor,
+        )
         engine.on_ready(self._new_generation)
 
     def close(self) -> None:
@@ -93,6 +101,7 @@ class Places:
         Whoever waits for a load is told `NotAsked`: another engine may have it.
         """
         self.closed = True
+        self._retries.close()
         loads = [e.task for e in self.entries.values() if e.task is not None]
         for task in [*self._background, *loads]:
             task.cancel()
@@ -137,6 +146,11 @@ class Places:
             and len(self._pins) <= self._engine.capacity
         ):
             self.reload([release])
+
+    def _is_to_stay(self, release: Release) -> bool:
+        # As in `pin`: more than there are places would unload each other's.
+        fit = len(self._pins) <= self._engine.capacity
+        return fit and not self.closed and release.digest in self._pins
 
     def unpin(self, name: str, *, keep: set[str]) -> None:
         """Let releases of a name be unloaded again, but those with a digest in `keep`."""
@@ -367,14 +381,18 @@ class Places:
         self.seats.wake()
 
     def reload(self, releases: list[Release]) -> None:
-        """Have these loaded, one after the other; whoever needs one meanwhile waits for it."""
+        """Have these loaded, one after the other; whoever needs one meanwhile waits for it.
+
+        A pin that cannot be loaded now is tried again later.
+        """
 
         async def reload() -> None:
             for release in releases:
                 self._again.add(release.digest)
                 try:
-                    with contextlib.suppress(AdapterworksError):
-                        await self.ensure(release)
+                    await self.ensure(release)
+                except AdapterworksError as error:
+                    self._retries.later(release, error)
                 finally:
                     self._again.discard(release.digest)
 

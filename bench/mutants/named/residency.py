@@ -496,6 +496,14 @@ _LEAVING_NAMED = (
         "a pin would not be loaded where all places are in use",
     ),
     Named(
+        "a-pin-is-tried-once",
+        _PLACES,
+        "                    self._retries.later(release, error)\n",
+        "                    pass\n",
+        (f"{_TESTS}/test_retries.py::test_a_pin_whose_load_failed_is_tried_again",),
+        "one timeout of the engine would leave a pin cold until somebody asks for it",
+    ),
+    Named(
         "an-engine-that-leaves-holds-a-promotion-up",
         _HANDOVER,
         "                if residency.closed:",
