@@ -32,7 +32,6 @@ from adapterworks.builders.plan.generation import ENGINE_CACHE_GIB, ENGINE_SHARE
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
-from adapterworks.registry.releases.forms import LORA
 
 if TYPE_CHECKING:
     from adapterworks.gateway.engines.launch import EngineSpec
@@ -270,6 +269,7 @@ def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) 
         allowed_rank,
         context_length,
         device,
+        loadable,
     )
     from adapterworks.gateway.engines.target import ServedBase
 
@@ -301,6 +301,6 @@ def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) 
         max_cpu_loras=loras,
         kv_cache_gib=ENGINE_CACHE_GIB,
         gpu_memory_utilization=ENGINE_SHARE,
-        forms=(LORA, *sorted({one.form for one in servables} - {LORA})),
+        forms=loadable(one.form for one in servables),
         servables=forms,
     )

@@ -18,14 +18,39 @@ SWITCH = "ADAPTERS_ENGINE_PLUGIN"
 logger = logging.getLogger("vllm.adapterworks")
 
 
+def switched_off() -> bool:
+    """Whether the environment asks for the stock engine."""
+    return os.environ.get(SWITCH, "1") == "0"
+
+
+def tested(version: str) -> bool:
+    """Whether the plugin does anything on this version of vLLM, such as `0.32.0`."""
+    return tuple(version.split(".")[:2]) == tuple(map(str, TESTED))
+
+
+def require() -> None:
+    """For what works only beside the hooks.
+
+    Raises:
+        ValueError: `register` leaves this process's engine as it is.
+    """
+    from vllm.version import __version__
+
+    if switched_off() or not tested(__version__):
+        raise ValueError(
+            f"virtual tokens need the adapterworks engine plugin, which is off: `{SWITCH}` is 0, "
+            f"or vLLM {__version__} is not {TESTED[0]}.{TESTED[1]}"
+        )
+
+
 def register() -> None:
     """Install the hooks that the running vLLM supports; safe to call more than once."""
-    if os.environ.get(SWITCH, "1") == "0":
+    if switched_off():
         logger.info("adapterworks engine plugin is off (%s=0)", SWITCH)
         return
-    from vllm.version import __version__, __version_tuple__
+    from vllm.version import __version__
 
-    if tuple(__version_tuple__[:2]) != TESTED:
+    if not tested(__version__):
         logger.warning(
             "adapterworks engine plugin was tested with vLLM %d.%d, this is %s: "
             "the stock engine is used",

@@ -34,6 +34,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 from vllm.v1.request import Request
 
+from adapterworks.gateway.engine_plugin import entry
 from adapterworks.gateway.engine_plugin.servables import find
 from adapterworks.gateway.engine_plugin.virtual_requests import prepend, virtual_tokens
 
@@ -66,6 +67,8 @@ class PrefixConnector(KVConnectorBase_V1):
     def __init__(
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
+        # What the front end has not let in would end the scheduler's loop for everybody.
+        entry.require()
         super().__init__(vllm_config, role, kv_cache_config)
         if vllm_config.parallel_config.world_size != 1:
             raise ValueError("prefix adapters are served by engines of one device only")

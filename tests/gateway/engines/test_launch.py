@@ -9,8 +9,8 @@ import pytest
 
 from adapterworks.gateway.config.engines import LocalEngine
 from adapterworks.gateway.config.tables import GatewayConfig
-from adapterworks.gateway.engines import cpu, plan
-from adapterworks.gateway.engines.launch import EngineSpec, command
+from adapterworks.gateway.engines import cpu, launch, plan
+from adapterworks.gateway.engines.launch import EngineSpec, command, loadable
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.registry.bases.base import Base
 
@@ -62,6 +62,23 @@ def test_a_gpu_serves_the_values_that_training_saw(
     assert spec.folder == (base.checkpoint if double else base.served)
     flags = command(spec, Path("/socket"), "key")[0]
     assert ("bitsandbytes" in flags) is double
+
+
+@pytest.mark.parametrize(
+    ("switch", "version", "forms"),
+    [
+        ("1", "0.32.0", ("lora", "prefix", "prompt")),
+        ("0", "0.32.0", ("lora",)),
+        ("1", "0.33.1", ("lora",)),
+        ("1", "0.3.2", ("lora",)),
+    ],
+)
+def test_virtual_tokens_are_for_engines_with_the_plugin(
+    switch: str, version: str, forms: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTERS_ENGINE_PLUGIN", switch)
+    monkeypatch.setattr(launch, "_version", lambda package: version)
+    assert loadable(["prompt", "lora", "prefix", "prompt"]) == forms
 
 
 def test_the_wheel_brings_openmp() -> None:
