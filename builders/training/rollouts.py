@@ -43,7 +43,7 @@ from adapterworks.builders.training.sampling import (
     told_of,
     with_columns,
 )
-from adapterworks.manifests.errors import Refused
+from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.extensions import load
 
 WITHOUT_VALUE = "graders_without_value"
@@ -97,7 +97,7 @@ class Rollouts(Sampling):
         """What is learnt at a step (from 0) on the prompts of these indices.
 
         Raises:
-            Refused: a reward is no number, or sampler and trainer disagree.
+            Refused: a reward is no number or fails, or sampler and trainer disagree.
         """
         table = self.objective.settings
         prompts = [prompt_of(example[0]) for example in examples.chosen(indices)]
@@ -198,7 +198,16 @@ class Rollouts(Sampling):
         text = self._text(sample)
         total = 0.0
         for name, metric, weight in self.rewards:
-            value = float(metric.score(text, row))
+            try:
+                value = float(metric.score(text, row))
+            except (AdapterworksError, MemoryError):
+                raise
+            except Exception as error:
+                raise Refused(
+                    f"reward `{name}` of {split} row {row.number or index + 1} ended in "
+                    f"{type(error).__name__} ({str(error)[:200]}); the answer: {text[:80]!r}",
+                    hint="a reward that cannot judge an answer must say what it is worth",
+                ) from error
             if not math.isfinite(value):
                 raise Refused(
                     f"reward `{name}` of {split} row {row.number or index + 1} is {value}, which "

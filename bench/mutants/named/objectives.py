@@ -501,6 +501,14 @@ NAMED = (
         "one NaN would make every advantage of its step NaN",
     ),
     Named(
+        "a-reward-fails-without-a-name",
+        _ROLLOUTS,
+        "            except Exception as error:\n                raise Refused(",
+        "            except ImportError as error:\n                raise Refused(",
+        (f"{_OF_ROLLOUTS}::test_a_reward_that_fails_is_refused_by_name",),
+        "a training would end in a trace that says neither the row nor the answer",
+    ),
+    Named(
         "every-step-samples-the-same",
         _SAMPLING,
         "prompt_seed(self.plan.manifest.train.seed, step, index)",

@@ -15,6 +15,7 @@ _REASONING = f"{_TESTS}/test_reasoning.py"
 _NUMBERS = f"{_TESTS}/test_numbers.py"
 _FENCED = f"{_TESTS}/test_fenced.py"
 _VERIFIERS = f"{_TESTS}/test_verifiers.py"
+_UNREADABLE = f"{_TESTS}/test_unreadable_answers.py"
 
 NAMED = (
     Named(
@@ -220,6 +221,38 @@ NAMED = (
         (f"{_VERIFIERS}::test_a_pattern_has_a_second_and_not_for_ever",),
         "one row's pattern would stop a training for good",
         quick=False,
+    ),
+    Named(
+        "an-answers-depth-ends-the-training",
+        f"{_METRICS}/code.py",
+        "    except (SyntaxError, ValueError, RecursionError, MemoryError):\n",
+        "    except (SyntaxError, MemoryError):\n",
+        (f"{_UNREADABLE}::test_code_that_cannot_be_written_down_is_worth_nothing",),
+        "twenty tokens of an answer would end a training, again at every resume",
+    ),
+    Named(
+        "one-answer-ends-the-linter-for-all",
+        f"{_METRICS}/code.py",
+        "if error.returncode not in (_PANICKED, *range(-64, 0)):",
+        "if True:",
+        (f"{_UNREADABLE}::test_a_source_that_ends_the_linter_is_not_clean",),
+        "an evaluation would end after the training, for one answer",
+    ),
+    Named(
+        "a-long-number-ends-the-training",
+        f"{_METRICS}/json_schema.py",
+        "except (ValueError, ArithmeticError, RecursionError, TimeoutError):",
+        "except (ValueError, RecursionError, TimeoutError):",
+        (f"{_UNREADABLE}::test_a_number_that_no_machine_has_is_no_multiple",),
+        "a model that repeats zeros would end its training for good",
+    ),
+    Named(
+        "a-power-has-any-length",
+        f"{_METRICS}/numbers.py",
+        " or digits * abs(value) > _MOST_DIGITS:",
+        ":",
+        (f"{_NUMBERS}::test_the_power_of_thousands_of_digits_is_none_at_once",),
+        "one answer would hold a training for a minute, and nothing could end it",
     ),
     Named(
         "the-text-behind-a-block-is-the-code",

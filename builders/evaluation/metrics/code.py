@@ -2,16 +2,19 @@
 
 Deleting code passes any linter, so `ruff_clean` is never read alone: `ast_match` is the primary
 one. Sources are parsed and linted, never run.
+
+Invariant: no answer ends a training: what cannot be read, or ends ruff, is worth 0.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tempfile
 import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from adapterworks.builders.data.linting import run_ruff, write_sources
@@ -21,6 +24,8 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_met
 
 # An opening fence and whatever stands behind it in its line: a language, a title, blanks.
 _OPENS = re.compile(r"^(?:[^\n`]*(`{3,})|[ \t]*(~{3,}))[^\n`]*\n", re.MULTILINE)
+
+_PANICKED = 101  # what a program in Rust exits with; a signal is negative
 
 
 def fenced(text: str) -> str:
@@ -43,14 +48,15 @@ def source_of(text: str) -> str:
 
 
 def shape(source: str) -> str | None:
-    """A source's AST as text; None if it does not parse or holds nothing."""
+    """A source's AST as text; None if it does not parse, holds nothing, or is nested too deep or
+    holds too long a number to be written down."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # invalid escapes in someone's answer
             module = ast.parse(source)
+        return ast.dump(module) if module.body else None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return ast.dump(module) if module.body else None
 
 
 def _matches(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
@@ -64,17 +70,42 @@ def _matches(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[flo
 
 
 def _clean(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float]:
-    """One ruff run for all answers; a row's own rule counts, or all rules where it names none."""
+    """One ruff run for all answers that parse; a row's own rule counts, or all rules where it names
+    none."""
     sources = [source_of(prediction.text) for prediction in predictions]
     rules = [{row.meta["rule"]} if "rule" in row.meta else set(RULES) for row in rows]
-    bad = {number for number, source in enumerate(sources) if shape(source) is None}
+    parsed = {number: source for number, source in enumerate(sources) if shape(source) is not None}
+    broken = _broken(parsed, set(RULES).union(*rules))
+    clean = {n for n, found in broken.items() if found is not None and not found & rules[n]}
+    return [float(number in clean) for number in range(len(sources))]
+
+
+def _broken(sources: Mapping[int, str], rules: set[str]) -> dict[int, set[str] | None]:
+    """The rules that each source breaks; None for one that ends ruff.
+
+    Raises:
+        subprocess.CalledProcessError: ruff refuses, as a rule that it does not know.
+    """
+    if not sources:
+        return {}
     with tempfile.TemporaryDirectory(prefix="ruff-clean-") as temporary:
         folder = Path(temporary)
-        write_sources(folder, enumerate(sources))
-        for number, violation in run_ruff(folder, set(RULES).union(*rules)):
-            if violation["code"] in rules[number]:
-                bad.add(number)
-    return [float(number not in bad) for number in range(len(sources))]
+        write_sources(folder, sources.items())
+        try:
+            violations = run_ruff(folder, rules)
+        except subprocess.CalledProcessError as error:
+            if error.returncode not in (_PANICKED, *range(-64, 0)):
+                raise
+            if len(sources) == 1:
+                return dict.fromkeys(sources)
+        else:
+            found: dict[int, set[str] | None] = {number: set() for number in sources}
+            for number, violation in violations:
+                if (own := found[number]) is not None:
+                    own.add(violation["code"])
+            return found
+    alone = [_broken({number: source}, rules) for number, source in sources.items()]
+    return {number: broken for one in alone for number, broken in one.items()}
 
 
 AST_MATCH = mean_metric("ast_match", "The answer's Python AST equals the reference's", _matches)

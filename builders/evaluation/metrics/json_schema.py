@@ -149,10 +149,11 @@ def _valid(predictions: Sequence[Prediction], rows: Sequence[Row]) -> list[float
 
 
 def _is_valid(text: str, schema: Mapping[str, Any]) -> bool:
-    """Whether it is; what is nested too deep, or takes too long to match, is not."""
+    """Whether it is; what is nested too deep, takes too long to match, or holds a number that is
+    none of a machine's (`1e400`, where a `multipleOf` divides it) is not."""
     try:
         return bool(_validator(schema).is_valid(json.loads(text)))
-    except (ValueError, RecursionError, TimeoutError):
+    except (ValueError, ArithmeticError, RecursionError, TimeoutError):
         return False
 
 

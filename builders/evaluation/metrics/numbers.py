@@ -20,6 +20,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_met
 from adapterworks.manifests.errors import InvalidInput
 
 _MOST_POWER = 1000  # a larger exponent is no number that anybody compares
+_MOST_DIGITS = 10_000  # of a power; the power of thousands of digits takes a minute
 _SIGNS = str.maketrans("\u2212\u2013\ufe63\uff0d\uff0b\u066b\uff0e", "----+..")
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
 _APART = "[,'\u2019\u2009\u202f\u066c]"
@@ -54,7 +55,7 @@ def last_number(text: str) -> Fraction | None:
     found = [*_NUMBER.finditer(_ascii(text))]
     try:
         return _value(found[-1]) if found else None
-    except (ValueError, ZeroDivisionError):  # thousands of digits; 3/0
+    except (ValueError, ZeroDivisionError):  # thousands of digits, written or as a power; 3/0
         return None
 
 
@@ -83,7 +84,7 @@ def _value(found: re.Match[str]) -> Fraction:
         if (power := part["e"] or _power(part, "ten")) is not None:
             value *= Fraction(10) ** _bounded(power)
         elif (power := _power(part, "to")) is not None:
-            value **= _bounded(power)
+            value **= _bounded(power, len(part["plain"]))
     return -value if part["sign"] == "-" else value
 
 
@@ -92,9 +93,14 @@ def _power(part: dict[str, str | None], name: str) -> str | None:
     return part[name] or (raised.translate(_RAISED) if raised else None)
 
 
-def _bounded(power: str) -> int:
+def _bounded(power: str, digits: int = 1) -> int:
+    """The exponent of a number of some digits.
+
+    Raises:
+        ValueError: the power would be too long.
+    """
     value = int(power)
-    if abs(value) > _MOST_POWER:
+    if abs(value) > _MOST_POWER or digits * abs(value) > _MOST_DIGITS:
         raise ValueError(power)
     return value
 

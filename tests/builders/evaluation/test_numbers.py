@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import pytest
@@ -62,10 +63,22 @@ def test_the_last_number_is_read_as_it_is_written(text: str, number: str) -> Non
     assert last_number(text) == Fraction(number)
 
 
-@pytest.mark.parametrize("text", ["", "none", "3/0", "1e99999", "9" * 5000, "²"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "none", "3/0", "1e99999", "9" * 5000, "²", "9" * 11 + "^1000", "0.99999999999^-999"],
+)
 def test_what_is_no_number_is_none(text: str) -> None:
     assert last_number(text) is None
     assert metric("exact_number").score(text, chat("q", "1")) == 0.0
+
+
+def test_the_power_of_thousands_of_digits_is_none_at_once() -> None:
+    """It took a minute in one call that nothing can end."""
+    begun = time.process_time()
+    for base in ("9" * 1500, "0." + "9" * 300):
+        assert last_number(f"{base}^1000") is None
+    assert time.process_time() - begun < 0.2
+    assert last_number("1234567890^1000") == 1234567890**1000
 
 
 def test_equal_numbers_are_equal_however_they_are_written() -> None:

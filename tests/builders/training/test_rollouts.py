@@ -118,6 +118,22 @@ def test_a_reward_that_is_no_number_is_refused(job: Make) -> None:
 
 
 @pytest.mark.train
+def test_a_reward_that_fails_is_refused_by_name(job: Make) -> None:
+    trainer, _ = scripted(job(), ["A0", "A1", "no", "no"])
+    assert trainer.rollouts is not None
+    name, _, weight = trainer.rollouts.rewards[0]
+
+    class Broken:
+        def score(self, answer: str, row: Row) -> float:
+            raise RecursionError("too deep")
+
+    trainer.rollouts.rewards = [(name, Broken(), weight)]
+    named = r"`exact_match` of train row 4 ended in RecursionError \(too deep\).*'A0'"
+    with pytest.raises(Refused, match=named):
+        trainer.rollouts.collect(trainer.rows["train"], [3], 0)
+
+
+@pytest.mark.train
 def test_an_answer_that_a_formula_has_no_value_for_is_worth_nothing_and_counted(job: Make) -> None:
     alike = {"type": "text_similarity", "name": "alike", "evaluation_metric": "rouge_1"}
     alike |= {"input": "{{sample.output_text}}", "reference": "{{item.answer}}"}
