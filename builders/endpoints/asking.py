@@ -116,6 +116,18 @@ Again = Callable[[Chat], bool]
 """Whether a chat may be sent, and cost, once more."""
 
 
+class Unaffordable(Exception):
+    """`again` allows no other try of a chat, though nothing else is under way."""
+
+
+@dataclass(slots=True)
+class _NoRoom(Exception):
+    """A chat was sent so often, perhaps billed, and may not be sent again as yet."""
+
+    lost: int
+    why: str
+
+
 @dataclass(slots=True)
 class _Spelling:
     """How this endpoint wants its parameters; learnt from its first refusal."""
@@ -155,8 +167,10 @@ def ask_endpoint(
         parallel: requests at once.
         heard: called with the number of a chat and its answer as soon as it is there.
         again: asked before one is sent again that may have been billed; it always is if not given.
+            One that may not is put off until all others are answered, and then asked for once more.
 
     Raises:
+        Unaffordable: `again` allows no further try; what was heard is told.
         Refused: the endpoint does not take a request.
         Unavailable: it does not answer, or with something that is no answer.
     """
@@ -185,23 +199,38 @@ async def _ask_all(
     times = httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
     spelling, waiting = _Spelling(), iter(enumerate(chats))
     answers: dict[int, Said] = {}
+    put_off: dict[int, _NoRoom] = {}
+
+    async def one(number: int, chat: Chat, lost: int = 0) -> None:
+        said = await _ask(client, endpoint, chat, spelling, again, lost)
+        answers[number] = said
+        if heard:
+            heard(number, said)
+        if progress:
+            progress(len(answers), len(chats))
 
     async def work() -> None:
         for number, chat in waiting:
-            said = await _ask(client, endpoint, chat, spelling, again)
-            answers[number] = said
-            if heard:
-                heard(number, said)
-            if progress:
-                progress(len(answers), len(chats))
+            try:
+                await one(number, chat)
+            except _NoRoom as none:
+                put_off[number] = none
+
+    async def ask_put_off() -> None:
+        for number, none in sorted(put_off.items(), key=lambda item: item[0]):
+            try:
+                if again is not None and not again(chats[number]):
+                    raise none
+                await one(number, chats[number], none.lost)
+            except _NoRoom as last:
+                raise Unaffordable(last.why) from None
 
     try:
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=times) as client,
-            asyncio.TaskGroup() as group,
-        ):
-            for _ in range(min(parallel, len(chats))):
-                group.create_task(work())
+        async with httpx2.AsyncClient(headers=headers, timeout=times) as client:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(parallel, len(chats))):
+                    group.create_task(work())
+            await ask_put_off()
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [answers[number] for number in range(len(chats))]
@@ -213,10 +242,11 @@ async def _ask(
     chat: Chat,
     spelling: _Spelling,
     again: Again | None,
+    lost: int,
 ) -> Said:
     import httpx2
 
-    wait, why, lost = _FIRST_WAIT, "", 0
+    wait, why = _FIRST_WAIT, ""
     for _ in range(_TRIES):
         fields = spelling.of(chat.fields())
         hinted: str | None = None
@@ -246,11 +276,7 @@ async def _ask(
             hinted = response.headers.get("retry-after")
         lost += billed
         if billed and again is not None and not again(chat):
-            raise Unavailable(
-                f"`{endpoint.host}` did not answer ({why}), and may have billed it: the budget is "
-                "not sure to allow that it is asked again",
-                hint="what it said is kept; raise the budget and ask again",
-            )
+            raise _NoRoom(lost, f"`{endpoint.host}` did not answer ({why}), and may have billed it")
         await asyncio.sleep(_wait(hinted, wait))
         wait = min(_MOST_WAIT, wait * 2)
     raise Unavailable(f"`{endpoint.host}` did not answer {_TRIES} times, at last: {why}")

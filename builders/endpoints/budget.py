@@ -1,7 +1,8 @@
 """Chats within a budget of tokens, and of money.
 
 Invariant: a request is sent, and sent again where it may have been billed, only if both are sure to
-allow it, so neither is ever exceeded.
+allow it, so neither is ever exceeded. One that is to be sent again and has no room waits for what
+the others of its batch leave.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from adapterworks.builders.endpoints.asking import PARALLEL, Again, Chat, Said
+from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said, Unaffordable
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers
+from adapterworks.builders.endpoints.ledger import Ledger
 from adapterworks.builders.endpoints.price import FREE, Price
 
 
@@ -56,22 +58,21 @@ class Budget:
             if not allowed:
                 self.spent = True
                 break
-            said = kept.ask(endpoint, allowed, parallel=parallel, again=self._again(allowed, price))
-            for chat, one in zip(allowed, said, strict=True):
-                self.tokens += one.cost(chat)
-                self.cost += price.of(*one.spent(chat))
-            answers += said
+            money = None if self.most_cost is None else self.most_cost - self.cost
+            ledger = Ledger(allowed, price, self.most - self.tokens, money)
+            try:
+                answers += kept.ask(
+                    endpoint, allowed, parallel=parallel, again=ledger.again, heard=ledger.heard
+                )
+            except Unaffordable:
+                self.spent = True
+                answers += ledger.answered
+                break
+            finally:
+                tokens, cost = ledger.spent
+                self.tokens += tokens
+                self.cost += cost
         return answers
-
-    def _again(self, sent: Sequence[Chat], price: Price) -> Again:
-        """Whether one of those that were sent can be paid once more, beside all of them."""
-        begun = [*sent]
-
-        def again(chat: Chat) -> bool:
-            begun.append(chat)
-            return len(self._allowed(begun, price)) == len(begun)
-
-        return again
 
     def _allowed(self, chats: Sequence[Chat], price: Price) -> list[Chat]:
         """Those, from the first on, that can all cost the most they can."""

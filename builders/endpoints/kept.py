@@ -10,7 +10,7 @@ the answers that were under way and no others. One process holds the file (`data
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -52,25 +52,39 @@ class KeptAnswers:
         *,
         parallel: int = PARALLEL,
         again: Again | None = None,
+        heard: Callable[[int, Said], None] | None = None,
     ) -> list[Said]:
         """An answer to each chat, in their order; the endpoint is asked for those that are new.
 
         Args:
             again: as of `ask_endpoint`.
+            heard: called with the number of a chat and its answer as soon as it is known: before
+                anything is sent for those that are kept.
 
         Raises:
-            Refused, Unavailable: as `ask_endpoint`; what had arrived is kept.
+            Refused, Unavailable, Unaffordable: as `ask_endpoint`; what had arrived is kept.
         """
         names = [_name(endpoint, chat) for chat in chats]
-        first = {name: at for at, name in reversed([*enumerate(names)])}
         new = [name for name in dict.fromkeys(names) if name not in self._known]
 
-        def heard(number: int, said: Said) -> None:
-            self._put(new[number], said, asked[number], endpoint)
+        places: dict[str, list[int]] = {}
+        for at, name in enumerate(names):
+            places.setdefault(name, []).append(at)
 
-        asked = [chats[first[name]] for name in new]
+        def tell(name: str) -> None:
+            if heard is not None:
+                for at in places[name]:
+                    heard(at, self._known[name])
+
+        def put(number: int, said: Said) -> None:
+            self._put(new[number], said, asked[number], endpoint)
+            tell(new[number])
+
+        for name in places.keys() & self._known.keys():
+            tell(name)
+        asked = [chats[places[name][0]] for name in new]
         if new:
-            ask_endpoint(endpoint, asked, parallel=parallel, heard=heard, again=again)
+            ask_endpoint(endpoint, asked, parallel=parallel, heard=put, again=again)
         return [self._known[name] for name in names]
 
     def _put(self, name: str, said: Said, chat: Chat, endpoint: Endpoint) -> None:

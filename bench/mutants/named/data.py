@@ -83,11 +83,19 @@ NAMED = (
     ),
     Named(
         "a-retry-needs-no-room",
-        "builders/endpoints/budget.py",
-        "            return len(self._allowed(begun, price)) == len(begun)\n",
-        "            return True\n",
+        "builders/endpoints/ledger.py",
+        "        if tokens > self._left or (",
+        "        if tokens < 0 or (",
         (f"{_OF_BUDGET}::test_what_may_have_been_billed_unheard_is_in_the_budget",),
         "what is asked again would be paid beyond the budget",
+    ),
+    Named(
+        "what-was-answered-holds-the-most",
+        "builders/endpoints/ledger.py",
+        "        self._held[number] = said.spent(self._chats[number])\n",
+        "",
+        (f"{_OF_BUDGET}::test_a_second_try_is_paid_with_what_others_left",),
+        "one error of an endpoint would end what the budget allows, and nobody would be told why",
     ),
     Named(
         "a-cluster-takes-two-megabytes",

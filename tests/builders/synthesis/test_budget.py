@@ -16,7 +16,6 @@ from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.builders.endpoints.price import Price
 from adapterworks.builders.synthesis.making import Estimate, Made, estimate
-from adapterworks.manifests.errors import Unavailable
 from tests.builders.endpoints.standin import completion, endpoint
 
 PRICE = Price(Decimal("2"), Decimal("10"))
@@ -67,9 +66,9 @@ def test_what_may_have_been_billed_unheard_is_in_the_budget(
         who = Endpoint(asked.url, "m")
         with kept_answers(tmp_path / "kept.jsonl") as kept:
             budget = Budget(one.most_tokens + two.most_tokens + 9)
-            with pytest.raises(Unavailable, match="may have billed it"):
-                budget.ask(kept, who, [one, two], parallel=1)
-            assert len(asked.bodies) == 1, "not sent again: the second may need what is left"
+            assert budget.ask(kept, who, [one, two], parallel=1) == []
+            assert len(asked.bodies) == 2, "neither is sent again: both may have been billed"
+            assert (budget.spent, budget.tokens) == (True, one.most_tokens + two.most_tokens)
         asked.bodies.clear()
         with kept_answers(tmp_path / "kept.jsonl") as kept:
             enough = Budget(10**9)
@@ -84,6 +83,55 @@ def test_what_may_have_been_billed_unheard_is_in_the_budget(
             least = Budget(two.most_tokens)
             assert [said.lost for said in least.ask(kept, who, [two])] == [0]
             assert len(asked.bodies) == 2
+
+
+@pytest.mark.parametrize("parallel", [1, 3])
+def test_a_second_try_is_paid_with_what_others_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parallel: int
+) -> None:
+    """What is allowed at once reserves all of the budget; each answer costs a tenth of it or less.
+    The first chat, and one of the last, are to be sent twice."""
+    monkeypatch.setattr(asking, "_FIRST_WAIT", 0.0)
+    all_ = chats(50)
+
+    def answer(body: dict[str, Any]) -> Any:
+        question = body["messages"][0]["content"]
+        tries = sum(one["messages"] == body["messages"] for one in asked.bodies)
+        fails = question in ("question 0", "question 48") and tries == 1
+        return (500, {}, {}) if fails else (200, completion("x"), {})
+
+    with endpoint(answer) as asked:
+        who = Endpoint(asked.url, "m")
+        with kept_answers(tmp_path / "kept.jsonl") as kept:
+            budget = Budget(sum(one.most_tokens for one in all_))
+            said = budget.ask(kept, who, all_, parallel=parallel)
+        assert ([one.lost for one in said].count(1), len(said), budget.spent) == (2, 50, False)
+        assert budget.tokens == 500 + all_[0].most_tokens + all_[48].most_tokens
+        # Kept answers hold what they cost, from the first on.
+        with kept_answers(tmp_path / "kept.jsonl") as kept:
+            again = Budget(budget.tokens)
+            assert len(again.ask(kept, who, all_[:40])) == 40
+            assert (len(asked.bodies), again.spent) == (52, False)
+
+
+def test_where_it_is_used_up_the_answers_before_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third is never answered: what it may have cost is counted, as what the others did."""
+    monkeypatch.setattr(asking, "_FIRST_WAIT", 0.0)
+    asked_for = chats(4)
+
+    def answer(body: dict[str, Any]) -> Any:
+        fails = body["messages"][0]["content"] == "question 2"
+        return (504, {}, {}) if fails else (200, completion("x"), {})
+
+    most = asked_for[0].most_tokens
+    with endpoint(answer) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
+        budget = Budget(4 * most)
+        assert len(budget.ask(kept, Endpoint(asked.url, "m"), asked_for)) == 2
+        assert budget.spent
+        assert budget.tokens == 30 + 3 * most, "three tries fit beside 30 tokens"
+        assert len(asked.bodies) == 3 + 3
 
 
 def test_what_an_endpoint_does_not_count_costs_the_most() -> None:
