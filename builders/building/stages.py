@@ -152,7 +152,8 @@ def evaluate_stage(
     def progress(subject: str, done: int, total: int) -> None:
         events.emit("evaluate", subject=subject, done=done, total=total)
 
-    subjects = _subjects(prepared, folder, servable, registry, bases)
+    prod = prod_digest(manifest, registry)  # may move while the rows are asked
+    subjects = _subjects(prepared, folder, servable, registry, bases, prod)
     table = manifest.evaluate.judge
     judge = None if table is None else Judge(table, folder / _KEPT_OF_EVALUATION, os.environ)
     evaluation: Evaluation = evaluate_subjects(
@@ -170,7 +171,7 @@ def evaluate_stage(
     )
     if judge is not None:
         judge.close()
-    return _evaluated(evaluation, folder, prod_digest(manifest, registry))
+    return _evaluated(evaluation, folder, prod)
 
 
 def evaluate_again_stage(
@@ -242,20 +243,17 @@ def _subjects(
     servable: Servable | None,
     registry: Registry,
     bases: BaseStore,
+    prod: str | None,
 ) -> dict[str, Subject]:
-    """Whom the test rows are asked."""
+    """Whom the test rows are asked; before the first promotion there is no `prod`, as gates say."""
     plan = prepared.plan
     subjects = candidates(prepared, folder, servable)
     subjects[BASE] = Subject(base_model(prepared.base))
     if plan.start is not None:
         subjects[START] = find_subject(registry, bases, _exact(plan.start)).subject
-    if any(gate.against == PROD for gate in plan.manifest.evaluate.gates):
-        try:
-            current = registry.resolve(f"{plan.manifest.adapter.name}:{PROD}")
-        except NotFound:
-            pass  # before the first promotion there is no `prod`; the gate says so
-        else:
-            subjects[PROD] = find_subject(registry, bases, str(current)).subject
+    if prod is not None:
+        ref = f"{plan.manifest.adapter.name}@{prod}"
+        subjects[PROD] = find_subject(registry, bases, ref).subject
     return subjects
 
 

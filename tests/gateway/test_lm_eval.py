@@ -101,7 +101,7 @@ def evaluated(
              "HF_HOME": str(folder / "hf"), "OPENAI_API_KEY": "none"},
         capture_output=True, text=True, timeout=1200, check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.returncode == 0, done.stderr[:3000] + done.stderr[-3000:]
     (results,) = out.rglob("results_*.json")
     (samples,) = out.rglob("samples_*.jsonl")
     rows = sorted(map(json.loads, samples.read_text().splitlines()), key=lambda row: row["doc_id"])
@@ -138,9 +138,13 @@ def scene(
         request_seconds=1200.0,
     )
     launcher = Launcher(loop)
-    gateway = launcher.gateway(registry, [engine], folder / "spool", ENGINE_CONFIG)
+    loop.run(engine.start())
+    loop.run(engine.ready())
+    spool = folder / "spool"
+    gateway = launcher.gateway(registry, [engine], spool, ENGINE_CONFIG, start_engines=False)
     yield Scene(base, made, gateway.url)
     launcher.close()
+    loop.run(engine.stop())
 
 
 @pytest.mark.parametrize("name", ["base", "medical", "code"])

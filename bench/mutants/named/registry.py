@@ -1016,6 +1016,18 @@ _OTHER_NAMED = (
         "a build on another machine would undo a rollback that was made meanwhile",
     ),
     Named(
+        "the-prod-of-the-end-is-said-to-have-been-asked",
+        "builders/building/stages.py",
+        "    return _evaluated(evaluation, folder, prod)\n",
+        "    return _evaluated(evaluation, folder, prod_digest(manifest, registry))\n",
+        (
+            "tests/builders/building/test_build.py"
+            "::test_the_prod_that_was_asked_is_the_one_that_is_recorded",
+        ),
+        "later builds would take another release's answers for those of prod",
+        quick=False,
+    ),
+    Named(
         "a-build-that-goes-on-forgets-when-it-began",
         "builders/building/record.py",
         'if "since" not in self._record:',

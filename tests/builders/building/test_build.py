@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
-from adapterworks.builders.building import sequence
+from adapterworks.builders.building import sequence, stages
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.record import Stages
 from adapterworks.manifests.errors import Conflict, NotFound
@@ -156,6 +156,24 @@ def test_a_training_that_ended_is_not_repeated_because_it_was_not_recorded(
     assert [event["step"] for event in told if event["event"] == "step"] == [*range(1, 7)]
     assert [event["step"] for event in told if event["event"] == "resumed"] == [6]
     assert there == [False]
+
+
+def test_the_prod_that_was_asked_is_the_one_that_is_recorded(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (workshop.json(workshop.manifest(epochs=epochs)) for epochs in (1, 2))
+    workshop.registry().promote("tiny", 1, "prod", who="ann")
+    ask = stages.evaluate_subjects
+
+    def moved(*arguments: Any, **options: Any) -> Any:
+        workshop.registry().promote("tiny", 2, "prod", who="ann")
+        return ask(*arguments, **options)
+
+    monkeypatch.setattr(stages, "evaluate_subjects", moved)
+    gate = '[[evaluate.gates]]\nmetric = "exact_match"\nagainst = "prod"\nmin_gain = -1.0\n'
+    built = workshop.json(workshop.manifest(epochs=3, more=gate))
+    lock = json.loads(workshop.registry().read(built["digest"], "adapter.lock"))
+    assert lock["prod"] == first["digest"] != second["digest"]
 
 
 def test_an_alias_that_was_rolled_back_during_a_build_stays(
