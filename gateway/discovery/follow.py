@@ -101,7 +101,9 @@ class Follower:
             return await self._make(url)
         except AdapterworksError as error:
             self._say(url, error.message)
-            return None
+        except ValueError as error:  # of the libraries that take URLs apart
+            self._say(url, f"`{url}` is no address of an engine: {error}")
+        return None
 
     def _say(self, of: str, why: str) -> None:
         """Log it once, not at every look."""

@@ -60,6 +60,8 @@ async def ask_base(url: str, key: str | None, tls: EngineTls | None = None) -> S
             status, body = answer.status, await _begin_of(answer.content)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
+    except ValueError as error:
+        raise Unavailable(f"`{url}` is no address of an engine: {error}") from error
     if status != 200:
         raise Unavailable(
             f"`{url}` does not say which base it serves ({status})",

@@ -195,6 +195,14 @@ NAMED = (
         "two gateways would have one adapter in two engines",
     ),
     Named(
+        "one-bad-entry-hides-the-file",
+        _FILE,
+        "        if bad and not good:\n",
+        "        if bad:\n",
+        (f"{_OF_FINDERS}::test_an_entry_that_is_no_address_is_left_out_and_said_once",),
+        "a slip in one line would keep every new engine out, and every old one in",
+    ),
+    Named(
         "half-a-file-is-a-list",
         _FILE,
         'if said.keys() != {"urls"} or not isinstance(urls, list):',

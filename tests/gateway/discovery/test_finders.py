@@ -49,6 +49,26 @@ async def test_a_file_that_says_something_else_says_nothing(tmp_path: Path, text
         await FileFinder(file).urls()
 
 
+@pytest.mark.parametrize(
+    "bad",
+    ["http://[fd00::1:8000", "http://gpu..1:8000", f"http://{'g' * 64}:8000", "http://gpu-1:port",
+     "http://gpu-1:70000", "gpu-1:8000", "file:///etc/passwd"],
+)  # fmt: skip
+async def test_an_entry_that_is_no_address_is_left_out_and_said_once(
+    tmp_path: Path, bad: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "engines.toml"
+    finder = FileFinder(file)
+    file.write_text(f'urls = ["http://[fd00::1]:8000", "{bad}", "http://gpu-2:8000"]')
+    for _ in range(2):
+        assert await finder.urls() == {"http://[fd00::1]:8000", "http://gpu-2:8000"}
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"`{file}` has `{bad}`, which is no address of an engine: left out"]
+    file.write_text(f'urls = ["{bad}"]')  # what was found must not leave by a slip
+    with pytest.raises(NotTold, match="no address of an engine"):
+        await finder.urls()
+
+
 async def test_every_address_of_a_name_is_an_engine() -> None:
     assert "http://127.0.0.1:8000" in await DnsFinder(InDns("localhost", 8000)).urls()
     with pytest.raises(NotTold, match=r"nothing of `no-such-host\.invalid`"):

@@ -97,6 +97,27 @@ async def test_engines_join_once_and_leave() -> None:
     assert await scene.look("b", "c") == ["b", "c"]
 
 
+async def test_one_that_no_library_takes_keeps_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = Scene()
+
+    async def make(url: str) -> Engine:
+        if url == "b":
+            raise UnicodeError("label empty or too long")
+        return await scene.make(url)
+
+    monkeypatch.setattr(scene.follower, "_make", make)
+    assert await scene.look("a", "b", "c") == ["a", "c"]
+    assert "`b` is no address of an engine: label empty or too long" in caplog.text
+
+
+async def test_a_name_that_dns_cannot_have_does_not_answer() -> None:
+    for url in ("http://gpu..1:8000", f"http://{'g' * 64}:8000", "http://[fd00::1:8000"):
+        with pytest.raises(Unavailable):
+            await ask_base(url, None)
+
+
 async def test_new_ones_are_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that is being started says nothing for seconds: others join, and leave, meanwhile."""
     scene, all_asked = Scene(), asyncio.Event()
