@@ -63,6 +63,9 @@ def load_gateway_config(
     except tomllib.TOMLDecodeError as error:
         fault = Fault(source, _line_of(error), "", f"not TOML: {_first_line(error)}")
         raise ManifestError(source, [fault]) from error
+    except RecursionError as error:
+        fault = Fault(source, None, "", "arrays or tables within one another too deep to be read")
+        raise ManifestError(source, [fault]) from error
     places = _Places(source, key_lines(text))
     for variable, value in sorted((environ or {}).items()):
         if variable.startswith(PREFIX) and variable not in OF_CLIENTS:
@@ -217,6 +220,9 @@ def _read(path: Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(str(path), [Fault(str(path), None, "", "not UTF-8 text")]) from error
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or type(error).__name__}"
+        raise ManifestError(str(path), [Fault(str(path), None, "", what)]) from error
 
 
 def _line_of(error: tomllib.TOMLDecodeError) -> int | None:

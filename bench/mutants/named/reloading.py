@@ -53,6 +53,14 @@ NAMED: tuple[Named, ...] = (
         quick=False,
     ),
     Named(
+        "a-file-that-cannot-be-read-ends-the-worker",
+        "gateway/config/load.py",
+        "    except OSError as error:\n",
+        "    except NotADirectoryError as error:\n",
+        (f"{_OF_RUNNING}::test_a_file_that_cannot_be_read_changes_nothing",),
+        "a file that only root may read would make every gateway unready at once",
+    ),
+    Named(
         "a-watched-file-is-not-looked-at",
         _RELOADING,
         "                    self._seen = now\n",

@@ -214,6 +214,8 @@ def test_what_is_not_toml_says_where(tmp_path: Path) -> None:
     assert faults(tmp_path / "latin.toml") == [(None, "")]
     with pytest.raises(NotFound):
         load_gateway_config(tmp_path / "none.toml")
+    assert faults(tmp_path) == [(None, "")]  # a folder: it is there, and cannot be read
+    assert faults(write(tmp_path, f"x = {'[' * 50_000}")) == [(None, "")]
 
 
 @pytest.mark.parametrize(

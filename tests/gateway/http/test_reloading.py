@@ -13,6 +13,7 @@ import httpx
 import openai
 import pytest
 
+from adapterworks.gateway.config.load import load_gateway_config
 from adapterworks.gateway.config.reload import Reloaded
 from adapterworks.gateway.config.tables import (
     GatewayConfig,
@@ -136,3 +137,14 @@ async def test_what_was_taken_before_the_webhooks_failed_is_said(
     assert "as it was" not in caplog.text
     assert "webhooks are not sent by it yet; have it read again: the index is away" in caplog.text
     assert "changed: `limits`, `webhooks`" in caplog.text
+
+
+async def test_a_file_that_cannot_be_read_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raised ended the worker, and `/ready` was 503 until it had begun again."""
+    gateway = cast(Gateway, SimpleNamespace())  # nothing of it is touched
+    source = reloading.Source(lambda: load_gateway_config(tmp_path))  # a folder, for whom root is
+    await reloading.Reloading(gateway, source).reload()
+    assert "the configuration is as it was" in caplog.text
+    assert "cannot be read: Is a directory" in caplog.text
