@@ -1,8 +1,9 @@
 """Answers of the policy, sampled while it is trained: prompts → samples → rewards → examples.
 
 Invariant: every prompt of a step ends as a group of examples, or is counted as skipped: to an
-objective that compares answers, a group of equal rewards teaches nothing. A reward that is no
-number stops the build. What holds of all that is sampled is in `sampling.py`.
+objective that compares answers, a group of equal rewards teaches nothing, and holds the policy near
+its reference where there is one. A reward that is no number stops the build. What holds of all that
+is sampled is in `sampling.py`.
 """
 
 from __future__ import annotations
@@ -107,11 +108,10 @@ class Rollouts(Sampling):
         rewards = torch.tensor(self._rewards("train", indices, groups))
         advantages = self.objective.advantages(rewards)
         spread = rewards.max(dim=1).values - rewards.min(dim=1).values
-        kept = [
-            number
-            for number, by in enumerate(spread.tolist())
-            if by > 0 or self.objective.every_group
-        ]
+        # Where the policy is held near a reference, it is by every answer: by those of a group that
+        # teaches nothing else, too (TRL: `beta * per_token_kl` of all completions).
+        every = self.objective.every_group or self.plan.reference is not None
+        kept = [number for number, by in enumerate(spread.tolist()) if by > 0 or every]
         self._tell(step, indices, groups, [{"rewards": own} for own in rewards.tolist()])
         alone = min(1, rewards.shape[1] - 1)  # one answer has no deviation, and not NaN
         metrics = {

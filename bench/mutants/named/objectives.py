@@ -479,10 +479,18 @@ NAMED = (
     Named(
         "groups-without-variance-are-learnt",
         _ROLLOUTS,
-        "if by > 0 or self.objective.every_group",
-        "if by >= 0 or self.objective.every_group",
+        "if by > 0 or every]",
+        "if by >= 0 or every]",
         (f"{_OF_ROLLOUTS}::test_a_group_of_equal_rewards_is_skipped_and_counted",),
         "steps would be divided by answers that teach nothing",
+    ),
+    Named(
+        "a-policy-is-held-by-good-answers-alone",
+        _ROLLOUTS,
+        "every = self.objective.every_group or self.plan.reference is not None",
+        "every = self.objective.every_group",
+        (f"{_OF_ROLLOUTS}::test_a_group_of_equal_rewards_holds_the_policy_near_its_reference",),
+        "a policy that drifted until all its rewards are 0 would never be pulled back, nor seen",
     ),
     Named(
         "a-mismatch-of-no-number-passes",

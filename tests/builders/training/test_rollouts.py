@@ -16,7 +16,7 @@ from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.samplers import prompt_seed
 from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import TinyJob
-from tests.builders.training.sampled import row, sampled_job, scripted
+from tests.builders.training.sampled import GRPO, row, sampled_job, scripted
 from tests.builders.workshop import Workshop
 
 Make = Callable[..., TinyJob]
@@ -68,6 +68,25 @@ def test_a_group_of_equal_rewards_is_skipped_and_counted(job: Make) -> None:
     assert (step.tokens, step.loss, step.metrics["reward"]) == (0, 0.0, 0.5)
     after = [p for p in trainer.bare.parameters() if p.requires_grad]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["grpo", "rloo"])
+def test_a_group_of_equal_rewards_holds_the_policy_near_its_reference(job: Make, kind: str) -> None:
+    """A policy that has drifted, and whose answers are all wrong, is pulled back; and `kl` is
+    measured, which an alarm may look at."""
+    trainer, _ = scripted(job(objective={**GRPO, "kind": kind, "beta": 0.5}), ["no", "nothing"] * 2)
+    assert trainer.rollouts is not None
+    with torch.no_grad():
+        for one in trainer.bare.parameters():
+            if one.requires_grad:
+                one += 0.1 * torch.randn(one.shape, generator=torch.Generator().manual_seed(1))
+    found = trainer.rollouts.collect(trainer.rows["train"], [0, 1], 0)
+    assert (len(found.rows), found.metrics["skipped_groups"]) == (8, 0.0)
+    assert {example[0].values["advantage"] for example in found.rows.examples} == {0.0}
+    apart = [trainer._step([0, 1]).metrics["kl"] for _ in range(4)]
+    assert apart[0] > 1e-4
+    assert apart[-1] < apart[0]
 
 
 @pytest.mark.train
