@@ -963,7 +963,7 @@ _KEPT_NAMED = (
     Named(
         "a-start-of-another-code-is-gone-on-with",
         "builders/methods/lora.py",
-        "return int(INITS[table.init].part_of_base)",
+        "return 2 * INITS[table.init].part_of_base",
         "return 0",
         (
             "tests/builders/methods/test_further_methods.py::"
