@@ -1,4 +1,4 @@
-"""Lints on `[train]`: allowed but unusual choices, each with who found otherwise.
+"""Lints on `[train]` and the base: allowed but unusual choices, each with who found otherwise.
 
 Invariant: a lint never stops a build.
 """
@@ -11,6 +11,36 @@ from adapterworks.builders.data.formats import FORMATS
 from adapterworks.builders.methods.technique import Default, Lint, Technique
 from adapterworks.builders.objectives.objective import Objective, objective_of
 from adapterworks.manifests.models import Manifest
+
+NOT_SERVED = {
+    "bloom": "BloomForCausalLM",
+    "falcon": "FalconForCausalLM",
+    "gpt2": "GPT2LMHeadModel",
+    "gptj": "GPTJForCausalLM",
+    "stablelm": "StableLmForCausalLM",
+}
+"""Types of bases whose class in vLLM takes no LoRA (lacks `SupportsLoRA` in 0.32), with the class.
+
+An engine of such a base does not start, with whatever adapter: LoRA is always switched on.
+"""
+
+
+def served_lints(architecture: str) -> list[Lint]:
+    """What is trained on a base of this type, and no engine here will serve.
+
+    Args:
+        architecture: what `config.json` calls it.
+    """
+    if architecture not in NOT_SERVED:
+        return []
+    return [
+        Lint(
+            "base.model",
+            f"a base of type `{architecture}` cannot be served: vLLM has no LoRA for it, and "
+            "`adapters serve` starts no engine; exports and evaluation with `huggingface` work",
+            f"vLLM 0.32: `{NOT_SERVED[architecture]}` does not support LoRA yet",
+        )
+    ]
 
 
 def usual_rate(technique: Technique[Any], objective: Objective) -> Default:

@@ -33,7 +33,7 @@ from adapterworks.builders.plan.generation import (
     learnt_together,
     with_sampling,
 )
-from adapterworks.builders.plan.lints import training_lints, usual_rate
+from adapterworks.builders.plan.lints import served_lints, training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.occupied import USABLE
 from adapterworks.builders.plan.origins import Origins
@@ -225,7 +225,8 @@ def make_plan(
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)
-    lints = technique.lints(shape, manifest.method) + training_lints(
+    lints = technique.lints(shape, manifest.method) + served_lints(shape.architecture)
+    lints += training_lints(
         manifest,
         technique,
         rows=rows,

@@ -445,6 +445,14 @@ NAMED = (
         "a T4 would keep every score of its attention, which no plan counts",
     ),
     Named(
+        "a-base-that-is-never-served-is-planned-without-a-word",
+        _PLAN,
+        " + served_lints(shape.architecture)\n",
+        "\n",
+        (f"{_TESTS}/test_lints.py::test_a_base_that_no_engine_takes_a_lora_for_is_said",),
+        "an adapter would be trained for hours that `adapters serve` starts no engine for",
+    ),
+    Named(
         "few-rows-are-said-of-nothing",
         "builders/plan/lints.py",
         "if rows < 200 and answers:",
