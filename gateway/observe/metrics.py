@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -261,6 +261,14 @@ class Metrics:
                 self.resident.remove(*labels)
         for adapter in now:
             self.resident.labels(engine, adapter).set(1)
+
+    def only_engines(self, ids: Collection[str]) -> None:
+        """Say how it stands with these engines, by id, and with none that has left."""
+        for gauge in (self.engine_up, self.running, self.waiting, self.resident):
+            shown = [sample.labels for family in gauge.collect() for sample in family.samples]
+            for labels in shown:
+                if labels["engine"] not in ids:
+                    gauge.remove(*labels.values())
 
     def render(self) -> bytes:
         """The text that `/metrics` answers, of type `CONTENT_TYPE`; from any thread."""

@@ -203,6 +203,17 @@ NAMED = (
         "a slip in one line would keep every new engine out, and every old one in",
     ),
     Named(
+        "gauges-of-engines-that-left-stay",
+        "gateway/observe/metrics.py",
+        '                if labels["engine"] not in ids:\n',
+        "                if False:\n",
+        (
+            "tests/gateway/observe/test_engines_that_left.py"
+            "::test_an_engine_that_left_has_no_gauge_any_more",
+        ),
+        "engines would never be scaled down, and an alarm stay on until the gateway restarts",
+    ),
+    Named(
         "half-a-file-is-a-list",
         _FILE,
         'if said.keys() != {"urls"} or not isinstance(urls, list):',

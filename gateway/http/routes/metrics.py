@@ -40,6 +40,7 @@ def refresh(gateway: Gateway) -> None:
     metrics = gateway.metrics
     metrics.backlog_bytes.set(gateway.meter.backlog)
     metrics.set_aside.set(gateway.meter.set_aside)
+    metrics.only_engines({engine.id for engine in gateway.pool.engines})
     doing: dict[str, Doing] = {}
     for engine in gateway.pool.engines:
         metrics.engine_up.labels(engine.id).set(engine.health.state == "ready")
