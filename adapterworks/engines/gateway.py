@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adapterworks.builders.engines.engine import (
+    UNKNOWN,
     Adapter,
     Completion,
     Given,
@@ -58,7 +59,7 @@ class GatewayOpener:
 
     def identity(self, model: Model) -> Identity:
         """Its address: what runs behind it, it does not say."""
-        return Identity(MEMBER, {"url": self._url or ""}, "unknown", "unknown", code_digest(*_CODE))
+        return Identity(MEMBER, {"url": self._url or ""}, UNKNOWN, UNKNOWN, code_digest(*_CODE))
 
     def refuses(self, model: Model, adapter: Adapter | None) -> str | None:
         """What is not published, or has no servable form."""

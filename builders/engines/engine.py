@@ -177,6 +177,10 @@ class Adapter:
     name: str | None = None
 
 
+UNKNOWN = "unknown"
+"""Device and precision of what does not say what it runs on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What answers depend on beside model and question: equal identities, equal answers.
@@ -194,6 +198,11 @@ class Identity:
     device: str
     dtype: str
     code: str
+
+    @property
+    def known(self) -> bool:
+        """Whether it says what computes; of a gateway only the address is known."""
+        return self.device != UNKNOWN
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

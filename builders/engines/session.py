@@ -1,6 +1,7 @@
 """The engines of one evaluation: opened when first needed, and not asked what was answered before.
 
-Invariant: an answer comes from the chosen member, or was kept from one of the very same identity.
+Invariant: an answer comes from the chosen member, or was kept from one of the very same identity;
+of a member that does not know its own, nothing is kept.
 Where the chosen one cannot run or score something, the reference member is asked, and `used` and
 `say` tell it.
 """
@@ -193,14 +194,16 @@ class Session:
     ) -> list[Any]:
         self._note(member, subject, question.kind)
         asked = self._asked(member, subject, question)
-        kept = self._answers.get(asked) if self._answers is not None else None
+        # Equal addresses are not equal engines: what runs behind one may be another by now.
+        answers = self._answers if self._openers[member].identity(subject.model).known else None
+        kept = answers.get(asked) if answers is not None else None
         if kept is not None and len(kept) == question.rows:
             if progress:
                 progress(question.rows, question.rows)
             return kept
         answer = ask(self._engine(member, subject.model, question.longest))
-        if self._answers is not None:
-            self._answers.put(asked, answer)
+        if answers is not None:
+            answers.put(asked, answer)
         return answer
 
     def _member(self, subject: Subject, sequences: Sequence[Given] | None = None) -> str:

@@ -14,6 +14,15 @@ _RIGHT = f"{_OF_API}::test_what_the_signatures_allow_is_valid"
 
 NAMED = (
     Named(
+        "what-ran-behind-a-gateway-is-taken-for-what-runs-there",
+        "builders/engines/engine.py",
+        "return self.device != UNKNOWN",
+        "return True",
+        ("tests/builders/engines/test_session.py"
+         "::test_what_does_not_say_what_it_is_is_asked_each_time",),
+        "an engine that was replaced would be checked by the answers of the one before it",
+    ),
+    Named(
         "a-sentence-is-yaml",
         _FORMS,
         "return isinstance(node, yaml.MappingNode | yaml.SequenceNode)",

@@ -43,9 +43,10 @@ class Scripted:
     scores: bool = True
     nll: float = 1.5
     most: int | None = None
+    device: str = "cpu"
 
     def identity(self, model: Model) -> Identity:
-        return Identity(self.name, {"script": self.version}, "cpu", "float32", "sha256:0")
+        return Identity(self.name, {"script": self.version}, self.device, "float32", "sha256:0")
 
     def refuses(self, model: Model, adapter: Adapter | None) -> str | None:
         names = (model.digest, adapter.digest if adapter is not None else "")

@@ -16,6 +16,7 @@ from adapterworks.builders.engines.choice import Engines, automatic
 from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.session import Session, Subject
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
+from adapterworks.engines.gateway import GatewayOpener
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from tests.builders.engines.scripted import Scripted
@@ -97,6 +98,21 @@ def test_what_was_answered_is_not_asked_again(
     run(second, both(vllm, reference, tmp_path))
     assert [line for line in vllm.log if "None" in line] == []
     assert f"complete {other.digest}" in vllm.log
+
+
+def test_what_does_not_say_what_it_is_is_asked_each_time(
+    right: Callable[..., list[int]], subjects: dict[str, Subject], tmp_path: Path
+) -> None:
+    """Behind the same address there may be another engine by now."""
+    model = subjects["base"].model
+    assert not GatewayOpener("http://here", None).identity(model).known
+    gateway, reference = Scripted(right, "vllm", device="unknown"), Scripted(right, "huggingface")
+    run(subjects, both(gateway, reference, tmp_path))
+    first = list(gateway.log)
+    assert not list(tmp_path.rglob("*.json*"))
+    del gateway.log[:]
+    run(subjects, both(gateway, reference, tmp_path))
+    assert gateway.log == first
 
 
 @pytest.mark.parametrize("change", ["version", "base", "rows", "sampling", "batch"])
