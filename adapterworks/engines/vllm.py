@@ -159,8 +159,12 @@ class VllmEngine:
             raise Refused(f"this engine was not started for the form `{form}`")
         home = self._forms / adapter.digest.removeprefix("sha256:")
         home.mkdir()
-        (home / "servable").symlink_to(adapter.served.absolute())
-        self._wait(FORMS[form].load(engine, adapter.digest, adapter.served, adapter.servable))
+        try:
+            (home / "servable").symlink_to(adapter.served.absolute())
+            self._wait(FORMS[form].load(engine, adapter.digest, adapter.served, adapter.servable))
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)  # it can be tried again
+            raise
         self._adapters[adapter.digest] = adapter
 
     def forget(self, adapter: str) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -15,7 +18,8 @@ from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.engines.vllm import Vllm, VllmEngine
-from adapterworks.manifests.errors import NotFound, Refused
+from adapterworks.gateway.engines.forms import FORMS
+from adapterworks.manifests.errors import NotFound, Refused, Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.releases.release import Servable
@@ -121,6 +125,35 @@ def test_long_given_text_is_left_to_the_reference_on_a_cpu(model: Model, tmp_pat
     assert vllm.refuses(model, Adapter(DIGEST, tmp_path)) is not None
     assert vllm.refuses(Model(DIGEST, "full", tmp_path, trained=True), None) is not None
     assert vllm.refuses(model, None) is None
+
+
+def test_an_adapter_that_could_not_be_loaded_can_be_tried_again(
+    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine restarts meanwhile, and is there the next time."""
+    tries: list[str] = []
+
+    class Loading:
+        async def load(self, engine: object, digest: str, *rest: object) -> None:
+            tries.append(digest)
+            if len(tries) == 1:
+                raise Unavailable("it restarts")
+
+    def wait(work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(work)
+
+    engine = VllmEngine.__new__(VllmEngine)
+    engine._adapters, engine._forms = {}, tmp_path
+    running = SimpleNamespace(forms=frozenset({"lora"}))
+    monkeypatch.setattr(engine, "_running", lambda: running)
+    monkeypatch.setattr(engine, "_wait", wait)
+    monkeypatch.setitem(cast("dict[str, Any]", FORMS), "lora", Loading())
+    with pytest.raises(Unavailable):
+        engine.know(adapter)
+    assert not list(tmp_path.iterdir())
+    engine.know(adapter)
+    assert tries == [DIGEST, DIGEST]
+    assert (tmp_path / ("a" * 64) / "servable").is_dir()
 
 
 @pytest.mark.engine

@@ -11,15 +11,23 @@ _OF_FORMS, _OF_API = f"{_TESTS}/test_forms.py", f"{_TESTS}/test_api.py"
 _OF_ABSTENTION = f"{_TESTS}/test_abstention.py"
 _WRONG = f"{_OF_API}::test_what_they_do_not_allow_is_not"
 _RIGHT = f"{_OF_API}::test_what_the_signatures_allow_is_valid"
+_OF_SESSIONS, _OF_VLLM = "tests/builders/engines/test_session.py", "tests/engines/test_vllm.py"
 
 NAMED = (
+    Named(
+        "what-failed-to-load-once-fails-for-ever",
+        "adapterworks/engines/vllm.py",
+        "            shutil.rmtree(home, ignore_errors=True)  # it can be tried again\n",
+        "",
+        (f"{_OF_VLLM}::test_an_adapter_that_could_not_be_loaded_can_be_tried_again",),
+        "an engine that restarts during a build would end the build",
+    ),
     Named(
         "what-ran-behind-a-gateway-is-taken-for-what-runs-there",
         "builders/engines/engine.py",
         "return self.device != UNKNOWN",
         "return True",
-        ("tests/builders/engines/test_session.py"
-         "::test_what_does_not_say_what_it_is_is_asked_each_time",),
+        (f"{_OF_SESSIONS}::test_what_does_not_say_what_it_is_is_asked_each_time",),
         "an engine that was replaced would be checked by the answers of the one before it",
     ),
     Named(
