@@ -57,7 +57,7 @@ def command(
     then compared with the release that `prod` names today on the same test rows: it survives if it
     loses no more than `--margin`, at the confidence of its gates. Then `prod` moves, and
     `publish.alias` where that named the same release. What does not survive is published without an
-    alias. Versions on the old base stay: `adapters rollback NAME prod` brings one back. Run again,
+    alias. Versions on the old base stay: `adapters rollback NAME:prod` brings one back. Run again,
     it goes on where it was. Manifests in files keep their old base; they are yours to change.
 
     \b

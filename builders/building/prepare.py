@@ -236,6 +236,14 @@ def _prepared(
     rows: dict[str, Sequence[Row]] = {name: getattr(splits, name) for name in SPLITS}
     if not rows["train"]:
         raise InvalidInput("there are no training rows", hint="check `data.train` and the gates")
+    table = manifest.evaluate
+    if not rows["test"] and (table.gates or table.retention.on or table.safety.on):
+        # The alias would move without anybody's judgement.
+        raise InvalidInput(
+            "there are no test rows, and so nothing by which gates, retention or safety are judged",
+            hint="equal rows count once, and data gates may drop some: name `data.test`, raise "
+            "`data.test_share`, or add rows",
+        )
     for row in rows["test"]:
         slices_of(row)  # what the evaluation will read of it is refused before the training
     check_test_rows(tokenizer, rows["test"], manifest.evaluate, manifest.train.max_length)

@@ -110,7 +110,8 @@ def check_test_rows(
 
 
 def check_metrics(table: EvaluateTable) -> None:
-    """Refuse a baseline that a metric cannot be taken of, and samples that none is taken of.
+    """Refuse a baseline that a metric cannot be taken of, samples that none is taken of, and limits
+    of what has no value by itself.
 
     Raises:
         InvalidInput: naming the metric.
@@ -127,6 +128,12 @@ def check_metrics(table: EvaluateTable) -> None:
             f"`{judged[0]}` is a judge's word, and nothing says who judges",
             hint='add `[evaluate.judge]` with `endpoint = "URL#MODEL"`, or leave the metric out',
         )
+    for gate in table.gates:
+        if gate.kind == "limit" and not metric_named(gate.metric).absolute:
+            raise InvalidInput(
+                f"a gate limits `{gate.metric}`, which is one half for the candidate by definition",
+                hint='compare it: `against = "base"` and `min_gain`, without `kind` and `limit`',
+            )
     if table.judge is not None and not needs_of(table) & {ANSWERS, JUDGED}:
         raise InvalidInput(
             "there are no answers to judge: none of the metrics needs one",

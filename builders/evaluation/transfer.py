@@ -130,7 +130,7 @@ def scored_then(predictions: bytes, metric: str) -> Floats:
 
 def _is_score(name: str) -> bool:
     found = metric(name)
-    return found.is_mean and found.higher_is_better
+    return found.is_mean and found.higher_is_better and found.absolute
 
 
 def entries(

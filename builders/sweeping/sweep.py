@@ -177,8 +177,16 @@ def _written(one: Dimension) -> tuple[str, ...]:
 def winner(tried: Sequence[Tried], metric: str) -> Tried | None:
     """The best on the test rows of those whose gates passed; None if no trial's did."""
     passed = [one for one in tried if one.state == "built" and one.passed]
-    sign = 1 if find_metric(metric).higher_is_better else -1
-    return max(passed, key=lambda one: (sign * (one.score or 0.0), -one.number), default=None)
+    found = find_metric(metric)
+    sign = 1 if found.higher_is_better else -1
+
+    def worth(one: Tried) -> float:
+        """Its score; of a metric that only compares, its gain over the base."""
+        if found.absolute:
+            return sign * (one.score or 0.0)
+        return one.gain[0] if one.gain else 0.0
+
+    return max(passed, key=lambda one: (worth(one), -one.number), default=None)
 
 
 def line(tried: Tried, sweep: Sweep) -> str:

@@ -202,7 +202,7 @@ def chosen_metric(table: EvaluateTable, name: str | None) -> Metric:
         if name
         else [metric_named(one) for one in table.metrics]
     )
-    fit = [one for one in known if one.is_mean and one.unit == "share"]
+    fit = [one for one in known if one.is_mean and one.unit == "share" and one.absolute]
     if not fit:
         named = ", ".join(f"`{one.name}`" for one in known)
         raise InvalidInput(

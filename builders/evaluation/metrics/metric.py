@@ -117,6 +117,12 @@ class Metric:
         be a reward."""
         return self.needs == ANSWERS and self.higher_is_better
 
+    @property
+    def absolute(self) -> bool:
+        """Whether a model's score says something without the one that it is compared with: a win
+        rate is ½ for whoever is looked at, by its definition."""
+        return self.needs != JUDGED
+
     def score(self, answer: str, row: Row) -> float:
         """Of one answer to one row: a verifier's reward.
 

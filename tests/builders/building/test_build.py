@@ -158,6 +158,31 @@ def test_a_training_that_ended_is_not_repeated_because_it_was_not_recorded(
     assert there == [False]
 
 
+@pytest.mark.parametrize(
+    "judged",
+    [
+        '[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.05\n',
+        "[evaluate.retention]\non = true\nmax_perplexity_increase = 0.05\n",
+        "[evaluate.safety]\non = true\nmax_refusal_loss = 0.1\n",
+    ],
+    ids=["gate", "retention", "safety"],
+)
+def test_without_test_rows_nothing_is_built_that_gates_should_judge(
+    workshop: Workshop, judged: str
+) -> None:
+    """A table of one row many times has no other to hold out."""
+    row = (workshop.folder / "train.jsonl").read_text().splitlines()[0]
+    (workshop.folder / "train.jsonl").write_text(f"{row}\n" * 30)
+    path = Path(workshop.manifest(epochs=1, more=judged))
+    text = path.read_text().replace('test = "test.jsonl"\n', "test_share = 0.2\n")
+    path.write_text(text)
+    result = workshop.build(str(path))
+    assert "there are no test rows" in str(result.exception)
+    assert "raise `data.test_share`" in str(getattr(result.exception, "hint", ""))
+    with pytest.raises(NotFound):
+        workshop.registry().resolve("tiny")
+
+
 def test_the_prod_that_was_asked_is_the_one_that_is_recorded(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

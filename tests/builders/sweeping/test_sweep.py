@@ -143,6 +143,14 @@ def test_a_metric_that_should_be_low(load: Any) -> None:
     assert winner([low, high], "perplexity") == low
 
 
+def test_of_a_metric_that_only_compares_the_gain_decides(load: Any) -> None:
+    """A win rate is one half for every trial."""
+    worse, better = (
+        Tried(n, {}, "built", score=0.5, gain=(n / 10, 0.0, 1.0), passed=True) for n in (1, 2)
+    )
+    assert winner([worse, better], "win_rate") == better
+
+
 def test_one_that_fails_keeps_no_other_from_its_turn(load: Any, tmp_path: Path) -> None:
     laboratory = Laboratory(load, fails=lambda rate: rate > 0.02)
     sweep = sweep_of(load, halve=False)
