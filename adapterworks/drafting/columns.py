@@ -20,11 +20,12 @@ from adapterworks.manifests.errors import InvalidInput
 QUESTIONS = """
     prompt question query instruction input user ticket message request
     问题 提问 问 用户问题 客户问题 标准问题 工单 工单内容 问题描述 描述 输入 请求 诉求 内容 文本
-    text sentence content title 标题
+    text sentence content title 标题 咨询 咨询内容 frage pregunta domanda pytanie
 """
 ANSWERS = """
     completion answer response output reply assistant label category class target intent queue
     department 答案 回答 回复 答复 标准答案 输出 标签 类别 分类 意图 队列 部门 处理部门 code
+    意见 处理意见 处理结果 antwort réponse reponse respuesta risposta odpowiedź
 """
 
 
@@ -158,16 +159,16 @@ def _pair(
         raise InvalidInput(
             "no column holds text", hint="see `adapters formats` for what rows can look like"
         )
+    letters = {folded(name): name for name in texts}
+    if {"q", "a"} <= letters.keys():  # one of them alone says nothing
+        chosen = {"question": letters["q"], "answer": letters["a"], **chosen}
     doubts = []
     answer = chosen.get("answer") or _likely(texts, ANSWERS)
     question = chosen.get("question") or _likely(
         [name for name in texts if name != answer], QUESTIONS
     )
     rest = [name for name in texts if name not in (answer, question, *chosen.values())]
-    # What is told of least often and shortest is the likeliest label, the longest the question.
-    rest.sort(
-        key=lambda name: (len({record.get(name) for record in records}), _length(records, name))
-    )
+    rest.sort(key=lambda name: _as_answer(records, texts, name))
     if answer is None:
         numbers = [name for name in named if name != question]
         answer = _likely(numbers, ANSWERS)
@@ -206,8 +207,36 @@ def _verdict(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str 
 
 
 def _likely(names: Sequence[str], likely: str) -> str | None:
+    """The column of the likeliest name; where none has one, the first that ends in one."""
     known = {folded(name): name for name in names}
-    return next((known[name] for name in likely.split() if name in known), None)
+    exact = next((known[name] for name in likely.split() if name in known), None)
+    return exact or next((name for name in names if _said_in(name) == likely), None)
+
+
+def _said_in(name: str) -> str | None:
+    """`QUESTIONS` or `ANSWERS`, by a part of a longer name: `User Question`, `客服回答`; None if it
+    says neither. A name with both is the answer's: `问题类别`."""
+    last = folded(name.replace("_", " ").replace("-", " ").split()[-1])
+    for likely in (ANSWERS, QUESTIONS):
+        words = likely.split()
+        if last in words or any(len(word) > 1 and not word.isascii() and word in name
+                                for word in words):  # fmt: skip
+            return likely
+    return None
+
+
+def _as_answer(
+    records: Sequence[Mapping[str, Any]], texts: Sequence[str], name: str
+) -> tuple[int, int, float]:
+    """How likely a column answers, the least first.
+
+    Of columns that repeat themselves the one of the fewest and shortest values is a label. Where
+    every row has another text, as in questions and answers, they stand in the order of reading.
+    """
+    distinct = len({record.get(name) for record in records})
+    if 2 * distinct <= len(records):
+        return (0, distinct, _length(records, name))
+    return (1, -texts.index(name), 0.0)
 
 
 def _is_name(name: Any) -> bool:

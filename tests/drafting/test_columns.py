@@ -38,6 +38,41 @@ def test_columns_are_known_by_their_names(names: tuple[str, ...], expected: Gues
     assert guess(rows(*names)) == expected
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("Q", "A"),
+        ("Frage", "Antwort"),
+        ("User Question", "Agent Reply"),
+        ("user_question", "agent_reply"),
+        ("咨询内容", "回复内容"),
+        ("客户诉求", "处理意见"),
+        ("用户提问", "客服回答"),
+        ("问题内容", "回答内容"),
+        ("问题", "问题类别"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_name_that_says_it_in_a_part_is_known(question: str, answer: str, turned: bool) -> None:
+    """Questions are short and replies long, as in a table of frequent questions."""
+    records = [
+        {question: f"what of {i}?", answer: f"a reply of many words about matter {i}"}
+        for i in range(60)
+    ]
+    if turned:
+        records = [dict(reversed(record.items())) for record in records]
+    found = guess(records)
+    assert (found.columns, found.doubts) == ({"prompt": question, "completion": answer}, ())
+
+
+@pytest.mark.parametrize("reply", ["yes {}", "a reply of many words about matter {}"])
+def test_where_every_row_is_another_the_order_of_reading_decides(reply: str) -> None:
+    records = [{"one": f"what of {i}?", "two": reply.format(i)} for i in range(60)]
+    found = guess(records)
+    assert found.columns == {"prompt": "one", "completion": "two"}
+    assert [doubt.key for doubt in found.doubts] == ["answer", "question"]
+
+
 def test_turns_are_known_by_being_turns() -> None:
     turn = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     assert guess([{"messages": turn}] * 20) == Guess("messages", {})

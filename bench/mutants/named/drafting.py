@@ -133,4 +133,20 @@ NAMED = (
         ),
         "a table of a European spreadsheet would be learnt as prose, answers and all",
     ),
+    Named(
+        "of-two-texts-the-shorter-answers",
+        _COLUMNS,
+        "return (1, -texts.index(name), 0.0)",
+        "return (0, distinct, _length(records, name))",
+        (f"{_OF_COLUMNS}::test_where_every_row_is_another_the_order_of_reading_decides",),
+        "an adapter would learn to write the questions of a table of frequent ones",
+    ),
+    Named(
+        "only-whole-names-are-known",
+        _COLUMNS,
+        "if _said_in(name) == likely",
+        "if False",
+        (f"{_OF_COLUMNS}::test_a_name_that_says_it_in_a_part_is_known",),
+        "`User Question` and `Agent Reply` would be asked for",
+    ),
 )
