@@ -16,8 +16,8 @@ NAMED = (
     Named(
         "the-longest-column-is-the-label",
         _COLUMNS,
-        "key=lambda name: (len({record",
-        "key=lambda name: (-len({record",
+        "return (0, distinct, _length(records, name))",
+        "return (2, distinct, _length(records, name))",
         (
             f"{_OF_COLUMNS}::test_without_known_names_the_repeated_column_is_the_answer_and_somebody_is_asked",
         ),

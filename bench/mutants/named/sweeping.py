@@ -29,7 +29,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "high-is-always-better",
         _SWEEP,
-        "    sign = 1 if find_metric(metric).higher_is_better else -1",
+        "    sign = 1 if found.higher_is_better else -1",
         "    sign = 1",
         (f"{_OF_SWEEP}::test_a_metric_that_should_be_low",),
         "the worst perplexity would win",

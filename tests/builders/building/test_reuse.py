@@ -415,5 +415,5 @@ def test_gates_are_judged_by_the_prod_of_the_day_that_a_build_goes_on(
     assert lock["prod"] == second["digest"]
 
 
-def _fail(*_: Any) -> Any:
+def _fail(*_: Any, **__: Any) -> Any:
     raise AssertionError("it was trained again")
