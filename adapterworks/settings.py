@@ -18,7 +18,8 @@ ADAPTERS_REGISTRY_TOKEN   the token it is asked with
 ADAPTERS_REGISTRY_INSECURE   `1` lets the token travel over plain HTTP to another machine
 ADAPTERS_GATEWAY    URL of a running gateway, for `evaluate.engine = "gateway"`
 ADAPTERS_GATEWAY_KEY   the key it is asked with, if it wants one
-ADAPTERS_KUBERNETES_IMAGE   what `build --on k8s:NAMESPACE` runs (default "adapterworks-engine")
+ADAPTERS_KUBERNETES_IMAGE   what `build --on k8s:NAMESPACE` runs (default "adapterworks-engine:" and
+                            this package's version, as its recipe makes it)
 
 Each may stand in a file too, by its last part in lower case (`home = "~/adapters"`); the variable
 comes first. The file is `ADAPTERS_CONFIG`, or ~/.config/adapterworks/config.toml.
@@ -37,8 +38,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adapterworks import __version__
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.homes import expanded
+
+ENGINE_IMAGE = f"adapterworks-engine:{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Settings:
     registry_insecure: bool = False
     gateway: str | None = None
     gateway_key: str | None = field(default=None, repr=False)
-    kubernetes_image: str = "adapterworks-engine"
+    kubernetes_image: str = ENGINE_IMAGE
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -90,7 +94,7 @@ class Settings:
             registry_insecure=_flag(given.get("registry_insecure")),
             gateway=given.get("gateway") or None,
             gateway_key=given.get("gateway_key") or None,
-            kubernetes_image=given.get("kubernetes_image") or "adapterworks-engine",
+            kubernetes_image=given.get("kubernetes_image") or ENGINE_IMAGE,
         )
 
 

@@ -143,7 +143,8 @@ def check(sweep: Sweep) -> None:
     """Refuse what no trial could be judged by, before any is built.
 
     Raises:
-        InvalidInput: the metric is not evaluated, or the manifest has stages.
+        InvalidInput: the metric is not evaluated, there are no test rows, or the manifest has
+            stages.
         ManifestError: an end or a choice of a dimension makes no manifest.
     """
     loaded = sweep.load(())
@@ -151,6 +152,11 @@ def check(sweep: Sweep) -> None:
         raise InvalidInput(
             "the manifest has stages, and a sweep is of one training",
             hint="sweep a manifest of the first stage alone",
+        )
+    if not loaded.data.has_test:
+        raise InvalidInput(
+            "there are no test rows to tell trials by",
+            hint="name `data.test`, or hold rows out with `data.test_share`",
         )
     if sweep.metric not in loaded.evaluate.metrics:
         raise InvalidInput(

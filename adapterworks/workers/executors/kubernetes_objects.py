@@ -11,6 +11,8 @@ from typing import Any
 
 from adapterworks.workers.executors.executor import Resources, Task
 
+# What the Secret says: where the index and the bytes are, as the cluster reaches them.
+_OF_SECRET = ("ADAPTERS_DATABASE", "ADAPTERS_BLOBS")
 SECRET = "adapters"  # noqa: S105  (its name)
 CANCELLED = "adapterworks/cancelled"
 LABELS = {
@@ -62,6 +64,8 @@ def job_object(task: Task, *, namespace: str, image: str) -> dict[str, Any]:
 
 def _pod(task: Task, image: str) -> dict[str, Any]:
     variables = {"ADAPTERS_HOME": MOUNTS["home"], **task.environment}
+    for name in _OF_SECRET:  # `env` would hide what `envFrom` brings, password and all
+        variables.pop(name, None)
     container = {
         "name": "worker",
         "image": image,

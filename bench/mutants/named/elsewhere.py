@@ -127,6 +127,14 @@ NAMED = (
         "whoever may read Jobs could write to the index",
     ),
     Named(
+        "the-askers-address-hides-the-secrets",
+        "adapterworks/workers/executors/kubernetes_objects.py",
+        "variables.pop(name, None)",
+        "pass",
+        (f"{_OF_KUBERNETES}::test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base",),
+        "no Job of the documented kind would reach its index",
+    ),
+    Named(
         "a-drained-node-is-a-failure",
         "adapterworks/workers/executors/kubernetes_objects.py",
         '{"type": "DisruptionTarget", "status": "True"}',

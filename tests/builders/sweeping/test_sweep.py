@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,12 @@ def test_several_at_once(load: Any, tmp_path: Path) -> None:
 def test_what_no_trial_could_be_is_refused_before_any_is_built(load: Any) -> None:
     with pytest.raises(InvalidInput, match="does not evaluate `bleu`"):
         check(sweep_of(load, metric="bleu"))
+    sweep = sweep_of(load)
+    bare = sweep.load(())
+    data = bare.data.model_copy(update={"test": None, "test_share": 0.0})
+    bare = bare.model_copy(update={"data": data})
+    with pytest.raises(InvalidInput, match="no test rows to tell trials by"):
+        check(replace(sweep, load=lambda _: bare))
     with pytest.raises(ManifestError, match=r"method\.rank"):
         check(sweep_of(load, "method.rank=8,many"))
     with pytest.raises(ManifestError, match=r"method\.rang"):

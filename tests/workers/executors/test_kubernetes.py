@@ -18,6 +18,7 @@ from adapterworks.workers.executors.kubernetes_objects import job_object
 from tests.deploy.reading import documents
 from tests.workers.executors.exercise import exercise, task, until
 
+ROOT = Path(__file__).resolve().parents[3]
 IMAGE = "adapterworks-engine:0.1.0"
 NEEDS = Resources(gpus=2, cpus=8, memory=64 * 10**9, seconds=7200)
 
@@ -104,6 +105,13 @@ def test_what_the_api_does_not_take_is_refused_in_its_words(api: object, tmp_pat
         executor.status("never")
 
 
+def test_the_image_is_the_one_that_the_recipe_makes(tmp_path: Path) -> None:
+    """Without a tag a cluster would look for the newest one of somebody else's."""
+    settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
+    assert settings.kubernetes_image == IMAGE
+    assert f"-t {IMAGE} ." in (ROOT / "docs" / "how-to" / "containers.md").read_text()
+
+
 def test_nobody_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.workers.executors.kubernetes_api import serving
 
@@ -117,9 +125,12 @@ def test_nobody_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
     import kubernetes_validate
 
-    asked = Task(
-        "build-1", ("python", "-c", "pass"), {"ADAPTERS_BLOBS": "s3://a/b"}, Path("/x"), NEEDS
-    )
+    told = {
+        "ADAPTERS_USER": "ann",
+        "ADAPTERS_DATABASE": "postgresql://db.internal/adapters",
+        "ADAPTERS_BLOBS": "/home/ann/.adapters/blobs",
+    }
+    asked = Task("build-1", ("python", "-c", "pass"), told, Path("/x"), NEEDS)
     made = job_object(asked, namespace="builds", image=IMAGE)
     assert made == job_object(copy.deepcopy(asked), namespace="builds", image=IMAGE)
     for version in ("1.31", "1.33", "1.37"):
@@ -137,6 +148,10 @@ def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
     (theirs,) = worker["containers"]
     assert container["securityContext"] == theirs["securityContext"]
     assert container["envFrom"] == theirs["envFrom"]
+    # Kubernetes takes `env` before `envFrom`: the asker's own would hide the Secret's.
+    named = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert named["ADAPTERS_USER"] == "ann"
+    assert not named.keys() & {"ADAPTERS_DATABASE", "ADAPTERS_BLOBS"}
     assert container["volumeMounts"] == theirs["volumeMounts"]
 
 
