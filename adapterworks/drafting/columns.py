@@ -160,8 +160,8 @@ def _pair(
             "no column holds text", hint="see `adapters formats` for what rows can look like"
         )
     letters = {folded(name): name for name in texts}
-    if {"q", "a"} <= letters.keys():  # one of them alone says nothing
-        chosen = {"question": letters["q"], "answer": letters["a"], **chosen}
+    if not chosen and {"q", "a"} <= letters.keys():  # one of them alone says nothing
+        chosen = {"question": letters["q"], "answer": letters["a"]}
     doubts = []
     answer = chosen.get("answer") or _likely(texts, ANSWERS)
     question = chosen.get("question") or _likely(
@@ -216,7 +216,7 @@ def _likely(names: Sequence[str], likely: str) -> str | None:
 def _said_in(name: str) -> str | None:
     """`QUESTIONS` or `ANSWERS`, by a part of a longer name: `User Question`, `客服回答`; None if it
     says neither. A name with both is the answer's: `问题类别`."""
-    last = folded(name.replace("_", " ").replace("-", " ").split()[-1])
+    last = folded(name.replace("_", " ").replace("-", " ")).rpartition(" ")[2]
     for likely in (ANSWERS, QUESTIONS):
         words = likely.split()
         if last in words or any(len(word) > 1 and not word.isascii() and word in name

@@ -65,6 +65,17 @@ def test_a_name_that_says_it_in_a_part_is_known(question: str, answer: str, turn
     assert (found.columns, found.doubts) == ({"prompt": question, "completion": answer}, ())
 
 
+def test_what_somebody_says_of_two_letters_holds() -> None:
+    records = [{"Q": f"what of {i}?", "A": f"a reply about matter {i}"} for i in range(60)]
+    said = guess(records, {"answer": "Q"})
+    assert said.columns == {"prompt": "A", "completion": "Q"}
+
+
+def test_a_name_may_have_no_letter() -> None:
+    records = [{"_": f"what of {i}?", "--": f"a reply about matter {i}"} for i in range(60)]
+    assert guess(records).columns == {"prompt": "_", "completion": "--"}
+
+
 @pytest.mark.parametrize("reply", ["yes {}", "a reply of many words about matter {}"])
 def test_where_every_row_is_another_the_order_of_reading_decides(reply: str) -> None:
     records = [{"one": f"what of {i}?", "two": reply.format(i)} for i in range(60)]

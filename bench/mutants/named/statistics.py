@@ -710,4 +710,47 @@ NAMED = (
         (f"{_TESTS}/test_safety.py::test_refusal_and_over_refusal_against_base_and_start",),
         "what the training before taught to refuse could be lost unseen",
     ),
+    Named(
+        "a-half-by-definition-is-within-its-limit",
+        "builders/evaluation/needs.py",
+        'if gate.kind == "limit" and not',
+        'if gate.kind == "none" and not',
+        (
+            "tests/builders/evaluation/test_absolute.py"
+            "::test_a_limit_of_it_is_refused_and_a_gain_is_not",
+        ),
+        "a release that the judge never prefers would pass",
+    ),
+    Named(
+        "a-half-by-definition-is-watched",
+        "builders/watching/paired.py",
+        'one.unit == "share" and one.absolute]',
+        'one.unit == "share"]',
+        ("tests/builders/evaluation/test_absolute.py::test_it_is_not_watched",),
+        "a watch would call every release steady",
+    ),
+    Named(
+        "gates-without-rows-pass",
+        "builders/building/prepare.py",
+        'if not rows["test"] and (table.gates or',
+        'if not rows["test"] and (False and table.gates or',
+        (
+            "tests/builders/building/test_build.py"
+            "::test_without_test_rows_nothing_is_built_that_gates_should_judge",
+        ),
+        "an alias would move although nothing was compared",
+        quick=False,
+    ),
+    Named(
+        "the-prod-of-the-end-is-said-to-have-been-asked",
+        "builders/building/stages.py",
+        "    return _evaluated(evaluation, folder, prod)\n",
+        "    return _evaluated(evaluation, folder, prod_digest(manifest, registry))\n",
+        (
+            "tests/builders/building/test_build.py"
+            "::test_the_prod_that_was_asked_is_the_one_that_is_recorded",
+        ),
+        "later builds would take another release's answers for those of prod",
+        quick=False,
+    ),
 )
