@@ -38,11 +38,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapterworks import __version__
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.homes import expanded
 
-ENGINE_IMAGE = f"adapterworks-engine:{__version__}"
+# As docs/how-to/containers.md makes it; a test holds it to the package's version.
+ENGINE_IMAGE = "adapterworks-engine:0.1.0"
 
 
 @dataclass(frozen=True, slots=True)

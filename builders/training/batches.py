@@ -10,21 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import overload
 
 import torch
 
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.plan.packing import best_fit
-from adapterworks.builders.training.encoded_file import Mapped, load_mapped
+from adapterworks.builders.training.encoded_file import load_mapped
 from adapterworks.builders.training.encoded_file import save_encoded as save_encoded
+from adapterworks.builders.training.on_demand import OnDemand
 
 # Rows are sorted by length within this many batches: enough to remove most padding, few enough to
 # keep batches mixed.
 _BUCKET = 16
 
 
-class _Packs(Sequence[tuple[TokenSequence, ...]]):
+class _Packs(OnDemand):
     """Examples put together, made when they are asked for.
 
     Args:
@@ -49,19 +49,12 @@ class _Packs(Sequence[tuple[TokenSequence, ...]]):
     def __len__(self) -> int:
         return len(self._packs)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[TokenSequence, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[TokenSequence, ...]]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> tuple[TokenSequence, ...] | list[tuple[TokenSequence, ...]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+    def example(self, index: int) -> tuple[TokenSequence, ...]:
+        """See `OnDemand`."""
         return tuple(s for number in self._packs[index] for s in self._examples[number])
 
 
-class _WithColumn(Sequence[tuple[TokenSequence, ...]]):
+class _WithColumn(OnDemand):
     """Examples with a further column, which each gets when it is asked for.
 
     Args:
@@ -90,18 +83,9 @@ class _WithColumn(Sequence[tuple[TokenSequence, ...]]):
     def __len__(self) -> int:
         return len(self._examples)
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[TokenSequence, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[TokenSequence, ...]]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> tuple[TokenSequence, ...] | list[tuple[TokenSequence, ...]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        found, start = [], self._begins[index % len(self)]
+    def example(self, index: int) -> tuple[TokenSequence, ...]:
+        """See `OnDemand`."""
+        found, start = [], self._begins[index]
         for sequence in self._examples[index]:
             stop = start + len(sequence.input_ids)
             column = self._values[start:stop].clone()
@@ -126,7 +110,7 @@ class EncodedSet:
     def __post_init__(self) -> None:
         lengths = (
             self.examples.lengths()
-            if isinstance(self.examples, Mapped | _Packs | _WithColumn)
+            if isinstance(self.examples, OnDemand)
             else tuple(sum(len(s.input_ids) for s in example) for example in self.examples)
         )
         object.__setattr__(self, "lengths", lengths)

@@ -16,7 +16,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, overload
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import safe_open
@@ -24,6 +24,7 @@ from safetensors import safe_open
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.training.on_demand import OnDemand
 
 _FORMS = {"i": "I32", "q": "I64", "f": "F32", "d": "F64"}
 _BUFFERED = 1 << 16  # values that are written at once
@@ -109,7 +110,7 @@ def _value(sequences: Callable[[], Iterator[Encoded]], name: str) -> Callable[[]
     return lambda: (sequence.values[name] for sequence in sequences())
 
 
-class Mapped(Sequence[tuple[TokenSequence, ...]]):
+class Mapped(OnDemand):
     """The examples of one split in a file that is mapped into memory."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -127,18 +128,8 @@ class Mapped(Sequence[tuple[TokenSequence, ...]]):
     def __len__(self) -> int:
         return len(self._examples) - 1
 
-    @overload
-    def __getitem__(self, index: int) -> tuple[TokenSequence, ...]: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[tuple[TokenSequence, ...]]: ...
-    def __getitem__(
-        self, index: int | slice
-    ) -> tuple[TokenSequence, ...] | list[tuple[TokenSequence, ...]]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        index %= len(self)
+    def example(self, index: int) -> tuple[TokenSequence, ...]:
+        """See `OnDemand`."""
         first, last = self._examples[index : index + 2].tolist()
         return tuple(self._sequence(number) for number in range(first, last))
 

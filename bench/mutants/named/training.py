@@ -37,7 +37,7 @@ _CHOSEN = (
     Named(
         "a-column-begins-anew-in-every-example",
         _BATCHES,
-        "        found, start = [], self._begins[index % len(self)]\n",
+        "        found, start = [], self._begins[index]\n",
         "        found, start = [], 0\n",
         (f"{_OF_BATCHES}::test_a_further_column_reads_no_example",),
         "every pair would be held near the reference of the first",

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks import __version__
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
 from adapterworks.settings import Settings
 from adapterworks.workers.executors.executor import Resources, Task
@@ -108,7 +109,7 @@ def test_what_the_api_does_not_take_is_refused_in_its_words(api: object, tmp_pat
 def test_the_image_is_the_one_that_the_recipe_makes(tmp_path: Path) -> None:
     """Without a tag a cluster would look for the newest one of somebody else's."""
     settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
-    assert settings.kubernetes_image == IMAGE
+    assert settings.kubernetes_image == IMAGE == f"adapterworks-engine:{__version__}"
     assert f"-t {IMAGE} ." in (ROOT / "docs" / "how-to" / "containers.md").read_text()
 
 
