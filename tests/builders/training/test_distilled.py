@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,18 @@ def base_of(tiny: Path, adapter: Path | None = None) -> Any:
 
 
 def answered(trainer: Trainer) -> tuple[list[TokenSequence], list[TokenSequence]]:
-    """Scripted answers to two prompts, as the student is shown them and as its teacher is."""
+    """Answers to two prompts, as the student is shown them and as its teacher is; of several
+    tokens, none like another, so that which part is which matters."""
     examples = trainer.rows["train"].chosen([0, 3])
-    return [student for student, _ in examples], [teacher for _, teacher in examples]
+    return [longer(student) for student, _ in examples], [longer(shown) for _, shown in examples]
+
+
+def longer(sequence: TokenSequence) -> TokenSequence:
+    """The same with five more tokens in its answer."""
+    assert not sequence.columns
+    more = torch.tensor([36, 41, 50, 37, 60])
+    ids, labels = torch.cat([sequence.input_ids, more]), torch.cat([sequence.labels, more])
+    return replace(sequence, input_ids=ids, labels=labels)
 
 
 def moved(trainer: Trainer) -> Trainer:
