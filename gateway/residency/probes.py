@@ -1,8 +1,9 @@
 """A release's fingerprint, read into values, and which of its probes a proof asks for.
 
-A probe costs a prefill of its tokens, whatever the number of its positions. So the shortest are
-asked, of each kind by turns, until there are `WANTED` positions: prose beside the task's own rows,
-because an adapter that is applied in part may still answer its own template.
+A probe costs a prefill of its tokens, whatever the number of its positions. So the shortest of each
+kind is asked, and then what has most positions for its tokens, until there are `WANTED` of them:
+prose beside a row of the task's own, because an adapter that is applied in part may still answer
+its own template.
 
 Invariant: probes are cut after their last position; an adapter that the chosen ones hardly tell
 from its base is judged by all of them.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 from adapterworks.gateway.engines.engine import Probe
@@ -21,7 +21,7 @@ from adapterworks.gateway.residency.verdict import SMALLEST_SEPARATION, Position
 
 # As many as were compared when each cost a prompt of its own, in far fewer tokens.
 WANTED = 24
-LEAST_OF_A_KIND = 2
+LEAST = 4  # probes, however many positions they have: texts that have nothing in common
 # Times the smallest separation: below it, the choice may be why adapter and base look alike.
 _CLEAR = 5
 
@@ -87,18 +87,21 @@ def _positions(values: Sequence[Any]) -> tuple[Position, ...]:
 
 def chosen(probes: Sequence[Expected]) -> Sequence[Expected]:
     """The probes to ask, in the fingerprint's order."""
-    kinds: dict[str, list[Expected]] = {}
+    shortest: dict[str, Expected] = {}
     for one in sorted(probes, key=lambda one: len(one.probe.token_ids)):
-        kinds.setdefault(one.kind, []).append(one)
-    picked: set[int] = set()
-    found = 0
-    for turn, row in enumerate(zip_longest(*kinds.values())):
-        for one in row:
-            if one is not None and (turn < LEAST_OF_A_KIND or found < WANTED):
-                picked.add(id(one))
-                found += len(one.probe.positions)
+        shortest.setdefault(one.kind, one)
+    picked = {id(one) for one in shortest.values()}
+    found = sum(len(one.probe.positions) for one in shortest.values())
+    for one in sorted(probes, key=_tokens_a_position):
+        if id(one) not in picked and (len(picked) < LEAST or found < WANTED):
+            picked.add(id(one))
+            found += len(one.probe.positions)
     some = [one for one in probes if id(one) in picked]
     return some if separation(some) >= _CLEAR * SMALLEST_SEPARATION else probes
+
+
+def _tokens_a_position(one: Expected) -> float:
+    return len(one.probe.token_ids) / len(one.probe.positions)
 
 
 def clearest(probes: Sequence[Expected]) -> Sequence[Expected]:

@@ -718,10 +718,18 @@ _PROOF_NAMED = (
     Named(
         "one-kind-of-probe-is-enough",
         _PROBES,
-        "(turn < LEAST_OF_A_KIND or found < WANTED)",
+        "(len(picked) < LEAST or found < WANTED)",
         "found < 6",
         (f"{_OF_PROBES}::test_positions_are_what_is_counted",),
         "an adapter that only answers its own template would pass",
+    ),
+    Named(
+        "a-proof-asks-for-the-dearest-probes",
+        _PROBES,
+        "    for one in sorted(probes, key=_tokens_a_position):",
+        "    for one in probes:",
+        (f"{_OF_PROBES}::test_what_has_most_positions_for_its_tokens_is_cheapest",),
+        "a proof would take as long as the task's rows are",
     ),
     Named(
         "a-look-at-few-is-enough-for-the-unclear",

@@ -27,16 +27,23 @@ def expected(kind: str, tokens: int, positions: int, apart: float = 1.0) -> Expe
     return Expected(kind, probe, (ADAPTER,) * positions, (base,) * positions)
 
 
-def test_the_shortest_of_each_kind_are_asked_in_their_order_until_there_are_enough() -> None:
+def test_a_row_and_what_is_cheapest_are_asked_in_their_order_until_there_are_enough() -> None:
     """As a build has them: six rows of the task, four of prose, six positions each."""
     rows = [expected("validation", tokens, 6) for tokens in (90, 60, 80, 55, 70, 65)]
     prose = [expected("general", tokens, 6) for tokens in (18, 17, 40, 16)]
-    assert chosen([*rows, *prose]) == [rows[1], rows[3], prose[1], prose[3]]
+    assert chosen([*rows, *prose]) == [rows[3], prose[0], prose[1], prose[3]]
+
+
+def test_what_has_most_positions_for_its_tokens_is_cheapest() -> None:
+    dear, cheap = expected("general", 20, 4), expected("general", 24, 8)
+    row, short = expected("validation", 60, 6), expected("general", 16, 6)
+    more = [expected("validation", tokens, 6) for tokens in (61, 62)]
+    assert chosen([row, *more, dear, short, cheap]) == [row, dear, short, cheap]
 
 
 @pytest.mark.parametrize(("positions", "asked"), [(12, 4), (6, 4), (5, 5), (3, 8), (2, 10)])
 def test_positions_are_what_is_counted(positions: int, asked: int) -> None:
-    """24 of them, and two probes of each kind whatever they have."""
+    """24 of them, and four probes whatever they have."""
     probes = [expected("validation", 30 + n, positions) for n in range(6)]
     probes += [expected("general", 20 + n, positions) for n in range(4)]
     assert len(chosen(probes)) == asked
