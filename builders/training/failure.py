@@ -44,14 +44,24 @@ _LAUNCHERS = ("ChildFailedError", "CalledProcessError")
 _RAISED = re.compile(r"(?:\[rank(\d+)\]:\s*)?(\w[\w.]*(?:Error|Exception|Interrupt)\b.*)")
 
 
-def report_failure(folder: Path, error: AdapterworksError) -> None:
-    """Leave what a training was ended by for the build to raise, as an error of the same kind."""
+def error_to_json(error: AdapterworksError) -> dict[str, Any]:
+    """An error as JSON values, for another process to raise."""
     known = (one.__name__ for one in type(error).__mro__ if one.__name__ in _KINDS)
-    values: dict[str, Any] = {
+    return {
         "error": next(known, Refused.__name__),
         "message": error.message,
         "hint": error.hint,
     }
+
+
+def error_from_json(values: dict[str, Any]) -> AdapterworksError:
+    """The error that `error_to_json` told, of the same kind."""
+    return _KINDS[values["error"]](values["message"], hint=values["hint"])
+
+
+def report_failure(folder: Path, error: AdapterworksError) -> None:
+    """Leave what a training was ended by for the build to raise, as an error of the same kind."""
+    values = error_to_json(error)
     staged = folder / f".{FAILURE}.{os.getpid()}"  # several processes may fail at once
     staged.write_text(json.dumps(values), encoding="utf-8")
     staged.replace(folder / FAILURE)
@@ -86,9 +96,7 @@ def failure_of(folder: Path, code: int, began: int = 0) -> AdapterworksError:
     """
     path = folder / FAILURE
     if path.exists():
-        values = json.loads(path.read_text(encoding="utf-8"))
-        kind = _KINDS[values["error"]]
-        return kind(values["message"], hint=values["hint"])
+        return error_from_json(json.loads(path.read_text(encoding="utf-8")))
     log = folder / LOG
     text = log.read_bytes()[began:].decode("utf-8", errors="replace") if log.exists() else ""
     root = _ROOT.search(text)

@@ -28,6 +28,7 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 MISSED_PROBES = 10
 STABLE_SECONDS = 60.0
+FAILED_STARTS = 3  # whoever needs an answer now waits for so many
 _POLL_SECONDS = 0.25
 
 
@@ -67,6 +68,7 @@ class LocalEngine(HttpEngine):
         self._folder = Path(tempfile.mkdtemp(prefix="adapters-engine-"))
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
+        self._failed = 0  # starts in a row that ended before it answered
 
     @property
     def pid(self) -> int | None:
@@ -108,6 +110,26 @@ class LocalEngine(HttpEngine):
                 )
             await asyncio.sleep(0.1)
 
+    async def another(self, generation: int) -> bool:
+        """Whether another process answers in place of this generation's; waits for one that starts.
+
+        Raises:
+            Unavailable: it is stopped, or did not come up again however often it was started.
+        """
+        while self._state == "ready" and self._generation == generation:
+            if await self._healthy():
+                return False
+            await asyncio.sleep(_POLL_SECONDS)  # its end is not seen yet
+        while self._state != "ready":
+            if self._state == "stopped" or self._failed >= FAILED_STARTS:
+                raise Unavailable(
+                    f"the engine of base `{self.base.name}` ended and did not come up again: "
+                    f"{self._reason}",
+                    hint=f"its log is `{self.log}`",
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+        return True
+
     @property
     def _socket(self) -> Path:
         return self._folder / "engine.sock"
@@ -115,12 +137,13 @@ class LocalEngine(HttpEngine):
     async def _supervise(self, worker: Worker) -> None:
         backoff = self._times.backoff_initial
         while True:
-            started = time.monotonic()
+            started, before = time.monotonic(), self._generation
             try:
                 reason = await self._run_once()
             finally:
                 await self._end()  # also if starting it failed in a way that nobody thought of
             worker.beat()
+            self._failed = 0 if self._generation > before else self._failed + 1
             if time.monotonic() - started > STABLE_SECONDS:
                 backoff = self._times.backoff_initial
             self._became("down", reason)

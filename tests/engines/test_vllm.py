@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Iterator
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -18,15 +17,14 @@ from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.engines.engine import Adapter, Given, Model, Sampling
 from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.engines.vllm import Vllm, VllmEngine
-from adapterworks.gateway.engines.forms import FORMS
-from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.releases.release import Servable
 from tests.builders.engines.conformance import TOLERANCE, exercise
 from tests.gateway.adapters import make_lora
 from tests.small_base import MODEL
-from tests.warm.family import family
+from tests.warm.family import behind, family
 from tests.warm.python import warm
 
 DIGEST = "sha256:" + "a" * 64
@@ -127,35 +125,6 @@ def test_long_given_text_is_left_to_the_reference_on_a_cpu(model: Model, tmp_pat
     assert vllm.refuses(model, None) is None
 
 
-def test_an_adapter_that_could_not_be_loaded_can_be_tried_again(
-    adapter: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The engine restarts meanwhile, and is there the next time."""
-    tries: list[str] = []
-
-    class Loading:
-        async def load(self, engine: object, digest: str, *rest: object) -> None:
-            tries.append(digest)
-            if len(tries) == 1:
-                raise Unavailable("it restarts")
-
-    def wait(work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run(work)
-
-    engine = VllmEngine.__new__(VllmEngine)
-    engine._adapters, engine._forms = {}, tmp_path
-    running = SimpleNamespace(forms=frozenset({"lora"}))
-    monkeypatch.setattr(engine, "_running", lambda: running)
-    monkeypatch.setattr(engine, "_wait", wait)
-    monkeypatch.setitem(cast("dict[str, Any]", FORMS), "lora", Loading())
-    with pytest.raises(Unavailable):
-        engine.know(adapter)
-    assert not list(tmp_path.iterdir())
-    engine.know(adapter)
-    assert tries == [DIGEST, DIGEST]
-    assert (tmp_path / ("a" * 64) / "servable").is_dir()
-
-
 @pytest.mark.engine
 def test_it_takes_a_new_adapter_each_step_and_forgets_the_last(
     vllm: VllmEngine,
@@ -196,3 +165,30 @@ def test_it_takes_a_new_adapter_each_step_and_forgets_the_last(
     assert [[one.token_ids for one in group] for group in again] == [
         [one.token_ids for one in group] for group in before
     ]
+
+
+@pytest.mark.engine
+def test_a_process_that_is_killed_is_followed_by_one_with_its_adapters(
+    vllm: VllmEngine, adapter: Adapter, prompts: list[list[int]]
+) -> None:
+    """What computes dies in the middle of an answer, and the same answer comes."""
+    asked = Sampling(8, stop=(2,), temperature=1.0, n=2, seed=5)
+    before = vllm.complete(prompts[:2], asked, adapter=adapter.digest)
+    running = vllm._running()
+    (server,) = behind(psutil.Process(running.pid)).children()
+    computing = family(behind(server))[1:]
+    for one in computing:
+        one.suspend()  # so that the answer cannot be there before
+
+    def kill() -> None:
+        while not running.inflight:
+            time.sleep(0.01)
+        for one in computing:
+            one.kill()
+
+    with ThreadPoolExecutor(1) as beside, warm("engine"):
+        killed = beside.submit(kill)
+        again = vllm.complete(prompts[:2], asked, adapter=adapter.digest)
+        killed.result()
+    assert running.health.generation == 2
+    assert again == before

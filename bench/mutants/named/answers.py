@@ -11,16 +11,58 @@ _OF_FORMS, _OF_API = f"{_TESTS}/test_forms.py", f"{_TESTS}/test_api.py"
 _OF_ABSTENTION = f"{_TESTS}/test_abstention.py"
 _WRONG = f"{_OF_API}::test_what_they_do_not_allow_is_not"
 _RIGHT = f"{_OF_API}::test_what_the_signatures_allow_is_valid"
-_OF_SESSIONS, _OF_VLLM = "tests/builders/engines/test_session.py", "tests/engines/test_vllm.py"
+_OF_SESSIONS = "tests/builders/engines/test_session.py"
+_VLLM, _OF_RESTARTS = "adapterworks/engines/vllm.py", "tests/engines/test_restarts.py"
+_OF_SAMPLING = "tests/builders/building/test_sampling.py"
 
 NAMED = (
     Named(
         "what-failed-to-load-once-fails-for-ever",
-        "adapterworks/engines/vllm.py",
+        _VLLM,
         "            shutil.rmtree(home, ignore_errors=True)  # it can be tried again\n",
         "",
-        (f"{_OF_VLLM}::test_an_adapter_that_could_not_be_loaded_can_be_tried_again",),
+        (f"{_OF_RESTARTS}::test_an_adapter_that_could_not_be_loaded_can_be_tried_again",),
         "an engine that restarts during a build would end the build",
+    ),
+    Named(
+        "a-process-that-was-started-again-has-no-adapters",
+        _VLLM,
+        "        if now == self._generation:\n",
+        "        if now >= self._generation:\n",
+        (f"{_OF_RESTARTS}::test_a_process_that_died_is_followed_by_one_with_its_adapters",),
+        "every question after a restart would be refused as one for an unknown model",
+    ),
+    Named(
+        "an-answer-that-broke-off-is-nobodys-error",
+        _VLLM,
+        "            except (ConnectionError, TimeoutError) as error:\n",
+        "            except TimeoutError as error:\n",
+        (f"{_OF_RESTARTS}::test_a_process_that_died_is_followed_by_one_with_its_adapters",),
+        "a build would end with a trace of Python's where its engine was killed",
+    ),
+    Named(
+        "a-process-that-lives-is-waited-for",
+        "gateway/engines/local.py",
+        "            if await self._healthy():\n                return False\n",
+        "            if await self._healthy():\n                return True\n",
+        (f"{_OF_RESTARTS}::test_the_next_process_is_waited_for",),
+        "what an engine refuses would be asked twice",
+    ),
+    Named(
+        "a-process-that-never-comes-is-waited-for",
+        "gateway/engines/local.py",
+        '            if self._state == "stopped" or self._failed >= FAILED_STARTS:\n',
+        '            if self._state == "stopped":\n',
+        (f"{_OF_RESTARTS}::test_one_that_never_comes_is_not_waited_for",),
+        "a build whose engine has no memory any more would wait for ever",
+    ),
+    Named(
+        "what-an-engine-could-not-do-now-it-refused",
+        "builders/training/failure.py",
+        '    return _KINDS[values["error"]](',
+        "    return Refused(",
+        (f"{_OF_SAMPLING}::test_a_training_is_told_what_kind_of_error_its_engine_had",),
+        "a queued build would fail for good where its engine was out of memory for a minute",
     ),
     Named(
         "what-ran-behind-a-gateway-is-taken-for-what-runs-there",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.building.run import run_build
+from adapterworks.builders.building.sampling import _handler, _Server
 from adapterworks.builders.engines.choice import VLLM, Engines
 from adapterworks.builders.engines.engine import Adapter, Completion, Model
 from adapterworks.builders.engines.huggingface import HuggingFace, HuggingFaceEngine
 from adapterworks.builders.training.engine_sampler import EngineSampler
 from adapterworks.engines.asking import _completion
-from adapterworks.manifests.errors import Refused, Unavailable
+from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused, Unavailable
 from adapterworks.manifests.load import load_manifest
 from tests.builders.workshop import Workshop
 from tests.warm.python import warm
@@ -191,6 +193,31 @@ def test_an_engine_that_is_gone_is_unavailable(tmp_path: Path) -> None:
 
     with pytest.raises(Unavailable, match="the engine that samples cannot be reached"):
         EngineSampler(str(tmp_path / "none"), save, tmp_path / "s", [2]).sample([[5]], 1, 4, [7])
+
+
+@pytest.mark.parametrize("kind", [Unavailable, Refused, InvalidInput])
+def test_a_training_is_told_what_kind_of_error_its_engine_had(
+    tmp_path: Path, kind: type[AdapterworksError]
+) -> None:
+    """What may be tried again is tried again, by a worker for one; what is refused is not."""
+
+    class Failing:
+        def answer(self, question: dict[str, Any]) -> dict[str, Any]:
+            raise kind("no room now", hint="end somebody")
+
+    def save(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "adapter_model.safetensors").write_text("one")
+
+    failing: Any = Failing()
+    with _Server(str(tmp_path / "socket"), _handler(failing)) as server:
+        beside = threading.Thread(target=server.handle_request)
+        beside.start()
+        sampler = EngineSampler(str(tmp_path / "socket"), save, tmp_path / "s", [2])
+        with pytest.raises(kind, match="no room now") as told:
+            sampler.sample([[5]], 1, 4, [7])
+        beside.join()
+    assert told.value.hint == "end somebody"
 
 
 def test_an_answer_that_was_broken_off_is_none() -> None:
