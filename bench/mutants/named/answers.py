@@ -13,7 +13,6 @@ _WRONG = f"{_OF_API}::test_what_they_do_not_allow_is_not"
 _RIGHT = f"{_OF_API}::test_what_the_signatures_allow_is_valid"
 _OF_SESSIONS = "tests/builders/engines/test_session.py"
 _VLLM, _OF_RESTARTS = "adapterworks/engines/vllm.py", "tests/engines/test_restarts.py"
-_OF_SAMPLING = "tests/builders/building/test_sampling.py"
 
 NAMED = (
     Named(
@@ -55,14 +54,6 @@ NAMED = (
         '            if self._state == "stopped":\n',
         (f"{_OF_RESTARTS}::test_one_that_never_comes_is_not_waited_for",),
         "a build whose engine has no memory any more would wait for ever",
-    ),
-    Named(
-        "what-an-engine-could-not-do-now-it-refused",
-        "builders/training/failure.py",
-        '    return _KINDS[values["error"]](',
-        "    return Refused(",
-        (f"{_OF_SAMPLING}::test_a_training_is_told_what_kind_of_error_its_engine_had",),
-        "a queued build would fail for good where its engine was out of memory for a minute",
     ),
     Named(
         "what-ran-behind-a-gateway-is-taken-for-what-runs-there",

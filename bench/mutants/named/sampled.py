@@ -223,9 +223,11 @@ NAMED = (
     Named(
         "what-ends-a-training-is-a-refusal",
         "builders/training/failure.py",
-        'kind = _KINDS[values["error"]]',
-        "kind = Refused",
-        ("tests/builders/training/test_job.py::test_what_ends_a_job_comes_back_as_it_was",),
+        'return _KINDS[values["error"]](',
+        "return Refused(",
+        ("tests/builders/training/test_job.py::test_what_ends_a_job_comes_back_as_it_was",
+         "tests/builders/building/test_sampling.py"
+         "::test_a_training_is_told_what_kind_of_error_its_engine_had"),
         "a job whose judge is away for a minute would fail for good",
     ),
     Named(
