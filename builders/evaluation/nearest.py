@@ -5,23 +5,27 @@ not give. Questions are bags of overlapping pieces of one to four characters, wh
 with and without spaces; a piece weighs 1 + log(count), times its inverse document frequency; the
 nearest is the one with the largest cosine (Salton & Buckley 1988, weighting `ltc`).
 
-Invariant: a function of the rows alone; of equally similar ones the first is taken.
+Invariant: a function of the rows alone; of equally similar ones the first is taken. Training rows
+are read twice and a few at a time: what is held of all of them is how often each piece occurs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapterworks.builders.data.reasoning import as_spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
+from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.manifests.errors import InvalidInput
 
 _LONGEST = 4  # characters of a piece
+_AT_ONCE = 256  # training questions that are held as vectors
+_LIKENESSES = 2**22  # of training and asked questions that are held
 
 
 def nearest_answers(train: Sequence[Row], rows: Sequence[Row]) -> list[Prediction]:
@@ -30,54 +34,73 @@ def nearest_answers(train: Sequence[Row], rows: Sequence[Row]) -> list[Predictio
     Raises:
         InvalidInput: no training row has a question and an answer.
     """
-    known = [row for row in train if row.text is None]
+    known = [at for at, row in enumerate(train) if row.text is None]
     if not known:
         raise InvalidInput(
             "no training row has a question, so none can be the nearest",
             hint='set `evaluate.baseline = "none"`',
         )
-    index = _Index([row.question for row in known])
-    return [Prediction(as_spoken(known[index.nearest(row.question)]).answer) for row in rows]
+    space = Space(train[at].question for at in known)
+    asked = space.of([row.question for row in rows])
+    size = max(1, min(_AT_ONCE, _LIKENESSES // max(1, len(rows))))
+    parts = ([train[at].question for at in some] for some in _parts(known, size))
+    found = nearest(asked, (space.of(questions) for questions in parts))
+    return [Prediction(as_spoken(train[known[at]]).answer) for at in found]
 
 
-class _Index:
-    """Training questions by their pieces: piece → (numbers of the questions, weights in them)."""
+def nearest(asked: Any, known: Iterable[Any]) -> NDArray[np.int64]:
+    """For each vector the number of the most similar known one, of equals the first.
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        counted = [_pieces(text) for text in texts]
-        self._size = len(texts)
-        entries = sorted(
-            (piece, number, count)
-            for number, pieces in enumerate(counted)
-            for piece, count in pieces.items()
+    Args:
+        asked: [n, pieces], sparse.
+        known: parts of [m, pieces], sparse, rows of length 1.
+    """
+    best, place = np.full(asked.shape[0], -1.0), np.zeros(asked.shape[0], dtype=np.int64)
+    first = 0
+    for part in known:
+        likeness = (asked @ part.T).toarray()
+        nearby = likeness.argmax(axis=1)
+        value = likeness[np.arange(len(nearby)), nearby]
+        better = value > best
+        best[better], place[better] = value[better], first + nearby[better]
+        first += part.shape[0]
+    return place
+
+
+class Space:
+    """Texts as unit vectors of their pieces; what is rare among the known weighs more."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        from sklearn.feature_extraction.text import CountVectorizer
+
+        count, found = 0, Counter[str]()
+        for count, text in enumerate(known, 1):  # noqa: B007
+            found.update(set(_pieces(text)))
+        occurs = np.fromiter(found.values(), dtype=np.float64, count=len(found))
+        self._rarity = np.log((1 + count) / (1 + occurs)) + 1
+        # A text without a piece is like nothing, and a vocabulary needs one.
+        self._counts = CountVectorizer(
+            analyzer=_pieces, vocabulary=list(found) or [""], dtype=np.float64
         )
-        self._rarity: dict[str, float] = {}
-        self._postings: dict[str, tuple[Floats, Floats]] = {}
-        squares = np.zeros(self._size)
-        for piece, group in groupby(entries, key=lambda entry: entry[0]):
-            found = [*group]
-            numbers = np.asarray([number for _, number, _ in found])
-            rarity = float(np.log((1 + self._size) / (1 + len(found))) + 1)
-            weights = (1 + np.log([count for _, _, count in found])) * rarity
-            squares[numbers] += weights**2
-            self._rarity[piece], self._postings[piece] = rarity, (numbers, weights)
-        self._norms = np.sqrt(np.maximum(squares, np.finfo(np.float64).tiny))
 
-    def nearest(self, text: str) -> int:
-        """The number of the most similar question."""
-        dots = np.zeros(self._size)
-        for piece, count in _pieces(text).items():
-            if piece in self._postings:
-                numbers, weights = self._postings[piece]
-                dots[numbers] += weights * (1 + np.log(count)) * self._rarity[piece]
-        # The norm of the asked one is the same for all.
-        return int(np.argmax(dots / self._norms))
+    def of(self, texts: Sequence[str]) -> Any:
+        """[texts, pieces], sparse, rows of length 1 (or 0 for a text without a known piece)."""
+        from sklearn.preprocessing import normalize
+
+        counts = self._counts.transform(texts)
+        counts.data = (1 + np.log(counts.data)) * self._rarity[counts.indices]
+        return normalize(counts, copy=False)
 
 
-def _pieces(text: str) -> Counter[str]:
+def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for begin in range(0, len(numbers), size):
+        yield numbers[begin : begin + size]
+
+
+def _pieces(text: str) -> list[str]:
     shown = " ".join(text.casefold().split())
-    return Counter(
+    return [
         shown[at : at + size]
         for size in range(1, _LONGEST + 1)
         for at in range(len(shown) - size + 1)
-    )
+    ]

@@ -11,8 +11,9 @@ import pytest
 from adapterworks.builders.data.load import take
 from adapterworks.builders.data.recipes.bank_tickets import derive
 from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.evaluation import nearest as subject
 from adapterworks.builders.evaluation.evaluate import evaluate_generators
-from adapterworks.builders.evaluation.nearest import _Index, nearest_answers
+from adapterworks.builders.evaluation.nearest import Space, nearest, nearest_answers
 from adapterworks.builders.evaluation.needs import check_metrics
 from adapterworks.cli.build import score_lines
 from adapterworks.manifests.errors import InvalidInput
@@ -53,15 +54,42 @@ def test_what_every_question_has_weighs_less_than_what_one_has() -> None:
 
 def test_the_cosine_is_the_one_of_the_book() -> None:
     """Pieces of "ab" and "b": `a`, `b`, `ab`. df: a 1, b 2, ab 1, of two questions."""
-    index = _Index(["ab", "b"])
+    space = Space(["ab", "b"])
     rare, common = log(3 / 2) + 1, log(3 / 3) + 1
-    numbers, weights = index._postings["b"]
-    assert (numbers.tolist(), weights.tolist()) == ([0, 1], pytest.approx([common, common]))
-    norms = [sqrt(rare**2 + common**2 + rare**2), common]
-    assert index._norms.tolist() == pytest.approx(norms)
+    norm = sqrt(rare**2 + common**2 + rare**2)
+    found = space.of(["ab", "b", "abb", "xyz"])
+    known = sorted(found.toarray()[0].tolist())
+    assert known == pytest.approx(sorted([rare / norm, common / norm, rare / norm]))
+    twice = (1 + log(2)) * common
+    norm = sqrt(rare**2 + twice**2 + rare**2)  # `bb`, `abb` are not known
+    assert sorted(found.toarray()[2].tolist())[-1] == pytest.approx(twice / norm)
+    assert found.toarray()[3].tolist() == [0, 0, 0]
     # "b" alone is closer to "b" (1) than to "ab" (common / norm), and "abb" the other way round.
-    assert index.nearest("b") == 1
-    assert index.nearest("abb") == 0
+    assert nearest(found[1:3], [found[:2]]).tolist() == [1, 0]
+
+
+def test_training_rows_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the parts are, the answers are the same; of equals in two parts, the first."""
+    train = [chat(f"question {n % 37} of {n % 11}", f"{n}") for n in range(300)]
+    train.insert(5, Row(text="a document"))
+    asked = [f"question {n} of {n % 13}" for n in range(40)]
+    whole = answers(train, *asked)
+    sizes = []
+    of = Space.of
+    monkeypatch.setattr(Space, "of", lambda self, t: sizes.append(len(t)) or of(self, t))
+    for size in (1, 7, 64):
+        monkeypatch.setattr(subject, "_AT_ONCE", size)
+        sizes.clear()
+        assert answers(train, *asked) == whole
+        assert max(sizes[1:]) == size
+    monkeypatch.setattr(subject, "_LIKENESSES", 80)
+    sizes.clear()
+    assert answers(train, *asked) == whole
+    assert max(sizes[1:]) == 2
+    assert [int(one) for one in whole] == [
+        min(n for n in range(300) if f"{train[n + (n >= 5)].question}" == said)
+        for said in (train[int(one) + (int(one) >= 5)].question for one in whole)
+    ]
 
 
 def test_on_the_bank_s_messages_it_is_right_where_the_log_says() -> None:
