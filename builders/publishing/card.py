@@ -12,6 +12,7 @@ from typing import Any
 from adapterworks.builders.evaluation.transfer import backward_transfer, matrix
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.plan.generation import answers_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.extensions import singular
 from adapterworks.manifests.objective import NEAREST
@@ -49,7 +50,8 @@ def make_card(
         *([_ancestors(report["ancestors"])] if report.get("ancestors") else []),
         *([_judged(report["judge"])] if report.get("judge") else []),
         *([_safety(report["safety"])] if report.get("safety") else []),
-        "![base and adapter](plots/scores.png)\n\n![loss](plots/loss.png)\n",
+        *(["![base and adapter](plots/scores.png)\n"] if _has_bars(report) else []),
+        "![loss](plots/loss.png)\n",
         *(["![what was sampled](plots/samples.png)\n"] if objective.rollouts else []),
         "## Training\n\n" + _training(plan, report, weights_from),
         "## Data\n\n" + _data(sources, plan, report),
@@ -67,7 +69,7 @@ def _front_matter(plan: Plan) -> str:
     fields: dict[str, Any] = {
         "license": adapter.license,
         "language": list(adapter.language),
-        "library_name": "peft",
+        "library_name": "transformers" if _whole(plan) else "peft",
         "pipeline_tag": "text-generation",
         "tags": [*adapter.tags, "adapterworks", plan.manifest.method.kind],
     }
@@ -78,12 +80,48 @@ def _front_matter(plan: Plan) -> str:
     return "---\n" + "\n".join(lines) + "\n---\n"
 
 
+def _whole(plan: Plan) -> bool:
+    return METHODS[plan.manifest.method.kind].whole_model
+
+
+def _has_bars(report: Mapping[str, Any]) -> bool:
+    """Whether the picture of the scores shows any: shares, beside the base's."""
+    entries = (report.get("metrics") or {}).values()
+    return any(one["unit"] == "share" and "base" in one["values"] for one in entries)
+
+
+def _seen(report: Mapping[str, Any]) -> str:
+    """Whether test rows were seen in training, as far as anything looked."""
+    gates = report.get("data_gates") or ()
+    gate = next((gate for gate in gates if gate["name"] == "contamination"), None)
+    if gate is None:
+        return "no data gate looked whether they were seen in training"
+    if not gate["rows"]:
+        return "the data gate `contamination` found none of their questions in training"
+    left = "left them out" if gate["action"] == "drop" else "let them stand"
+    return (
+        f"the data gate `contamination` found the questions of {gate['rows']} validation and test "
+        f"rows in training, and {left}"
+    )
+
+
+def _intervals(metrics: Mapping[str, Any]) -> str:
+    """How the intervals of the gains were come by."""
+    tests = {
+        name: {gain["test"] for gain in entry["gains"].values()} for name, entry in metrics.items()
+    }
+    drawn = [name for name, found in tests.items() if "bootstrap" in found]
+    told = ["Student's on the rows' differences"] if len(drawn) < len(tests) else []
+    told += [f"by bootstrap for {', '.join(drawn)}"] if drawn else []
+    return "95 % intervals of the paired gains: " + ", ".join(told)
+
+
 def _scores(report: Mapping[str, Any]) -> str:
     metrics = report.get("metrics") or {}
     if not metrics:
-        return "No test rows were declared.\n"
+        return "Not evaluated: there were no test rows.\n"
     lines = [
-        f"On {report['rows']} test rows, unseen in training; 95 % intervals by paired bootstrap.\n",
+        f"On {report['rows']} test rows; {_seen(report)}. {_intervals(metrics)}.\n",
         "| metric | base | adapter | gain |",
         "|---|---|---|---|",
     ]
@@ -125,8 +163,8 @@ def _judged(judged: Mapping[str, Any]) -> str:
     """Whose answers a judge prefers."""
     lines = [
         f"## Judged\n\nWhich answer is better, by `{judged['model']}` at `{judged['url']}`, asked "
-        "in both orders; a verdict that follows the order is a tie. Win rate: better ones and half "
-        "of the ties.\n",
+        "in both orders; a verdict that follows the order, or cannot be read, is a tie. Win rate: "
+        "better ones and half of the ties.\n",
         "| against | better | worse | tie | order decided | win rate |",
         "|---|---|---|---|---|---|",
     ]
@@ -164,8 +202,8 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
     training = report["training"]
     memory = training["memory"]
     return (
-        f"- {plan.stage}, {training['steps']} steps of {plan.manifest.train.batch_size} rows, "
-        f"best at step {training['best_step']}\n"
+        f"- {plan.stage}, {training['steps']} steps of {_batch(plan)}, weights of step "
+        f"{training['best_step']}, {_best(training)}\n"
         f"- {plan.trainable:,} trained parameters ({plan.trainable_share:.2%} of the base)\n"
         f"- learning rate {plan.learning_rate:g} ({plan.learning_rate_source}), "
         f"{plan.manifest.train.schedule} schedule, {plan.warmup_steps} warm-up steps, "
@@ -176,6 +214,21 @@ def _training(plan: Plan, report: Mapping[str, Any], weights_from: str | None) -
         f"- plan `{plan.digest}`, code {plan.code['version']}\n"
         + (f"- trained as {weights_from}, whose weights these are\n" if weights_from else "")
     )
+
+
+def _batch(plan: Plan) -> str:
+    """What a step learns from."""
+    batch = plan.manifest.train.batch_size
+    if answers := answers_of(plan.manifest):
+        return f"{batch} prompts with {answers} sampled answers"
+    return f"{batch} packed sequences" if plan.packed_to is not None else f"{batch} rows"
+
+
+def _best(training: Mapping[str, Any]) -> str:
+    """Why these weights were kept."""
+    if training.get("best_value") is None:
+        return "the last that was saved, as there were no validation rows"
+    return f"the best by {training.get('reported', 'loss')} of the validation rows"
 
 
 def _begun(plan: Plan, training: Mapping[str, Any]) -> str:
