@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -39,19 +40,29 @@ def erase_rows(
     from adapterworks.extras import require
 
     require("build", "`adapters erase` of rows")
+    from adapterworks.builders.building.erased import erase_builds, require_idle
+
     found = erasing.look_for_rows(app.registry, find(app, what), [_row(part) for part in parts])
     if not found.digests:
         raise InvalidInput(
             "which rows are to be erased?", hint=f"name them: adapters erase {what} train:17"
         )
+    builds = _builds(app, found)
+    require_idle(builds)
     if not as_json:
         _show(found)
+        for folder in builds:
+            click.echo(f"built from them, its folder goes: {folder}")
     agree("Erase these rows for good?", yes=yes, what="erased")
+    erase_builds(builds)  # first: rows that are gone are found no second time
     done = erasing.erase_rows(app.registry, found, who=app.settings.who, why=reason)
     if as_json:
-        printing.echo_json(_table(done))
+        printing.echo_json({**_table(done), "builds": [str(folder) for folder in builds]})
         return
-    click.echo(f"erased {len(done.blobs)} files of rows from the blob store")
+    click.echo(
+        f"erased {len(done.blobs)} files of rows from the blob store, and {len(builds)} folders of "
+        "builds here"
+    )
     for successor in done.successors:
         click.echo(f"{successor.ref} has the rows that remain")
     for name in done.reviews:
@@ -63,9 +74,19 @@ def erase_rows(
         )
     printing.note(
         "not reached from here: files that the rows were added from (read again, the rows are "
-        "refused), exported copies, folders of builds and answers that are kept under "
-        f"`{app.settings.home}`, backups"
+        "refused), exported copies, builds of such files and of other machines, answers that are "
+        f"kept under `{app.settings.home}`, backups"
     )
+
+
+def _builds(app: App, found: RowErasure) -> list[Path]:
+    """Folders of builds on this machine that have the rows."""
+    from adapterworks.builders.building.erased import builds_of
+
+    datasets = {one.digest for one in (*(h.dataset for h in found.held), *found.before)}
+    datasets |= {one.digest for one in found.unknown}
+    trainings = {app.registry.release(one.digest).digests.get("train") for one in found.releases}
+    return builds_of(app.settings.home / "builds", datasets, {t for t in trainings if t})
 
 
 def _row(text: str) -> tuple[Split, int]:

@@ -25,6 +25,9 @@ _RECORD = "build.json"
 # of the training wherever that was; and how its batches were divided, which memory decides.
 _OF_TRAINING = ("seconds", "code", "packages")
 _DIVIDED = ("micro_batch", "accumulation", "generation_batch", "memory")
+# What the release has, and what says rows or what a judge was shown of them.
+_PUBLISHED = ("train", "servable", "release", "fingerprint.json", "predictions.jsonl")
+_OF_ROWS = ("encoded.safetensors", "rows.json", "sampling", "judge.jsonl", "judge-evaluation.jsonl")
 
 
 class Stages:
@@ -40,7 +43,7 @@ class Stages:
     def __init__(self, folder: Path, plan: Plan, events: EventLog) -> None:
         self.folder = folder
         self._events = events
-        begun = _read(folder)
+        begun = recorded(folder)
         self._record: dict[str, Any] = begun or {"done": {}, "python": environment().python}
         if begun and begun["digests"]["train"] == plan.digests.train and _is_training(folder):
             keys: tuple[str, ...] = _OF_TRAINING
@@ -146,13 +149,14 @@ class Stages:
         return found
 
     def close(self) -> None:
-        """Remove what the registry has now: a later build takes it from the release."""
+        """Remove what the registry has now, which a later build takes from the release, and rows,
+        which no later build needs; what was sampled stays (`adapters samples`)."""
         published = self._record["done"]["publish"]
         self._record["done"] = {"publish": published}
         self._record.pop("since", None)
         self._write()
-        for leftover in ("train", "servable", "release"):
-            shutil.rmtree(self.folder / leftover, ignore_errors=True)
+        for leftover in (*_PUBLISHED, *_OF_ROWS):
+            _remove(self.folder / leftover)
 
     def _write(self) -> None:
         temporary = self.folder / f".{_RECORD}"
@@ -165,7 +169,7 @@ class Stages:
 
 def unfinished(folder: Path) -> bool:
     """Whether a build began in a folder and what it began is not published."""
-    record = _read(folder)
+    record = recorded(folder)
     if record is None:
         return False
     published = record["done"].get("publish")
@@ -178,7 +182,7 @@ def half_done(builds: Path, name: str) -> list[Path]:
     """The folders of an adapter's unfinished builds."""
     found = []
     for folder in sorted(builds.glob(f"{name}-*")):
-        record = _read(folder)
+        record = recorded(folder)
         # `tickets-eu` begins with `tickets-` too
         if record is not None and record["plan"]["manifest"]["adapter"]["name"] == name:
             found += [folder] if unfinished(folder) else []
@@ -193,7 +197,7 @@ def left_behind(builds: Path, plan: Plan) -> list[tuple[Path, str]]:
     """
     found = []
     for folder in sorted(builds.glob(f"{plan.manifest.adapter.name}-*")):
-        record = _read(folder)
+        record = recorded(folder)
         if record is None or not unfinished(folder):
             continue
         begun = record["plan"]
@@ -212,10 +216,15 @@ def start_over(folder: Path) -> None:
     """Remove everything of a build but its lock."""
     for path in folder.iterdir():
         if path.name != ".lock":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            _remove(path)
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def recorded(folder: Path) -> dict[str, Any] | None:
+    """What is noted of the build in a folder; None where none is."""
     path = folder / _RECORD
     if not path.exists():
         return None

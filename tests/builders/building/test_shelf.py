@@ -79,12 +79,17 @@ def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
         "dataset dataset", "dataset  dataset"
     )
     assert "(not here)" not in shown
+    (folder,) = (workshop.home / "builds").glob("tiny-*")
+    kept = {path.name for path in folder.iterdir()}
+    assert kept == {".lock", "build.json", "events.jsonl"}, "a published build keeps no rows"
     gone = workshop.invoke(
         erase, "dataset:cases@1", "train:2", "--why", "withdrew", "--yes", "--json"
     )
     assert gone.exit_code == 0, gone.output
     told = json.loads(gone.stdout)
     assert told["releases"] == [{"ref": "tiny@1", "digest": release.digest}]
+    assert told["builds"] == [str(folder)]
+    assert [path.name for path in folder.iterdir()] == [".lock"]
     assert told["successors"] == ["dataset:cases@2"]
     listed = json.loads(workshop.invoke(dataset, "list", "cases", "--json").stdout)
     assert [of["record"]["splits"]["train"]["rows"] for of in listed] == [23, 24]

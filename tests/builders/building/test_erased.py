@@ -1,0 +1,71 @@
+"""Folders of builds that hold erased rows are found and emptied; one that is built in is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adapterworks.builders.building.erased import builds_of, erase_builds
+from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.record import Stages
+from adapterworks.builders.training.events import EventLog
+from adapterworks.manifests.errors import Conflict
+
+
+def folder(builds: Path, name: str, dataset: str | None, training: str) -> Path:
+    made = builds / name
+    (made / "train" / "checkpoints").mkdir(parents=True)
+    for file in (".lock", "encoded.safetensors", "samples.jsonl"):
+        (made / file).write_text("rows")
+    read = [] if dataset is None else [{"relation": "dataset", "digest": dataset, "ref": "d@1"}]
+    record = {"done": {}, "digests": {"train": training}, "plan": {"datasets": read}}
+    (made / "build.json").write_text(json.dumps(record))
+    return made
+
+
+def test_builds_are_found_by_their_datasets_and_by_their_trainings(tmp_path: Path) -> None:
+    by_dataset = folder(tmp_path, "a-1", "sha256:1", "sha256:a")
+    by_training = folder(tmp_path, "b-1", None, "sha256:b")
+    other = folder(tmp_path, "c-1", "sha256:2", "sha256:c")
+    (folder(tmp_path, "torn", None, "sha256:b") / "build.json").write_text("{")
+    (tmp_path / "empty").mkdir()
+    found = builds_of(tmp_path, {"sha256:1", "sha256:9"}, {"sha256:b"})
+    assert found == [by_dataset, by_training]
+    erase_builds(found)
+    for gone in found:
+        assert [path.name for path in gone.iterdir()] == [".lock"]
+    assert (other / "encoded.safetensors").exists()
+    assert builds_of(tmp_path, {"sha256:1"}, {"sha256:b"}) == []
+    assert builds_of(tmp_path / "none", {"sha256:1"}, set()) == []
+
+
+def test_a_published_build_keeps_no_rows(tmp_path: Path) -> None:
+    """What was sampled stays, which `adapters samples` shows."""
+    digests = SimpleNamespace(train="sha256:a", to_json=lambda: {"publish": "sha256:p"})
+    plan: Any = SimpleNamespace(digests=digests, digest="sha256:p", model_dump=lambda **_: {})
+    stages = Stages(tmp_path, plan, EventLog(tmp_path / "events.jsonl"))
+    stages.put("publish", "sha256:p", {"name": "a"})
+    for name in ("train", "servable", "release", "sampling"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows").write_text("rows")
+    for name in ("encoded.safetensors", "rows.json", "judge.jsonl", "judge-evaluation.jsonl"):
+        (tmp_path / name).write_text("rows")
+    for name in ("predictions.jsonl", "fingerprint.json", "samples.jsonl"):
+        (tmp_path / name).write_text("rows")
+    stages.close()
+    stages.close()  # and once more, as after a kill
+    assert {path.name for path in tmp_path.iterdir()} == {"build.json", "samples.jsonl"}
+
+
+def test_what_is_being_built_is_refused_and_nothing_goes(tmp_path: Path) -> None:
+    idle = folder(tmp_path, "a-1", "sha256:1", "sha256:a")
+    busy = folder(tmp_path, "b-1", "sha256:1", "sha256:b")
+    with build_lock(busy), pytest.raises(Conflict, match="these rows are being learnt in"):
+        erase_builds([idle, busy])
+    assert (idle / "encoded.safetensors").exists()
+    erase_builds([idle, busy])
+    assert not (busy / "encoded.safetensors").exists()
