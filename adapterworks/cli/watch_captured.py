@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.evaluation.sequences import Decision
     from adapterworks.builders.watching.alias import Pair
     from adapterworks.builders.watching.shadowed import Losses
+    from adapterworks.registry.exchanges.exchange import Exchange
 
 PARALLEL = 8
 
@@ -60,7 +61,7 @@ def shadowed(
     app: App, pair: Pair, asked: Asked, confidence: float, most: float
 ) -> tuple[Decision, dict[str, Any]]:
     """What both have answered, one of them unseen."""
-    from adapterworks.builders.watching.shadowed import compare_shadowed
+    from adapterworks.builders.watching.shadowed import both_of, compare_shadowed
 
     tenant = asked.tenant_id(app)
     with _losses(app, pair, asked, tenant) as (by, losses):
@@ -79,6 +80,10 @@ def shadowed(
             f"no request was answered by both {pair.watched} and {pair.reference}: add a "
             "[[shadow]] to gateway.toml, and have a tenant let its requests be kept"
         )
+    elif asked.metric is not None and not found.judged:
+        both = both_of(app.exchanges, pair, tenant=tenant, since=asked.begin)
+        why = _left_out([one.exchange for one in both], _metric(app, pair, asked.metric))
+        app.note(why or f"nobody has said what is right of these {found.pairs} requests")
     told = {"metric": found.by, "pairs": found.pairs, "judged": found.judged, "same": found.same}
     return found.decision, told
 
@@ -96,12 +101,10 @@ def captured(
     from adapterworks.engines.compose import compose_builders_engines
 
     metric = _metric(app, pair, asked.metric)
-    rows, kept = _rows(app, pair, asked, metric)
-    if not rows:
-        raise InvalidInput(
-            f"of {kept} kept requests of `{pair.name}`, none has an answer known to be right",
-            hint="say what is right: adapters feedback add, POST /v1/feedback, or the console",
-        )
+    items = list(
+        app.exchanges.read(tenant=asked.tenant_id(app), adapter=pair.name, since=asked.begin)
+    )
+    rows, kept = _rows(app, pair, items, metric), len(items)
     watched = watch_rows(
         pair,
         given=rows,
@@ -120,19 +123,41 @@ def captured(
     return watched.decision, told
 
 
-def _rows(app: App, pair: Pair, asked: Asked, metric: Metric) -> tuple[Sequence[Row], int]:
-    """The requests with what is right, and how many are kept."""
+def _rows(app: App, pair: Pair, items: Sequence[Exchange], metric: Metric) -> Sequence[Row]:
+    """The kept requests with what is right; why others are left out is said.
+
+    Raises:
+        InvalidInput: there is none, with the reason.
+    """
     from adapterworks.builders.watching.references import (
         first_of_conversations,
         readable,
         reference,
     )
 
-    items = list(
-        app.exchanges.read(tenant=asked.tenant_id(app), adapter=pair.name, since=asked.begin)
+    first = list(first_of_conversations(filter(readable, items)))
+    rows = [row for _, row in filter(None, (reference(item, metric) for item in first))]
+    why = _left_out(first, metric)
+    if rows:
+        if why and not metric.reads_columns:
+            app.note(why)
+        return rows
+    raise InvalidInput(
+        f"of {len(items)} kept requests of `{pair.name}`, none has an answer known to be right"
+        if why is None
+        else f"of {len(items)} kept requests of `{pair.name}`, none can be scored: {why}",
+        hint="say what is right: adapters feedback add, POST /v1/feedback, or the console"
+        if why is None
+        else "name another metric with `--metric`",
     )
-    found = (reference(item, metric) for item in first_of_conversations(filter(readable, items)))
-    return [row for _, row in filter(None, found)], len(items)
+
+
+def _left_out(items: Sequence[Exchange], metric: Metric) -> str | None:
+    """How many requests a metric cannot score, with why of the first."""
+    from adapterworks.builders.watching.references import refusal
+
+    found = [why for item in items if (why := refusal(item, metric)) is not None]
+    return f"{len(found)} cannot be scored by `{metric.name}`: {found[0]}" if found else None
 
 
 @contextmanager
@@ -174,7 +199,7 @@ def _metric(app: App, pair: Pair, name: str | None) -> Metric:
     from adapterworks.builders.watching.paired import chosen_metric
 
     manifest = find_subject(app.registry, app.bases, str(pair.watched)).manifest
-    metric = chosen_metric(manifest.evaluate, name)
+    _, metric = chosen_metric(manifest.evaluate, name)
     if not metric.alone:
         raise InvalidInput(
             f"`{metric.name}` is of more than an answer's text",

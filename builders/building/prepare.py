@@ -30,6 +30,7 @@ from adapterworks.builders.data.template_lints import template_lints
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
+from adapterworks.builders.evaluation.scorers import versions
 from adapterworks.builders.evaluation.transfer import ancestor_tests, require_provable
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
@@ -44,13 +45,13 @@ from adapterworks.builders.plan.facts import ANCHOR, DataFacts
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.pins import Pin, pins
-from adapterworks.builders.plan.plan import Plan, make_plan
+from adapterworks.builders.plan.plan import Environment, Plan, make_plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.rewards.sandbox import require as require_sandbox
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.extensions import source_digest
-from adapterworks.manifests.graders import PythonGrader, leaves_of
+from adapterworks.manifests.graders import GRADER, GraderMetric, PythonGrader, leaves_of
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model, place, require_files
 from adapterworks.registry.bases.base import Base
@@ -250,7 +251,7 @@ def _prepared(
     if registry is not None and rows["test"]:
         # Asked for after the training, and refused before it.
         tests = ancestor_tests(registry, manifest, base.checkpoint, cache or Path())
-        require_provable(tests, manifest.evaluate.retention)
+        require_provable(tests, manifest.evaluate.retention, manifest.evaluate.budget_confidence)
     train, objective = manifest.train, objective_of(manifest)
     examples: dict[str, Sequence[Example]] = {}
     for name in ("train", "validation"):
@@ -294,7 +295,7 @@ def _prepared(
     require_room(begun, facts.longest_sequence)
     if cache is not None:
         remember(manifest, sources, facts.files, cache)
-    here = replace(environment(), metrics=metric_code(manifest))
+    here = _environment(manifest)
     machine = machine or detect_machine()
     plan = make_plan(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
@@ -379,8 +380,26 @@ def named_files(manifest: Manifest) -> dict[str, str]:
     return files | {f"train.reward.{name}": source_digest("metrics", name) for name in rewards}
 
 
+def _environment(manifest: Manifest) -> Environment:
+    """What is installed here, with what this manifest's answers are scored by."""
+    objective = manifest.objective
+    graders = [GraderMetric(f"{GRADER}{g.name}", g) for g in getattr(objective, "graders", ())]
+    here = environment()
+    rewarding = versions([*getattr(objective, "rewards", ()), *graders])
+    return replace(
+        here,
+        packages={**here.packages, **rewarding},
+        metrics=metric_code(manifest),
+        scorers=versions(_measured_by(manifest)),
+        rewarding=rewarding,
+    )
+
+
 def metric_code(manifest: Manifest) -> dict[str, str]:
     """The digest of each used metric's file; a metric that only a gate names is used too."""
+    return {name: source_digest("metrics", name) for name in _measured_by(manifest)}
+
+
+def _measured_by(manifest: Manifest) -> list[str]:
     table = manifest.evaluate
-    names = {*table.metrics, *(gate.metric for gate in table.gates)}
-    return {name: source_digest("metrics", name) for name in sorted(names)}
+    return sorted({*table.metrics, *(gate.metric for gate in table.gates)})

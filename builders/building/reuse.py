@@ -192,6 +192,12 @@ def changed(known: Known, plan: Plan, stage: str, prod: str | None) -> list[str]
             for name, digest in plan.metrics.items()
             if code.get(name, digest) != digest
         ]
+        scored = known.lock.get("scorers", {})
+        found += [
+            f"`{package}`, which scores: {scored.get(package, 'version not recorded')} → {version}"
+            for package, version in plan.scorers.items()
+            if scored.get(package) != version
+        ]
     if stage == "ask":
         found += ["the test rows"] * (known.lock["asked"] != plan.asked)
         found += [] if found else _missing_answers(known, plan, prod)

@@ -79,6 +79,7 @@ class Inputs:
         files: manifest key → digest of a further file that it names.
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
+        scorers: package that a metric scores with → its version.
         origins: `start` → digest of the release that is continued, `reference` → what the policy is
             held near, `reward` → what says what an answer is worth, `teacher` → who teaches;
             empty where there is none.
@@ -95,6 +96,7 @@ class Inputs:
     sources: str
     metrics: Mapping[str, str]
     added: Mapping[tuple[Kind, str], str]
+    scorers: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -153,6 +155,8 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "semantics": EVALUATION_SEMANTICS,
             "manifest": own.get("evaluate", {}),
             "metrics": dict(inputs.metrics),
+            # Only where there are any: most metrics score with nothing but their own file.
+            **({"packages": dict(inputs.scorers)} if inputs.scorers else {}),
             "added": added.get("evaluate", {}),
         }
     )

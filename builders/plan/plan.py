@@ -51,18 +51,22 @@ from adapterworks.registry.releases.release import BaseIdentity, Parent
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`);
-    `metrics` has the digest of each used metric's file."""
+    `metrics` has the digest of each used metric's file, `scorers` the version of each package that
+    those score with, `rewarding` of each that the rewards of sampled answers do."""
 
     code: Mapping[str, str]
     packages: Mapping[str, str]
     python: str
     metrics: Mapping[str, str] = field(default_factory=dict)
+    scorers: Mapping[str, str] = field(default_factory=dict)
+    rewarding: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
-    `encoded`, `asked`, `files`, `sources` and `metrics` are as `Inputs` says. `undropped`: the base
+    `encoded`, `asked`, `files`, `sources`, `metrics` and `scorers` are as `Inputs` says,
+    `rewarding` as `Environment`. `undropped`: the base
     has dropout of its own, which is off since the objective compares policies. `capped`: its
     attention scores are soft-capped, so it computes them one by one (`eager`). `text_alone`: it
     has parts that text does not pass through, which are left as they are. `tenants`: whose
@@ -84,6 +88,8 @@ class Plan(BaseModel):
     files: dict[str, str] = {}
     sources: str = ""
     metrics: dict[str, str] = {}
+    scorers: dict[str, str] = {}
+    rewarding: dict[str, str] = {}
     code: dict[str, str]
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
@@ -146,7 +152,8 @@ class Plan(BaseModel):
                 | ({"trained": "text"} if self.text_alone else {})
                 | ({"method": computes} if computes else {})
                 | ({"packed_to": self.packed_to} if self.packed_to else {})
-                | ({"sampling": SAMPLING_SEMANTICS} if answers_of(self.manifest) else {}),
+                | ({"sampling": SAMPLING_SEMANTICS} if answers_of(self.manifest) else {})
+                | ({"rewarding": self.rewarding} if self.rewarding else {}),
                 device=self.device,
                 packages=self.packages,
                 encoded=self.encoded,
@@ -154,6 +161,7 @@ class Plan(BaseModel):
                 files=self.files,
                 sources=self.sources,
                 metrics=self.metrics,
+                scorers=self.scorers,
                 added={(pin.table, pin.name): pin.digest for pin in self.extensions},
                 origins=self.origins.to_json(),
             ),
@@ -244,6 +252,8 @@ def make_plan(
         files=dict(data.files),
         sources=_sources_digest(data),
         metrics=dict(environment.metrics),
+        scorers=dict(environment.scorers),
+        rewarding=dict(environment.rewarding),
         code=dict(environment.code),
         packages=dict(environment.packages),
         device=machine.device,

@@ -94,7 +94,8 @@ def make_lock(
     reused: Mapping[str, Mapping[str, str]] | None = None,
     prod: str | None = None,
 ) -> dict[str, Any]:
-    """The lock's JSON; `code`, `packages`, `python` and both batches are those of the training.
+    """The lock's JSON; `code`, `packages`, `python` and both batches are those of the training,
+    `scorers` the packages of the evaluation.
 
     Args:
         plan: of the build.
@@ -115,6 +116,7 @@ def make_lock(
         "encoded": plan.encoded,
         "asked": plan.asked,
         "metrics": plan.metrics,
+        **({"scorers": plan.scorers} if plan.scorers else {}),
         "prod": prod,
         # Named by digest: an alias moves, a name is another's elsewhere.
         "origins": plan.origins.to_json(),

@@ -13,20 +13,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.assemble import rows_to_evaluate
+from adapterworks.builders.data.identity import asked_digest
 from adapterworks.builders.data.load import load_like
-from adapterworks.builders.data.rows import Row, rows_digest
+from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
 from adapterworks.builders.evaluation.asking import asked
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.builders.evaluation.predicting import predict
 from adapterworks.builders.evaluation.releases import manifest_here
+from adapterworks.builders.evaluation.scorers import scorer
 from adapterworks.builders.evaluation.sequences import Decision, decide
 from adapterworks.builders.evaluation.subjects import Released, find_subject
+from adapterworks.builders.plan.digests import ASKING_SEMANTICS, EVALUATION_SEMANTICS
 from adapterworks.builders.watching.alias import Pair
 from adapterworks.builders.watching.draws import means, ordered
 from adapterworks.builders.watching.kept import Kept, kept
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.graders import graded
 from adapterworks.manifests.models import Manifest
@@ -100,16 +103,18 @@ def watch_rows(
         )
     )
     rows, sizes = [row for draw in draws for row in draw], [len(draw) for draw in draws]
-    chosen = chosen_metric(manifest.evaluate, metric)
+    name, chosen = chosen_metric(manifest.evaluate, metric)
     if chosen.require is not None:
         chosen.require(rows)
-    table = manifest.evaluate.model_copy(update={"metrics": (chosen.name,), "gates": ()})
+    table = manifest.evaluate.model_copy(update={"metrics": (name,), "gates": ()})
     identity = {
         "watched": pair.watched.digest,
         "reference": pair.reference.digest,
-        "rows": rows_digest(rows),
-        "metric": chosen.name,
+        "rows": asked_digest(rows),
+        "scorer": scorer(name),
         "max_new_tokens": table.max_new_tokens,
+        "max_length": manifest.train.max_length,
+        "semantics": [ASKING_SEMANTICS, EVALUATION_SEMANTICS],
     }
     with kept(state, identity) as scores:
         before = len(scores)
@@ -191,22 +196,36 @@ def _required(rows: Sequence[Row], name: str) -> Sequence[Row]:
     return rows
 
 
-def chosen_metric(table: EvaluateTable, name: str | None) -> Metric:
-    """The metric of that name, or the first of a table that is a mean of scores from 0 to 1.
+def chosen_metric(table: EvaluateTable, name: str | None) -> tuple[str, Metric]:
+    """The metric of that name, or the first of a table that is a mean of scores from 0 to 1; and
+    its name as a manifest has it, a grader's with its definition.
 
     Raises:
         InvalidInput: it is none such.
+        Refused: nothing fits, and one is code in a file that the release does not have.
     """
-    known = (
-        [metric_named(graded(name, table.graders))]
-        if name
-        else [metric_named(one) for one in table.metrics]
+    known, refused = [], None
+    for one in table.metrics if name is None else (_named(name, table),):
+        try:
+            known.append((one, metric_named(one)))
+        except Refused as error:
+            refused = error
+    for one, metric in known:
+        if metric.is_mean and metric.unit == "share" and metric.absolute:
+            return one, metric
+    if refused is not None:
+        raise refused
+    named = ", ".join(f"`{one}`" for one, _ in known)
+    raise InvalidInput(
+        f"{named}: no mean of one score a row, from 0 to 1, which bounds at any time need",
+        hint="name one with `--metric`, such as `exact_match`; see `adapters metrics`",
     )
-    fit = [one for one in known if one.is_mean and one.unit == "share" and one.absolute]
-    if not fit:
-        named = ", ".join(f"`{one.name}`" for one in known)
+
+
+def _named(name: str, table: EvaluateTable) -> str:
+    try:
+        return graded(name, table.graders)
+    except ValueError as error:
         raise InvalidInput(
-            f"{named}: no mean of one score a row, from 0 to 1, which bounds at any time need",
-            hint="name one with `--metric`, such as `exact_match`; see `adapters metrics`",
-        )
-    return fit[0]
+            str(error), hint="name one of these with `--metric`, or another metric"
+        ) from None

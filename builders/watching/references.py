@@ -28,17 +28,36 @@ def row_of(exchange: Exchange, answer: str, **meta: object) -> Row:
 
 
 def reference(exchange: Exchange, metric: Metric) -> tuple[float, Row] | None:
-    """When it was known what is right, and the row that says it; None where nobody knows.
+    """When it was known what is right, and the row that says it; None where nobody knows, or the
+    metric cannot score against what was said (`refusal`).
 
-    A metric that reads a column is given the JSON Schema that the request asked for, if it did.
+    A metric that reads columns alone is given the JSON Schema that the request asked for, if it
+    did, and needs nobody's word.
     """
-    if metric.require is not None:
-        row = row_of(exchange, "", schema=_schema(exchange))
-        try:
-            metric.require([row])
-        except InvalidInput:
-            return None
-        return exchange.created, row
+    known = _known(exchange, metric)
+    return None if known is None or _refused(metric, known[1]) else known
+
+
+def refusal(exchange: Exchange, metric: Metric) -> str | None:
+    """Why a metric cannot score a request although it is known what is right, or nobody has to say
+    it; None where it can, or nobody said it."""
+    known = _known(exchange, metric)
+    return None if known is None else _refused(metric, known[1])
+
+
+def _refused(metric: Metric, row: Row) -> str | None:
+    if metric.require is None:
+        return None
+    try:
+        metric.require([row])
+    except InvalidInput as error:
+        return error.message
+    return None
+
+
+def _known(exchange: Exchange, metric: Metric) -> tuple[float, Row] | None:
+    if metric.reads_columns:
+        return exchange.created, row_of(exchange, "", schema=_schema(exchange))
     for said in sorted(exchange.feedback, key=lambda said: said.created):
         if said.correction is not None:
             return said.created, row_of(exchange, said.correction)

@@ -265,4 +265,5 @@ API_VALID = replace(
     ),
     require=_require,
     reads_columns=True,
+    packages=("python",),
 )

@@ -15,12 +15,14 @@ import tempfile
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adapterworks.builders.data.linting import run_ruff, write_sources
 from adapterworks.builders.data.recipes.stdlib_ruff import RULES
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
+from adapterworks.manifests.errors import InvalidInput
 
 # An opening fence and whatever stands behind it in its line: a language, a title, blanks.
 _OPENS = re.compile(r"^(?:[^\n`]*(`{3,})|[ \t]*(~{3,}))[^\n`]*\n", re.MULTILINE)
@@ -108,9 +110,46 @@ def _broken(sources: Mapping[int, str], rules: set[str]) -> dict[int, set[str] |
     return {number: broken for one in alone for number, broken in one.items()}
 
 
-AST_MATCH = mean_metric("ast_match", "The answer's Python AST equals the reference's", _matches)
-RUFF_CLEAN = mean_metric(
-    "ruff_clean",
-    "The answer parses and ruff finds the row's rule nowhere in it (read with ast_match)",
-    _clean,
+def _require_rules(rows: Sequence[Row]) -> None:
+    """Refuse rules that ruff does not know, before anything is asked."""
+    known: set[str] = set()
+    for number, row in enumerate(rows, 1):
+        rule = row.meta.get("rule", RULES[0])
+        if isinstance(rule, str) and rule in known:
+            continue
+        if not isinstance(rule, str) or not _is_rule(rule):
+            raise InvalidInput(
+                f"row {row.number or number} names a rule in its column `rule` that ruff does not "
+                f"know: {rule!r}",
+                hint="`ruff_clean` looks for it in the answer: write one as `B006`, or leave the "
+                f"column out for {', '.join(RULES)}",
+            )
+        known.add(rule)
+
+
+def _is_rule(rule: str) -> bool:
+    if not rule.isalnum():  # several, or an option
+        return False
+    with tempfile.TemporaryDirectory(prefix="ruff-rule-") as temporary:
+        try:
+            run_ruff(Path(temporary), {rule})
+        except subprocess.CalledProcessError:
+            return False
+    return True
+
+
+AST_MATCH = mean_metric(
+    "ast_match",
+    "The answer's Python AST equals the reference's",
+    _matches,
+    packages=("python",),
+)
+RUFF_CLEAN = replace(
+    mean_metric(
+        "ruff_clean",
+        "The answer parses and ruff finds the row's rule nowhere in it (read with ast_match)",
+        _clean,
+        packages=("python", "ruff"),
+    ),
+    require=_require_rules,
 )

@@ -139,6 +139,7 @@ REGEX = replace(
     mean_metric("regex", "The row's regular expression `regex` is found in the answer", _found),
     require=_require_patterns,
     reads_columns=True,
+    packages=("regex",),
 )
 FORMAT_VALID = replace(
     mean_metric(
@@ -149,4 +150,5 @@ FORMAT_VALID = replace(
     ),
     require=_require_formats,
     reads_columns=True,
+    packages=("python", "PyYAML"),
 )

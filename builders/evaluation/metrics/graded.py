@@ -12,7 +12,13 @@ from dataclasses import replace
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Metric, Prediction, mean_metric
 from adapterworks.builders.objectives.graders import grade, grade_sampled
-from adapterworks.manifests.graders import GraderMetric, StringCheck
+from adapterworks.manifests.graders import (
+    GraderMetric,
+    StringCheck,
+    TextSimilarity,
+    columns_of,
+    leaves_of,
+)
 
 
 def of_grader(name: GraderMetric) -> Metric:
@@ -34,4 +40,11 @@ def of_grader(name: GraderMetric) -> Metric:
         score,
         binary=isinstance(grader, StringCheck),
     )
-    return replace(made, require=require, reads_columns=True)
+    similar = [one for one in leaves_of(grader).values() if isinstance(one, TextSimilarity)]
+    bleu = {one.evaluation_metric == "bleu" for one in similar}
+    return replace(
+        made,
+        require=require,
+        reads_columns="answer" not in columns_of(grader),
+        packages=("sacrebleu",) * (True in bleu) + ("rouge-score",) * (False in bleu),
+    )

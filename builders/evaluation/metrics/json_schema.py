@@ -161,4 +161,5 @@ JSON_SCHEMA = replace(
     mean_metric("json_schema", "The answer is JSON that is valid under the row's `schema`", _valid),
     reads_columns=True,
     require=_require,
+    packages=("jsonschema", "jsonschema-specifications", "referencing", "regex"),
 )

@@ -89,6 +89,8 @@ class Metric:
         reads_reasoning: it scores the whole text, as one of formats does; others are given what is
             said behind the reasoning, of answer and reference alike.
         reads_columns: it judges an answer by columns of its row, whatever the row's own answer is.
+        packages: distributions whose version can move a score, and `python` where programs are read
+            or run.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Metric:
     among: Callable[[Floats], NDArray[np.bool_]] | None = None
     reads_reasoning: bool = False
     reads_columns: bool = False
+    packages: tuple[str, ...] = ()
 
     @property
     def of_answers(self) -> bool:
@@ -154,6 +157,7 @@ def mean_metric(
     score: Callable[[Sequence[Prediction], Sequence[Row]], Sequence[float]],
     *,
     binary: bool = True,
+    packages: tuple[str, ...] = (),
 ) -> Metric:
     """A metric that is the mean of one score per example."""
 
@@ -168,4 +172,5 @@ def mean_metric(
         per_example=lambda stats: stats[:, 0],
         binary=binary,
         is_mean=True,
+        packages=packages,
     )

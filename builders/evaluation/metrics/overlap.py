@@ -93,6 +93,7 @@ ROUGE_L = mean_metric(
     "Longest common subsequence with the reference, F-measure (rouge-score)",
     _rouge_l,
     binary=False,
+    packages=("rouge-score",),
 )
 BLEU = Metric(
     name="bleu",
@@ -100,6 +101,7 @@ BLEU = Metric(
     statistics=_bleu_statistics,
     aggregate=lambda sums, count: _scores(_bleu("13a"), sums),
     per_example=lambda stats: _scores(_bleu("13a"), stats),
+    packages=("sacrebleu",),
 )
 CHRF = Metric(
     name="chrf",
@@ -109,4 +111,5 @@ CHRF = Metric(
     ),
     aggregate=lambda sums, count: _scores(_chrf(), sums),
     per_example=lambda stats: _scores(_chrf(), stats),
+    packages=("sacrebleu",),
 )

@@ -47,4 +47,5 @@ UNIT_TESTS = replace(
     ),
     reads_columns=True,
     require=_require_tests,
+    packages=("python",),
 )

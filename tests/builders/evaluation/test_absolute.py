@@ -30,7 +30,7 @@ def test_a_limit_of_it_is_refused_and_a_gain_is_not() -> None:
 
 
 def test_it_is_not_watched() -> None:
-    assert chosen_metric(TABLE, None).name == "exact_match"
+    assert chosen_metric(TABLE, None)[0] == "exact_match"
     with pytest.raises(InvalidInput, match="`win_rate`: no mean of one score a row"):
         chosen_metric(TABLE, "win_rate")
 

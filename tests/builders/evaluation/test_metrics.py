@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +133,15 @@ def test_ast_match_and_ruff_clean(answer: str, matches: float, clean: float) -> 
     given = [Prediction(answer)]
     assert METRICS["ast_match"].statistics(given, rows).item() == matches
     assert METRICS["ruff_clean"].statistics(given, rows).item() == clean
+
+
+@pytest.mark.parametrize("rule", ["B0O6", "B006,E501", "--help", "", 7, ["B006"], "no such rule"])
+def test_a_rule_that_ruff_does_not_know_is_refused_before_anything_is_asked(rule: Any) -> None:
+    require = METRICS["ruff_clean"].require
+    assert require is not None
+    require([chat("q", "a"), chat("q", "a", rule="B006"), chat("q", "a", rule="B006")])
+    with pytest.raises(InvalidInput, match="row 2 names a rule in its column `rule` that ruff"):
+        require([chat("q", "a", rule="B006"), chat("q", "a", rule=rule)])
 
 
 def test_ruff_clean_looks_at_the_rows_own_rule_only() -> None:

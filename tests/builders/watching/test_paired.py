@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from adapterworks.app import App
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.evaluation import scorers
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.watching.draws import means, ordered
 from adapterworks.cli import watch
@@ -24,12 +25,20 @@ from adapterworks.engines import compose
 from adapterworks.manifests.data_tables import DataTable
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
+from adapterworks.manifests.graders import StringCheck
 from adapterworks.manifests.models import AdapterTable, BaseTable, Manifest
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.releases.release import Draft, Servable
 from tests.builders.engines.scripted import Scripted
 
 ROWS = 400
+_SAID = "{{sample.output_text}}"
+SAYS = StringCheck(
+    type="string_check", name="says", operation="eq", input=_SAID, reference="{{item.answer}}"
+)
+CODE = StringCheck(
+    type="string_check", name="code", operation="eq", input=_SAID, reference="{{item.code}}"
+)
 
 
 class Shelf:
@@ -90,7 +99,10 @@ class Shelf:
             method=LoraTable(kind="lora", rank=2),
             data=DataTable(train="icd-10-cm:train"),
             evaluate=EvaluateTable(
-                metrics=("bleu", "exact_match"), max_new_tokens=8, batch_size=16
+                metrics=("bleu", "exact_match"),
+                graders=(SAYS, CODE),
+                max_new_tokens=8,
+                batch_size=16,
             ),
         )
         draft = Draft(
@@ -171,6 +183,44 @@ def test_a_watch_that_was_killed_goes_on_and_ends_as_one_that_was_not(shelf: She
     assert shelf.asked == order[2 * kept :]
     assert {**resumed, "asked": whole["asked"]} == whole
     assert resumed["asked"] == whole["asked"] - kept
+
+
+def test_scores_are_kept_under_all_that_decides_them(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another column that a metric reads, another grader, another version of what scores."""
+    metric = ("--metric", "grader:code", "--max-drop", "0.5")
+    lines = [json.loads(line) for line in shelf.rows.read_text().splitlines()]
+
+    def asked(wrong: int) -> tuple[int, float]:
+        for number, line in enumerate(lines):
+            line["code"] = "no" if number % wrong == 0 else f"{number}"
+        shelf.rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        told, _ = shelf.run(*metric)
+        return told["asked"], told["drop"]
+
+    shelf.wrong[2] = lambda number: number % 2 == 0
+    assert asked(wrong=ROWS)[0] > 0
+    first = asked(wrong=ROWS)
+    assert first[0] == 0
+    again = asked(wrong=2)  # now what the watched release says is right
+    assert again[0] > 0
+    assert again[1] < 0 < first[1]
+    assert shelf.run(*metric)[0]["asked"] == 0
+    monkeypatch.setattr(scorers, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
+    assert shelf.run(*metric)[0]["asked"] > 0
+    assert shelf.run(*metric)[0]["asked"] == 0
+    monkeypatch.setattr(scorers, "versions", lambda names: {"sacrebleu": "99"})
+    assert shelf.run(*metric)[0]["asked"] > 0
+
+
+def test_a_grader_of_the_manifest_is_watched(shelf: Shelf) -> None:
+    shelf.wrong[2] = lambda number: number % 3 == 0
+    told, error = shelf.run("--metric", "grader:says")
+    assert (told["verdict"], told["metric"]) == ("drop", "grader:says")
+    assert isinstance(error, Refused)
+    with pytest.raises(InvalidInput, match="`grader:other` is no grader"):
+        shelf.run("--metric", "grader:other")
 
 
 def test_equal_releases_are_undecided_or_steady_by_what_is_let_pass(shelf: Shelf) -> None:

@@ -244,13 +244,45 @@ def test_what_clients_asked_is_asked_again_of_both(shelf: Shelf) -> None:
     assert {release for release, _ in shelf.asked} == {1, 2}
 
 
+def test_what_a_metric_cannot_score_is_left_out_with_the_reason(shelf: Shelf) -> None:
+    """`exact_number` has to be told what is right, and needs a number in it."""
+    pair = kept_by(shelf, 4)
+    told, _ = run(shelf, "--from", "capture", "--metric", "exact_number")
+    assert (told["of"], told["kept"]) == (4, 4)
+    store = shelf.app.exchanges
+    store.put([exchange(9, "none", pair)])
+    say(store, 9, NOW + 9, pair.reference.digest, correction="no number here")
+    shelf.app.registry.promote("medical", 1, "prod", who="tester")
+    given = ["watch", "medical:candidate", "--against", "medical:prod", "--from", "capture"]
+    result = CliRunner().invoke(cli, [*given, "--metric", "exact_number"], obj=shelf.app)
+    assert "1 cannot be scored by `exact_number`: row 1 has no number" in result.stderr
+    found = list(both_of(store, pair))
+    assert len(list(by_metric(metric("exact_number"))(found))) == 4
+
+
+def test_of_a_shadow_it_is_said_why_nothing_is_judged(shelf: Shelf) -> None:
+    migrate(shelf.app.registry.database)
+    resolved = [shelf.app.registry.resolve(f"medical@{number}") for number in (2, 1)]
+    pair = Pair("medical", "candidate", *resolved)
+    pairs(shelf.app.exchanges, 1, lambda n: "1", lambda n: "2", pair)
+    shelf.app.registry.promote("medical", 2, "candidate", who="tester")
+    given = ["watch", "medical:candidate", "--against", "medical@1", "--from", "shadow"]
+    given += ["--metric", "exact_number"]
+    result = CliRunner().invoke(cli, given, obj=shelf.app)
+    assert "nobody has said what is right of these 1 requests" in result.stderr
+    say(shelf.app.exchanges, 0, NOW, pair.reference.digest, correction="none")
+    result = CliRunner().invoke(cli, given, obj=shelf.app)
+    assert "1 cannot be scored by `exact_number`: row 1 has no number" in result.stderr
+
+
 def test_what_makes_no_sense_is_refused(shelf: Shelf) -> None:
     kept_by(shelf, 1)
     for arguments, said in (
         (("--from", "shadow", "--metric", "bleu"), "no mean of one score"),
         (("--from", "shadow", "--metric", "exact_match", "--judge", "x"), "exclude each other"),
         (("--from", "capture", "--judge", "http://x/v1#m"), "`--judge` is not of capture"),
-        (("--from", "capture", "--metric", "json_schema"), "none has an answer known to be right"),
+        (("--from", "capture", "--metric", "json_schema"), "1 cannot be scored by `json_schema`"),
+        (("--from", "capture", "--metric", "grader:code"), "no column `code`"),
         (("--max-tokens", "5"), "`--max-tokens` is not of rows"),
     ):
         with pytest.raises(InvalidInput, match=said):
