@@ -156,6 +156,7 @@ def _sampled(plan: Plan) -> list[tuple[str, str]]:
 
 def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     from adapterworks.builders.plan.generation import learnt_together
+    from adapterworks.builders.plan.sent import sent
     from adapterworks.cli.printing import echo_table, short, size
     from adapterworks.progress import seconds
 
@@ -196,6 +197,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
             " · ".join(f"{stage} {short(d)}" for stage, d in plan.digests.to_json().items()),
         ),
     ]
+    rows += [("sent", line) for line in sent(plan.manifest, plan.rows)]
     if release is not None:
         rows.append(("release", f"{release}: unchanged, a build would be a no-op"))
     for line in reused:

@@ -28,9 +28,11 @@ from adapterworks.builders.building.stages import (
     evaluate_stage,
     fingerprint_stage,
     prod_digest,
+    require_comparable,
     train_stage,
 )
 from adapterworks.builders.engines.choice import Engines
+from adapterworks.builders.plan.sent import sent
 from adapterworks.builders.publishing.adapter_lock import make_lock
 from adapterworks.builders.publishing.folder import assemble, make_draft, parents_of
 from adapterworks.builders.training.events import EventLog
@@ -82,6 +84,11 @@ def run_stages(
     plan, folder, digests = prepared.plan, stages.folder, prepared.plan.digests
     since = stages.since(lambda: _newest(registry, plan.manifest.adapter.name))
     events.emit("plan", digest=plan.digest, steps=plan.steps, trainable=plan.trainable)
+    if stages.result("evaluate", digests.evaluate) is None:
+        prod = prod_digest(plan.manifest, registry)
+        require_comparable(prepared, registry, given.bases, prod)
+        for line in sent(plan.manifest, plan.rows):
+            given.say(line)
     training = stages.once(
         "train", digests.train, lambda: _trained(prepared, folder, lock, events, given)
     )

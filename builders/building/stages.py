@@ -28,6 +28,7 @@ from adapterworks.builders.evaluation.subjects import (
     find_subject,
     folder_digest,
 )
+from adapterworks.builders.evaluation.tokenizers import require_one_tokenizer
 from adapterworks.builders.evaluation.transfer import ancestor_tests
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
@@ -77,7 +78,7 @@ def train_stage(
         text = json.dumps(splits, ensure_ascii=False)
         (folder / "rows.json").write_text(text, encoding="utf-8")
     technique = METHODS[plan.manifest.method.kind]
-    _require_judges(plan.manifest, folder, say)
+    _require_judges(plan.manifest, folder)
     with sampling(prepared, engines or Engines(), folder) as engine:
         job = replace(prepared.job(), engine=engine, cards=cards)
         run_job(job, folder, lock, events.pass_on)
@@ -88,21 +89,12 @@ def train_stage(
     return result
 
 
-def _require_judges(manifest: Manifest, folder: Path, say: Callable[[str], None] | None) -> None:
-    """Refuse judges that do not answer, and say what is sent to whom."""
+def _require_judges(manifest: Manifest, folder: Path) -> None:
+    """Refuse judges that do not answer."""
     rewarding: JudgeTable | None = getattr(manifest.objective, "judge", None)
-    for what, table, kept in (
-        ("sampled answers and their prompts", rewarding, KEPT),
-        (
-            "questions, references and answers of the test rows",
-            manifest.evaluate.judge,
-            _KEPT_OF_EVALUATION,
-        ),
-    ):
+    for table, kept in ((rewarding, KEPT), (manifest.evaluate.judge, _KEPT_OF_EVALUATION)):
         if table is not None:
-            endpoint = require_judge(table, folder / kept, os.environ)
-            if say is not None:
-                say(f"{what} are sent to {endpoint.host}")
+            require_judge(table, folder / kept, os.environ)
 
 
 def convert_stage(prepared: Prepared, folder: Path) -> dict[str, Any]:
@@ -255,6 +247,26 @@ def _subjects(
         ref = f"{plan.manifest.adapter.name}@{prod}"
         subjects[PROD] = find_subject(registry, bases, ref).subject
     return subjects
+
+
+def require_comparable(
+    prepared: Prepared, registry: Registry, bases: BaseStore, prod: str | None
+) -> None:
+    """Refuse, before a training, a `prod` on another base whose likelihoods are of other tokens.
+
+    Raises:
+        InvalidInput: as `require_one_tokenizer`.
+        NotFound: its base is not known here.
+    """
+    plan = prepared.plan
+    if prod is None or registry.release(prod).base.digest == plan.base.digest:
+        return
+    ref = f"{plan.manifest.adapter.name}@{prod}"
+    subjects = {
+        BASE: Subject(base_model(prepared.base)),
+        PROD: find_subject(registry, bases, ref).subject,
+    }
+    require_one_tokenizer(subjects, plan.manifest.evaluate)
 
 
 def _exact(parent: Parent) -> str:

@@ -1,0 +1,47 @@
+"""What a build sends to models behind addresses: said before it is sent, with who gets how much."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from adapterworks.manifests.judging import JudgeTable
+from adapterworks.manifests.models import Manifest
+
+
+def sent(manifest: Manifest, rows: Mapping[str, int]) -> list[str]:
+    """A sentence for each judge: of how many rows what is sent where, and whether that is another
+    machine.
+
+    Args:
+        rows: by split.
+    """
+    found = []
+    rewarding: JudgeTable | None = getattr(manifest.objective, "judge", None)
+    if rewarding is not None:
+        told = f"prompts of {rows.get('train', 0)} training and {rows.get('validation', 0)} "
+        told += "validation rows, with the answers that are sampled to them"
+        found.append(_said(told, rewarding))
+    judge = manifest.evaluate.judge
+    if judge is not None and rows.get("test"):
+        told = f"questions, reference answers and answers of {rows['test']} test rows"
+        found.append(_said(told, judge))
+    return found
+
+
+def _said(what: str, judge: JudgeTable) -> str:
+    url, _, model = judge.endpoint.partition("#")
+    address = urlsplit(url)
+    where = "on this machine" if _here(address.hostname or "") else "so they leave this machine"
+    return (
+        f"{what} are sent to the judge `{model}` at {address.netloc}, {where}; at most "
+        f"{judge.max_tokens:,} tokens"
+    )
+
+
+def _here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
