@@ -82,7 +82,7 @@ _ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
 @click.option("--limit", type=POSITIVE, help="At most this many test rows.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Who answers, if not `evaluate.engine`.")
 @click.option("--predictions", type=WrittenFile(), help="JSONL file.")
-@click.option("--check", is_flag=True, help="Exit with 6 if a gate fails.")
+@click.option("--check", is_flag=True, help="Exit with 6 if a gate fails, or is not judged.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
 def command(
@@ -273,7 +273,8 @@ def _print(report: dict[str, Any]) -> None:
     if "judge" in report:
         _print_judged(report["judge"])
     for gate in report["gates"]:
-        click.echo(f"{'pass' if gate['passed'] else 'FAIL'}  {gate['why']}")
+        word = "FAIL" if gate.get("judged", True) else "----"
+        click.echo(f"{'pass' if gate['passed'] else word}  {gate['why']}")
 
 
 def _print_drawn(report: dict[str, Any]) -> None:

@@ -18,12 +18,14 @@ from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate
 from adapterworks.builders.evaluation.needs import check_metrics, of_answers
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.subjects import Released, find_subject
+from adapterworks.builders.evaluation.unjudged import PROD, judged_gates, unjudged
 from adapterworks.builders.rewards.asking import Judge
 from adapterworks.manifests.digests import digest_json
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.refs import parse_ref
+from adapterworks.manifests.objective import NEAREST
+from adapterworks.manifests.refs import Ref, parse_ref
 from adapterworks.registry.reading.diff import LOCK
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def evaluate_release(
     if against != BASE:
         other = find_subject(registry, bases, against)
         # Gates say `prod`; any other ref is compared under its own name.
-        subjects["prod" if parse_ref(against).alias == "prod" else other.name] = other.subject
+        subjects[PROD if parse_ref(against).alias == PROD else other.name] = other.subject
     subjects[CANDIDATE] = candidate.subject
     if manifest is None:
         manifest = manifest_here(registry, candidate, cache=cache, folder=data_dir)
@@ -96,16 +98,21 @@ def evaluate_release(
     if judge is not None:
         table = table.model_copy(update={"judge": judge})
     check_metrics(table)
+    asked_of = manifest.model_copy(update={"evaluate": table})
     if remote is not None:
         table = of_answers(table, say)
         require_answering(remote.endpoint)
     asked = _judge(table.judge, candidate, cache)
     if asked is not None:
         require_answering(asked.endpoint)
+    named = {*subjects} | ({NEAREST} if table.baseline == NEAREST else set())
+    no_prod = not _has_prod(registry, candidate)
+    left = unjudged(asked_of, table, named, no_prod=no_prod)
+    gates = judged_gates(table, named, no_prod=no_prod)
     evaluation = evaluate_subjects(
         subjects,
         rows,
-        table,
+        table.model_copy(update={"gates": gates}),
         engines=engines or Engines(),
         say=say,
         seed=manifest.train.seed,
@@ -117,7 +124,15 @@ def evaluate_release(
     )
     if asked is not None:
         asked.close()
-    return evaluation
+    return evaluation.with_gates(left) if left else evaluation
+
+
+def _has_prod(registry: Registry, candidate: Released) -> bool:
+    try:
+        registry.resolve(Ref(candidate.release.name, alias=PROD))
+    except NotFound:
+        return False
+    return True
 
 
 def _judge(table: JudgeTable | None, candidate: Released, cache: Path) -> Judge | None:

@@ -15,15 +15,18 @@ ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """One gate's verdict; `kind` is `quality`, `retention` or `safety`."""
+    """One gate's verdict; `kind` is `quality`, `retention` or `safety`. One that was not `judged`,
+    since what it compares with was not asked, has not passed."""
 
     kind: str
     name: str
     passed: bool
     why: str
+    judged: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON values; `judged` only where it was not."""
+        return {key: v for key, v in asdict(self).items() if key != "judged" or not self.judged}
 
 
 @dataclass(frozen=True)

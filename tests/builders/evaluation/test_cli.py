@@ -104,7 +104,9 @@ def test_a_model_behind_an_endpoint_is_compared_and_a_judge_is_asked(
     assert report["subjects"] == [name, "base", "candidate"]
     assert report["metrics"].keys() == {"icd_category"}
     assert report["metrics"]["icd_category"]["values"] == {name: 1.0, "base": 0, "candidate": 0}
-    assert report["gates"] == []
+    (gate,) = report["gates"]
+    assert (gate["judged"], gate["passed"], report["passed"]) == (False, False, False)
+    assert gate["why"] == "perplexity: not judged: an endpoint gives no more than answers"
     assert report["endpoints"][name] == {
         "url": asked.url,
         "model": "other",
