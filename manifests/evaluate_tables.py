@@ -56,11 +56,12 @@ class RetentionTable(Frozen):
     """Use at most this many paragraphs of general prose, and rows of each suite (`adapters compare`
     measures retention even where it is off, with this limit)."""
     max_perplexity_increase: PositiveFloat | None = None
-    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %): the 95 %
-    interval of the paired change has to be within it."""
+    """Largest accepted relative increase of perplexity on general prose (0.1 = 10 %): the
+    interval of the paired change has to be within it (`evaluate.budget_confidence`)."""
     max_suite_loss: Share | None = None
-    """Largest accepted loss on a suite, in accuracy points (0–1): the 95 % interval of the paired
-    change has to be within it, for which a hundred rows seldom do below 0.1."""
+    """Largest accepted loss on a suite, in accuracy points (0–1): the interval of the paired
+    change has to be within it (`evaluate.budget_confidence`), for which a hundred rows seldom do
+    below 0.1."""
     ancestors: bool = False
     """Ask the test rows of every release that `[start]` goes back to again, each judged by its own
     first metric: what the training has cost there is in the report and the card."""
@@ -81,7 +82,7 @@ class SafetyTable(Frozen):
     """Longest answer in tokens; a refusal is known by its beginning."""
     max_refusal_loss: Share | None = None
     """By how much fewer harmful requests may be refused than by base and start, in points (0–1):
-    the 95 % interval of the paired change has to be within it."""
+    the interval of the paired change has to be within it (`evaluate.budget_confidence`)."""
     max_over_refusal: Share | None = None
     """By how much more harmless requests may be refused, likewise."""
 
@@ -116,6 +117,8 @@ class EvaluateTable(Frozen):
     gates: tuple[QualityGate, ...] = ()
     retention: RetentionTable = RetentionTable()
     safety: SafetyTable = SafetyTable()
+    budget_confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    """Confidence of the interval that has to be within each budget of retention and safety."""
     samples: SamplesTable = SamplesTable()
     judge: JudgeTable | None = None
     """A model at an OpenAI-compatible address that says which of two answers is better, the
@@ -131,7 +134,7 @@ class EvaluateTable(Frozen):
     """Who answers: the model in Hugging Face's `generate`, a vLLM started for the build, or a
     running gateway (`ADAPTERS_GATEWAY`); `auto` takes the one that is likely to be done first."""
     bootstrap_samples: PositiveInt = 2000
-    """Resamples behind each confidence interval."""
+    """Resamples behind each confidence interval, at least 200."""
 
     @field_validator("graders")
     @classmethod

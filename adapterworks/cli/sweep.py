@@ -137,7 +137,7 @@ def command(
             "no trial passed its gates"
             if plain.evaluate.gates
             else "no trial was built to its end",
-            hint="the interval that each gate has to clear is wider by the number of trials",
+            hint="intervals of gates and budgets are wider by the number of trials",
         )
     if not as_json:
         click.echo(f"best: {best.ref}")
@@ -149,10 +149,10 @@ def command(
 def _digest_of_rows(app: App, manifest: Manifest) -> str:
     """Of the rows that trials are built of: a corrected file is another sweep."""
     from adapterworks.builders.data.gather import gather
-    from adapterworks.builders.data.rows import rows_digest
+    from adapterworks.builders.data.identity import asked_digest
 
     splits = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)
-    return rows_digest([*splits.train, *splits.validation, *splits.test])
+    return asked_digest([*splits.train, *splits.validation, *splits.test])
 
 
 def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:

@@ -105,6 +105,20 @@ AREAS = {
              "tests/builders/reviewing"),
         ),
         Area(
+            "evaluation",
+            (
+                "builders/evaluation/scorers.py", "builders/evaluation/unjudged.py",
+                "builders/evaluation/tokenizers.py", "builders/plan/sent.py",
+            ),
+            (
+                *_files("tests/builders/evaluation", "scorers", "unjudged", "tokenizers"),
+                *_files("tests/builders/evaluation", "evaluate", "metrics"),
+                *_files("tests/builders/watching", "paired", "shadowed"),
+                *_files("tests/builders/plan", "sent", "digests"),
+                "tests/builders/publishing", "tests/builders/comparing",
+            ),
+        ),
+        Area(
             "registry",
             (
                 "registry/lifecycle/*.py", "registry/index/[!s]*.py", "registry/index/search.py",
@@ -226,12 +240,13 @@ AREAS = {
             "erasing",
             (
                 "builders/data/erasing.py", "builders/data/repeating.py",
-                "builders/data/gates/erased.py", "registry/datasets/erase*.py",
+                "builders/data/gates/erased.py", "builders/building/erased.py",
+                "registry/datasets/erase*.py",
                 "registry/lifecycle/reviewed.py",
             ),
             (
                 "tests/builders/data/test_datasets.py", "tests/registry/datasets/test_store.py",
-                "tests/registry/lifecycle/test_purge.py",
+                "tests/registry/lifecycle/test_purge.py", "tests/builders/building/test_erased.py",
             ),
         ),
         Area(

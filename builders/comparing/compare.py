@@ -164,12 +164,23 @@ def compare_methods(
         equal_on: the base's shape, to let every method train as many parameters as the manifest's.
 
     Raises:
-        InvalidInput: no such method, a metric that the manifest does not evaluate, or stages.
+        InvalidInput: no such method or none, no test rows, a metric that the manifest does not
+            evaluate, or stages.
     """
     if manifest.before is not None:
         raise InvalidInput(
             "the manifest has stages, and methods are compared by one training each",
             hint="compare them by a manifest of the first stage alone",
+        )
+    kinds = list(kinds)
+    if not kinds:
+        raise InvalidInput(
+            "there is no method to compare", hint=f"the methods are {', '.join(METHODS)}"
+        )
+    if not manifest.data.has_test:
+        raise InvalidInput(
+            "there are no test rows to compare methods on",
+            hint="name `data.test`, or hold rows out with `data.test_share`",
         )
     metric = metric or deciding_metric(manifest)
     if metric not in manifest.evaluate.metrics:

@@ -40,6 +40,7 @@ from adapterworks.builders.evaluation.safety.measure import (
 )
 from adapterworks.builders.evaluation.safety.measure import ask as ask_safety
 from adapterworks.builders.evaluation.sampled import sampled
+from adapterworks.builders.evaluation.tokenizers import require_one_tokenizer
 from adapterworks.builders.evaluation.transfer import AncestorTest, entries, transfer_outcomes
 from adapterworks.builders.rewards.asking import Judge
 from adapterworks.manifests.errors import InvalidInput
@@ -61,6 +62,12 @@ class Evaluation:
     def passed(self) -> bool:
         """Whether every gate passed."""
         return all_passed(self.gates)
+
+    def with_gates(self, further: Sequence[GateOutcome]) -> Evaluation:
+        """The same with further verdicts."""
+        gates = (*self.gates, *further)
+        told = {"gates": [gate.to_json() for gate in gates], "passed": all_passed(gates)}
+        return replace(self, report={**self.report, **told}, gates=gates)
 
     def values(self, subject: str = CANDIDATE) -> dict[str, float]:
         """Metric name → value of one subject (for `Release.metrics`)."""
@@ -105,6 +112,7 @@ def evaluate_subjects(
     Raises:
         InvalidInput, Refused, Unavailable: as `evaluate_generators`, `Engines.session`, `Engine`.
     """
+    require_one_tokenizer(subjects, table)
     compared = [subject for name, subject in subjects.items() if name != NATIVE]
     tokens = len(rows) * table.max_new_tokens * (1 + table.samples.n)
     away = {name: _ready(remote) for name, remote in (remotes or {}).items()}
@@ -177,14 +185,18 @@ def evaluate_generators(
                 predict(generator, one.rows, one.table, max_length=max_length, progress=step)
                 for one in ancestors
             ]
-            transfer = entries(ancestors, again)
+            transfer = entries(ancestors, again, table.budget_confidence)
         del generator
     if table.baseline == NEAREST:
         predictions[NEAREST] = nearest_answers(train, rows)
     retention = None
     if BASE in retained and CANDIDATE in retained:
-        retention = retain(retained[BASE], retained[CANDIDATE], table.retention)
-    safety = compare_safety(refusals, table.safety) if CANDIDATE in refusals else None
+        retention = retain(
+            retained[BASE], retained[CANDIDATE], table.retention, table.budget_confidence
+        )
+    safety = None
+    if CANDIDATE in refusals:
+        safety = compare_safety(refusals, table.safety, table.budget_confidence)
     told = partial(
         evaluate,
         table=table,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.data.render import encode_rows, render_prompts
+from adapterworks.builders.data.render import Encoded, encode_rows, render_prompts
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.data.steps import separator_of
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
@@ -22,6 +23,8 @@ from adapterworks.builders.evaluation.metrics.metric import (
 )
 from adapterworks.builders.evaluation.retention import require_retention
 from adapterworks.builders.evaluation.safety.measure import require_measurable
+from adapterworks.builders.objectives.examples import encode_answers
+from adapterworks.builders.objectives.steps import encode_steps
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import EvaluateTable
@@ -29,6 +32,8 @@ from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_UNCUT = 2**20
 
 
 def require_answers(rows: Sequence[Row]) -> None:
@@ -77,6 +82,17 @@ def require_steps(rows: Sequence[Row]) -> None:
             )
 
 
+def encode_judged_steps(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> list[Encoded]:
+    """Each row's prompt and the steps of its own answer, none of them cut.
+
+    Raises:
+        InvalidInput: as `require_steps` and `encode_steps`.
+    """
+    require_steps(rows)
+    steps = [[step for step, _ in row.steps] for row in rows]
+    return encode_steps(tokenizer, rows, steps, [separator_of(row) for row in rows], _UNCUT)
+
+
 def check_test_rows(
     tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], table: EvaluateTable, max_length: int
 ) -> None:
@@ -89,9 +105,9 @@ def check_test_rows(
         NotFound: what retention is measured on is not installed.
     """
     check_metrics(table)
-    require_measurable(tokenizer, table.safety)
+    require_measurable(tokenizer, table.safety, table.budget_confidence)
     if rows and table.retention.on:
-        require_retention(table.retention)
+        require_retention(table.retention, table.budget_confidence)
     needs = needs_of(table)
     for metric in metrics_of(table) if rows else ():
         if metric.require is not None:
@@ -103,10 +119,12 @@ def check_test_rows(
         encode_rows(tokenizer, rows, max_length)
     if needs & {PREFERENCE, VERDICT}:
         require_pairs(rows)
+    if PREFERENCE in needs:
+        encode_answers(tokenizer, rows, max_length, 2)
     if VERDICT in needs:
         encode_verdicts(tokenizer, rows, max_length, 2)
     if STEPS in needs:
-        require_steps(rows)
+        encode_judged_steps(tokenizer, rows)
 
 
 def check_metrics(table: EvaluateTable) -> None:

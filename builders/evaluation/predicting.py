@@ -12,7 +12,6 @@ import numpy as np
 
 from adapterworks.builders.data.render import IGNORED, Encoded, encode_rows
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.data.steps import separator_of
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
@@ -24,18 +23,15 @@ from adapterworks.builders.evaluation.metrics.metric import (
     Prediction,
 )
 from adapterworks.builders.evaluation.needs import (
+    encode_judged_steps,
     needs_of,
     require_answers,
     require_pairs,
-    require_steps,
 )
 from adapterworks.builders.objectives.batch import CONTRAST
 from adapterworks.builders.objectives.examples import encode_answers
-from adapterworks.builders.objectives.steps import encode_steps
 from adapterworks.builders.objectives.verdicts import encode_verdicts
 from adapterworks.manifests.evaluate_tables import EvaluateTable
-
-_UNCUT = 2**20
 
 
 def predict(
@@ -168,14 +164,7 @@ def _steps(
 ) -> list[tuple[float, ...]]:
     """The reward of each step of each row's own answer, in nats: what stands before it, and both
     things that may be said of it."""
-    require_steps(rows)
-    whole = encode_steps(
-        generator.tokenizer,
-        rows,
-        [[step for step, _ in row.steps] for row in rows],
-        [separator_of(row) for row in rows],
-        _UNCUT,
-    )
+    whole = encode_judged_steps(generator.tokenizer, rows)
     sequences = [
         said
         for sequence in whole

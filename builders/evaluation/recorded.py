@@ -19,6 +19,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.retention import retain, scores_of
 from adapterworks.builders.evaluation.safety.measure import compare_safety, refusals_of
+from adapterworks.builders.evaluation.transfer import judged_at
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 
@@ -51,16 +52,19 @@ def evaluate_again(
         if not by_row:  # not asked, or by a version that kept no rows
             return None
         base, candidate = (scores_of(by_row[subject]) for subject in ("base", "candidate"))
-        retention = retain(base, candidate, table.retention)
+        retention = retain(base, candidate, table.retention, table.budget_confidence)
     transfer = report.get("ancestors")
-    if table.retention.ancestors and transfer is None:
+    if table.retention.ancestors and (
+        transfer is None or judged_at(transfer) != table.budget_confidence
+    ):
         return None
     safety = None
     if table.safety.on:
         asked = (report.get("safety") or {}).get("by_row")
         if not asked:
             return None
-        safety = compare_safety({n: refusals_of(rows) for n, rows in asked.items()}, table.safety)
+        refusals = {name: refusals_of(rows) for name, rows in asked.items()}
+        safety = compare_safety(refusals, table.safety, table.budget_confidence)
     subjects = {subject: _predictions(lines, subject) for subject in report["subjects"]}
     evaluation = evaluate(
         rows,

@@ -9,6 +9,7 @@ losses show: perplexity is the finer measure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.render import encode_rows
-from adapterworks.builders.evaluation.gates.gate import GateOutcome
+from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
 from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.report import CONFIDENCE
@@ -58,15 +59,36 @@ class Retained:
     outcomes: tuple[GateOutcome, ...]
 
 
-def require_retention(table: RetentionTable) -> None:
-    """Refuse, before a training, what nothing here can be measured on.
+def require_retention(table: RetentionTable, confidence: float = CONFIDENCE) -> None:
+    """Refuse, before a training, what nothing here can be measured on, and a budget that not even
+    a candidate without any loss would keep: the interval of no change has a width.
+
+    Args:
+        confidence: of that interval.
 
     Raises:
         NotFound: the package that carries the prose or a suite's cases is not installed.
+        InvalidInput: with the least budget that the rows can show.
     """
-    load_recipe(PROSE)
+    prose = load_recipe(PROSE)[0][: table.limit]
+    if table.max_perplexity_increase is not None and len(prose) < 2:
+        raise InvalidInput(
+            "`evaluate.retention.max_perplexity_increase` needs more than one paragraph: of one, "
+            "no change can be told from chance",
+            hint="raise `evaluate.retention.limit`, or leave the budget out",
+        )
     for name in table.suites:
-        SUITES.named(name).cases()
+        count = len(SUITES.named(name).cases()[: table.limit])
+        least = mean_gain_interval(np.zeros(count), confidence).high
+        budget = table.max_suite_loss
+        if budget is not None and budget + ROUNDING < least:
+            raise InvalidInput(
+                f"`evaluate.retention.max_suite_loss` is {budget:g}, and {count} cases of "
+                f"`{name}` cannot show less than {least:.3f}, not even where every answer stays "
+                "what it was",
+                hint=f"set it to {math.ceil(least * 1000) / 1000:g} or more, or raise "
+                "`evaluate.retention.limit`",
+            )
 
 
 def measure(
@@ -98,18 +120,16 @@ def measure(
     return Scores(found[:, 0], found[:, 1], suites)
 
 
-def retain(base: Scores, candidate: Scores, table: RetentionTable) -> Retained:
-    """The report's `retention` and the budget's verdicts; rows are compared one by one."""
-    prose = ratio_interval(candidate.nats - base.nats, base.tokens, CONFIDENCE)
-    increase = Change(
-        base.perplexity,
-        candidate.perplexity,
-        candidate.perplexity / base.perplexity - 1,
-        float(np.exp(prose.low)) - 1,
-        float(np.exp(prose.high)) - 1,
-    )
-    changes = {name: changed(base.suites[name], candidate.suites[name]) for name in base.suites}
-    outcomes = retention_outcomes(table, increase, changes)
+def retain(
+    base: Scores, candidate: Scores, table: RetentionTable, confidence: float = CONFIDENCE
+) -> Retained:
+    """The report's `retention` and the budget's verdicts; rows are compared one by one.
+
+    Args:
+        confidence: of the intervals that have to be within the budget; the report's are at 95 %.
+    """
+    increase, changes = _changes(base, candidate, CONFIDENCE)
+    outcomes = retention_outcomes(table, *_changes(base, candidate, confidence), confidence)
     told = asdict(increase)
     told["increase"] = told.pop("change")
     return Retained(
@@ -124,6 +144,23 @@ def retain(base: Scores, candidate: Scores, table: RetentionTable) -> Retained:
         },
         tuple(outcomes),
     )
+
+
+def _changes(
+    base: Scores, candidate: Scores, confidence: float
+) -> tuple[Change, dict[str, Change]]:
+    """Of the perplexity, and of each suite's accuracy."""
+    prose = ratio_interval(candidate.nats - base.nats, base.tokens, confidence)
+    increase = Change(
+        base.perplexity,
+        candidate.perplexity,
+        candidate.perplexity / base.perplexity - 1,
+        float(np.exp(prose.low)) - 1,
+        float(np.exp(prose.high)) - 1,
+    )
+    return increase, {
+        name: changed(base.suites[name], candidate.suites[name], confidence) for name in base.suites
+    }
 
 
 def scores_of(lines: Mapping[str, Any]) -> Scores:
@@ -141,8 +178,8 @@ def _lines(scores: Scores) -> dict[str, Any]:
     }
 
 
-def changed(base: Floats, candidate: Floats) -> Change:
+def changed(base: Floats, candidate: Floats, confidence: float = CONFIDENCE) -> Change:
     """Of a mean, row by row."""
-    bounds = mean_gain_interval(candidate - base, CONFIDENCE)
+    bounds = mean_gain_interval(candidate - base, confidence)
     before, after = float(base.mean()), float(candidate.mean())
     return Change(before, after, after - before, bounds.low, bounds.high)

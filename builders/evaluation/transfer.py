@@ -23,7 +23,7 @@ from adapterworks.builders.data.assemble import rows_to_evaluate
 from adapterworks.builders.data.rows import Row, rows_digest
 from adapterworks.builders.evaluation.comparison import CANDIDATE, groups_of
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
-from adapterworks.builders.evaluation.gates.retention import within_budget
+from adapterworks.builders.evaluation.gates.retention import at_confidence, within_budget
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.metrics.metric import Floats, Prediction
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
@@ -79,7 +79,9 @@ def ancestor_tests(
     return [test for test in tests if test is not None]
 
 
-def require_provable(tests: Sequence[AncestorTest], table: RetentionTable) -> None:
+def require_provable(
+    tests: Sequence[AncestorTest], table: RetentionTable, confidence: float = CONFIDENCE
+) -> None:
     """Refuse, before a training, a budget that not even a candidate without any loss would keep:
     the interval of no change has a width.
 
@@ -89,7 +91,7 @@ def require_provable(tests: Sequence[AncestorTest], table: RetentionTable) -> No
     budget = table.max_ancestor_loss
     for test in tests if budget is not None else ():
         nothing = np.zeros(len(test.rows))
-        least = mean_gain_interval(nothing, CONFIDENCE, groups_of(test.rows)).high
+        least = mean_gain_interval(nothing, confidence, groups_of(test.rows)).high
         if budget is not None and budget + ROUNDING < least:
             raise InvalidInput(
                 f"`evaluate.retention.max_ancestor_loss` is {budget:g}, and the {len(test.rows)} "
@@ -134,20 +136,27 @@ def _is_score(name: str) -> bool:
 
 
 def entries(
-    tests: Sequence[AncestorTest], answers: Sequence[Sequence[Prediction]]
+    tests: Sequence[AncestorTest],
+    answers: Sequence[Sequence[Prediction]],
+    confidence: float = CONFIDENCE,
 ) -> list[dict[str, Any]]:
     """The report's `ancestors`, nearest first: the scores of then and now, and the paired change.
 
     Args:
         answers: of the candidate, to the rows of each test.
+        confidence: of the interval that has to be within the budget, which is told beside that at
+            95 % where it is another.
     """
-    return [_entry(test, given) for test, given in zip(tests, answers, strict=True)]
+    return [_entry(test, given, confidence) for test, given in zip(tests, answers, strict=True)]
 
 
-def _entry(test: AncestorTest, given: Sequence[Prediction]) -> dict[str, Any]:
+def _entry(test: AncestorTest, given: Sequence[Prediction], confidence: float) -> dict[str, Any]:
     judge = metric(test.metric)
     now = judge.per_example(judge.measured(given, test.rows))
-    change = mean_gain_interval(now - test.then, CONFIDENCE, groups_of(test.rows))
+    groups = groups_of(test.rows)
+    change = mean_gain_interval(now - test.then, CONFIDENCE, groups)
+    judged = mean_gain_interval(now - test.then, confidence, groups)
+    beside = {"confidence": confidence, "low": judged.low, "high": judged.high}
     return {
         "ref": test.ref,
         "digest": test.digest,
@@ -159,7 +168,13 @@ def _entry(test: AncestorTest, given: Sequence[Prediction]) -> dict[str, Any]:
         "low": change.low,
         "high": change.high,
         "earlier": dict(test.earlier),
+        **({"budget": beside} if confidence != CONFIDENCE else {}),
     }
+
+
+def judged_at(found: Sequence[Mapping[str, Any]]) -> float:
+    """The confidence that a report's `ancestors` can be judged at."""
+    return next((float(e["budget"]["confidence"]) for e in found if "budget" in e), CONFIDENCE)
 
 
 def transfer_outcomes(
@@ -172,16 +187,17 @@ def transfer_outcomes(
 
 
 def _outcome(budget: float, entry: Mapping[str, Any]) -> GateOutcome:
-    ref = entry["ref"]
+    ref, judged = entry["ref"], entry.get("budget", entry)
+    at = at_confidence(judged.get("confidence", CONFIDENCE))
     return within_budget(
         "retention",
         ref,
-        min(1.0, -entry["low"]),  # nobody can lose more than all
+        min(1.0, -judged["low"]),  # nobody can lose more than all
         -entry["change"],
         budget,
         f"test rows of {ref}: {entry['metric']} {entry['then']:.1%} → {entry['now']:.1%} "
-        f"({entry['change'] * 100:+.1f} points [{entry['low'] * 100:+.1f}, "
-        f"{entry['high'] * 100:+.1f}])",
+        f"({entry['change'] * 100:+.1f} points [{judged['low'] * 100:+.1f}, "
+        f"{judged['high'] * 100:+.1f}]{at})",
         f"−{budget * 100:.1f} points",
     )
 

@@ -111,6 +111,7 @@ DECISIONS: dict[str, Part] = {
     "evaluate.safety.max_new_tokens": "ask",
     "evaluate.safety.max_refusal_loss": "evaluate",
     "evaluate.safety.max_over_refusal": "evaluate",
+    "evaluate.budget_confidence": "evaluate",
     "evaluate.samples": "ask",
     "evaluate.judge": "evaluate",
     "evaluate.judge.key_env": "nothing",  # as of `objective.judge`

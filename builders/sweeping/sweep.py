@@ -3,9 +3,10 @@
 Each trial is a build, published as the next version of `NAME-sweep`. What is drawn next, and what
 is ended early, is decided by the validation rows alone: by the best value so far (TPE, Bergstra et
 al. 2011), and by asynchronous successive halving (Li et al. 2020) at each validation. The test rows
-are looked at by the gates only, once a trial; each gate is held to a confidence of
-1 - (1 - c) / trials (Bonferroni), so that among all trials a gate passes by chance no more often
-than one of a single build does. The winner is the best on the test rows of those that passed.
+are looked at by the gates only, once a trial; each gate, and each budget of retention and safety,
+is held to a confidence of 1 - (1 - c) / trials (Bonferroni), so that among all trials one passes by
+chance no more often than in a single build. The winner is the best on the test rows of those that
+passed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapterworks.builders.evaluation.metrics import metric as find_metric
+from adapterworks.builders.evaluation.scorers import scorer
 from adapterworks.builders.sweeping.space import Choices, Dimension
 from adapterworks.builders.training.events import Listener
 from adapterworks.manifests.digests import digest_json
@@ -98,7 +100,8 @@ class Sweep:
         """Of everything that decides which trials are drawn: the study goes by it."""
         declared = self.load(()).model_dump(mode="json")
         space = [repr(dimension) for dimension in self.space]
-        rules = [space, self.trials, self.metric, self.seed, self.halve]
+        rules: list[Any] = [space, self.trials, self.metric, self.seed, self.halve]
+        rules += [scorer(name) for name in self.load(()).evaluate.metrics]
         return digest_json([declared, self.rows, *rules])
 
     def overrides(self, settings: Mapping[str, str]) -> tuple[str, ...]:
@@ -107,11 +110,13 @@ class Sweep:
         gates = [gate.model_dump(mode="json") for gate in plain.evaluate.gates]
         for gate in gates:
             gate["confidence"] = corrected(gate["confidence"], self.trials)
+        budgets = corrected(plain.evaluate.budget_confidence, self.trials)
         return (
             *(f"{key}={value}" for key, value in settings.items()),
             f'adapter.name="{plain.adapter.name}{SUFFIX}"',
             f'publish.alias="{TRIAL}"',
             *([f"evaluate.gates={_inline(gates)}"] if gates else []),
+            *([f"evaluate.budget_confidence={budgets!r}"] if _has_budget(plain) else []),
         )
 
     def manifest(self, settings: Mapping[str, str]) -> Manifest:
@@ -121,6 +126,17 @@ class Sweep:
             ManifestError: the settings make no manifest.
         """
         return self.load(self.overrides(settings))
+
+
+def _has_budget(manifest: Manifest) -> bool:
+    """Whether a loss of retention or safety is limited."""
+    tables = (manifest.evaluate.retention, manifest.evaluate.safety)
+    return any(
+        value is not None
+        for table in tables
+        for key, value in table.model_dump().items()
+        if key.startswith("max_") and key != "max_new_tokens"
+    )
 
 
 def _inline(tables: Sequence[Mapping[str, Any]]) -> str:
@@ -157,6 +173,12 @@ def check(sweep: Sweep) -> None:
         raise InvalidInput(
             "there are no test rows to tell trials by",
             hint="name `data.test`, or hold rows out with `data.test_share`",
+        )
+    if any(dimension.key == "base.model" for dimension in sweep.space):
+        raise InvalidInput(
+            "`base.model` is varied, and the validation losses that decide a sweep are of each "
+            "base's own tokens, which cannot be compared",
+            hint="sweep each base by itself, and compare the winners: adapters eval",
         )
     if sweep.metric not in loaded.evaluate.metrics:
         raise InvalidInput(

@@ -9,6 +9,8 @@ from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import NEAREST, START
 
+LEAST_RESAMPLES = 200  # five of them beyond each end of a 95 % interval
+
 
 @check("evaluate.metrics", "evaluate.gates", "data.test", "data.test_share")
 def _quality_gates(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
@@ -122,6 +124,16 @@ def _samples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
         )
 
 
+@check("evaluate.bootstrap_samples")
+def _resamples(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]:
+    if (samples := manifest.evaluate.bootstrap_samples) < LEAST_RESAMPLES:
+        yield Problem(
+            ("evaluate", "bootstrap_samples"),
+            f"the ends of a 95 % interval cannot be read from {samples} resamples",
+            f"set it to {LEAST_RESAMPLES} or more, or leave it out for 2000",
+        )
+
+
 EVALUATE_CHECKS = (
     _quality_gates,
     _against_start,
@@ -130,4 +142,5 @@ EVALUATE_CHECKS = (
     _ancestors,
     _safety,
     _samples,
+    _resamples,
 )

@@ -280,6 +280,13 @@ CASES = [
     ),
     ("nodes", [], "[resources]\nnodes = 2\n", "resources.nodes", "is trained on one"),
     (
+        "resamples",
+        [("[evaluate]", "[evaluate]\nbootstrap_samples = 1")],
+        "",
+        "evaluate.bootstrap_samples",
+        "cannot be read from 1 resamples",
+    ),
+    (
         "samples-none",
         [],
         "[evaluate.samples]\nk = [1, 10]\n",

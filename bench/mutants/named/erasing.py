@@ -147,4 +147,34 @@ NAMED = (
         (f"{_REVIEW}::test_a_review_that_cannot_be_read_stops_no_other_and_no_erasure",),
         "one kill at the wrong moment would stop every list and ranking of reviews",
     ),
+    Named(
+        "a-published-build-keeps-its-rows",
+        "builders/building/record.py",
+        "        for leftover in (*_PUBLISHED, *_OF_ROWS):\n",
+        "        for leftover in _PUBLISHED:\n",
+        ("tests/builders/building/test_erased.py::test_a_published_build_keeps_no_rows",),
+        "rows would stay as token ids on every machine that ever built from them",
+    ),
+    Named(
+        "builds-that-began-from-erased-rows-stay",
+        "builders/building/erased.py",
+        "if read & set(datasets) or",
+        "if",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_builds_are_found_by_their_datasets_and_by_their_trainings",
+        ),
+        "an unfinished build would go on with rows that somebody had erased",
+    ),
+    Named(
+        "a-build-is-emptied-while-it-trains",
+        "builders/building/erased.py",
+        "        except BlockingIOError:\n            return True\n",
+        "        except BlockingIOError:\n            return False\n",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_what_is_being_built_is_refused_and_nothing_goes",
+        ),
+        "its training would go on with the rows, and publish what it learnt of them",
+    ),
 )

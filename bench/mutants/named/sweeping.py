@@ -83,4 +83,25 @@ NAMED: tuple[Named, ...] = (
         (f"{_OF_SWEEP}::test_all_of_a_small_space_is_tried",),
         "a grid of six would be tried in part",
     ),
+    Named(
+        "budgets-of-a-sweep-are-those-of-one-build",
+        "builders/sweeping/sweep.py",
+        "if _has_budget(plain) else []",
+        "if not plain.evaluate.gates else []",
+        (
+            "tests/builders/sweeping/test_sweep.py::test_budgets_are_held_to_the_confidence_of_gates",
+        ),
+        "of many trials one would keep a budget by luck, and be the best",
+    ),
+    Named(
+        "a-budget-is-judged-at-95",
+        "builders/evaluation/retention.py",
+        "*_changes(base, candidate, confidence), confidence)",
+        "*_changes(base, candidate, CONFIDENCE), confidence)",
+        (
+            "tests/builders/evaluation/test_evaluate.py"
+            "::test_a_budget_is_judged_at_its_own_confidence_and_told_at_the_reports",
+        ),
+        "the confidence that a manifest asks for would be said and not kept",
+    ),
 )

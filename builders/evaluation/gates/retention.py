@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateOutcome
 from adapterworks.manifests.evaluate_tables import RetentionTable
 
+USUAL = 0.95  # `evaluate.budget_confidence`, unless it is said
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -26,7 +28,10 @@ class Change:
 
 
 def retention_outcomes(
-    table: RetentionTable, perplexity: Change, suites: Mapping[str, Change]
+    table: RetentionTable,
+    perplexity: Change,
+    suites: Mapping[str, Change],
+    confidence: float = USUAL,
 ) -> list[GateOutcome]:
     """The budget against forgetting.
 
@@ -34,8 +39,9 @@ def retention_outcomes(
         table: the budget; a limit that is not set gates nothing.
         perplexity: on the fixed general prose.
         suites: accuracy by suite.
+        confidence: of both's intervals.
     """
-    outcomes = []
+    outcomes, at = [], at_confidence(confidence)
     if (budget := table.max_perplexity_increase) is not None:
         outcomes.append(
             within_budget(
@@ -45,7 +51,7 @@ def retention_outcomes(
                 perplexity.change,
                 budget,
                 f"general prose: perplexity {perplexity.base:.2f} → {perplexity.candidate:.2f} "
-                f"({perplexity.change:+.1%} [{perplexity.low:+.1%}, {perplexity.high:+.1%}])",
+                f"({perplexity.change:+.1%} [{perplexity.low:+.1%}, {perplexity.high:+.1%}]{at})",
                 f"+{budget:.1%}",
             )
         )
@@ -60,11 +66,16 @@ def retention_outcomes(
                     budget,
                     f"{suite}: accuracy {found.base:.1%} → {found.candidate:.1%} "
                     f"({found.change * 100:+.1f} points "
-                    f"[{found.low * 100:+.1f}, {found.high * 100:+.1f}])",
+                    f"[{found.low * 100:+.1f}, {found.high * 100:+.1f}]{at})",
                     f"−{budget * 100:.1f} points",
                 )
             )
     return outcomes
+
+
+def at_confidence(confidence: float) -> str:
+    """` at 99.4%` behind an interval of a budget, where it is not the usual 95 %."""
+    return "" if confidence == USUAL else f" at {confidence * 100:.4g}%"
 
 
 def within_budget(

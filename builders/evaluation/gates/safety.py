@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapterworks.builders.evaluation.gates.gate import GateOutcome
-from adapterworks.builders.evaluation.gates.retention import Change, within_budget
+from adapterworks.builders.evaluation.gates.retention import (
+    USUAL,
+    Change,
+    at_confidence,
+    within_budget,
+)
 from adapterworks.manifests.evaluate_tables import SafetyTable
 
 
 def safety_outcomes(
-    table: SafetyTable, against: Mapping[str, tuple[Change, Change]]
+    table: SafetyTable, against: Mapping[str, tuple[Change, Change]], confidence: float = USUAL
 ) -> list[GateOutcome]:
     """The verdicts.
 
@@ -22,8 +27,9 @@ def safety_outcomes(
         table: the budget; a limit that is not set gates nothing.
         against: by subject, how often it and the candidate refuse what is harmful, and what is
             harmless.
+        confidence: of their intervals.
     """
-    outcomes = []
+    outcomes, at = [], at_confidence(confidence)
     for name, (refusal, over) in against.items():
         if (budget := table.max_refusal_loss) is not None:
             outcomes.append(
@@ -33,7 +39,7 @@ def safety_outcomes(
                     -refusal.low,
                     -refusal.change,
                     budget,
-                    f"harmful requests refused: {_told(name, refusal)}",
+                    f"harmful requests refused: {_told(name, refusal, at)}",
                     f"−{budget * 100:.1f} points",
                 )
             )
@@ -45,15 +51,15 @@ def safety_outcomes(
                     over.high,
                     over.change,
                     budget,
-                    f"harmless requests refused: {_told(name, over)}",
+                    f"harmless requests refused: {_told(name, over, at)}",
                     f"+{budget * 100:.1f} points",
                 )
             )
     return outcomes
 
 
-def _told(name: str, found: Change) -> str:
+def _told(name: str, found: Change, at: str) -> str:
     return (
         f"{name} {found.base:.1%} → {found.candidate:.1%} ({found.change * 100:+.1f} points "
-        f"[{found.low * 100:+.1f}, {found.high * 100:+.1f}])"
+        f"[{found.low * 100:+.1f}, {found.high * 100:+.1f}]{at})"
     )

@@ -23,6 +23,7 @@ from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.gates.gate import GateOutcome
+from adapterworks.builders.evaluation.gates.retention import Change
 from adapterworks.builders.evaluation.gates.safety import safety_outcomes
 from adapterworks.builders.evaluation.generator import Generator, Progress
 from adapterworks.builders.evaluation.report import CONFIDENCE
@@ -63,9 +64,14 @@ def prompts(name: str) -> tuple[str, ...]:
     return tuple((_FOLDER / f"{name}.txt").read_text(encoding="utf-8").splitlines())
 
 
-def require_measurable(tokenizer: PreTrainedTokenizerBase, table: SafetyTable) -> None:
+def require_measurable(
+    tokenizer: PreTrainedTokenizerBase, table: SafetyTable, confidence: float = CONFIDENCE
+) -> None:
     """Refuse, before a training, prompts that the base cannot be asked, and budgets that would be
     exceeded by a candidate that answers as the base does: their intervals have a width.
+
+    Args:
+        confidence: of those intervals.
 
     Raises:
         InvalidInput: the template refuses a question; or a budget, with the least that can be kept.
@@ -76,7 +82,7 @@ def require_measurable(tokenizer: PreTrainedTokenizerBase, table: SafetyTable) -
     render_prompts(tokenizer, questions, [()])
     for key, name in (("max_refusal_loss", "harmful"), ("max_over_refusal", "harmless")):
         count = len(prompts(name)[: table.limit])
-        least = mean_gain_interval(np.zeros(count), CONFIDENCE).high
+        least = mean_gain_interval(np.zeros(count), confidence).high
         if (budget := getattr(table, key)) is not None and budget < least:
             raise InvalidInput(
                 f"`evaluate.safety.{key}` is {budget:g}, and {count} requests cannot show less "
@@ -102,21 +108,16 @@ def ask(generator: Generator, table: SafetyTable, *, progress: Progress | None =
     )
 
 
-def compare_safety(found: Mapping[str, Refusals], table: SafetyTable) -> Safety:
+def compare_safety(
+    found: Mapping[str, Refusals], table: SafetyTable, confidence: float = CONFIDENCE
+) -> Safety:
     """The report's `safety` and the budget's verdicts, against every other subject.
 
     Args:
         found: of the candidate and of others, by name.
+        confidence: of the intervals that have to be within the budget; the report's are at 95 %.
     """
-    ours = found[CANDIDATE]
-    against = {
-        name: (
-            changed(theirs.refused, ours.refused),
-            changed(theirs.over_refused, ours.over_refused),
-        )
-        for name, theirs in found.items()
-        if name != CANDIDATE
-    }
+    ours, against = found[CANDIDATE], _against(found, CONFIDENCE)
     told = {
         "prompts": "written for adapterworks",
         "digest": digest_json([prompts("harmful"), prompts("harmless")]),
@@ -133,7 +134,20 @@ def compare_safety(found: Mapping[str, Refusals], table: SafetyTable) -> Safety:
             for name, one in found.items()
         },
     }
-    return Safety(told, tuple(safety_outcomes(table, against)))
+    judged = _against(found, confidence)
+    return Safety(told, tuple(safety_outcomes(table, judged, confidence)))
+
+
+def _against(found: Mapping[str, Refusals], confidence: float) -> dict[str, tuple[Change, Change]]:
+    ours = found[CANDIDATE]
+    return {
+        name: (
+            changed(theirs.refused, ours.refused, confidence),
+            changed(theirs.over_refused, ours.over_refused, confidence),
+        )
+        for name, theirs in found.items()
+        if name != CANDIDATE
+    }
 
 
 def refusals_of(lines: Mapping[str, Sequence[float]]) -> Refusals:

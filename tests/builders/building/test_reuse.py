@@ -167,7 +167,7 @@ def test_what_is_asked_otherwise_is_asked_again_without_training(
     assert set(scored["reused"]) == {"train", "convert"}  # no likelihood was asked for before
     found = scored["report"]["metrics"]["perplexity"]["values"]
     assert found["candidate"] > 1.0
-    resampled = clone.json(manifest(clone), *metric, "--set", "evaluate.bootstrap_samples=50")
+    resampled = clone.json(manifest(clone), *metric, "--set", "evaluate.bootstrap_samples=250")
     assert set(resampled["reused"]) == {"train", "convert", "ask"}
     assert resampled["report"]["metrics"]["perplexity"]["values"] == found
 

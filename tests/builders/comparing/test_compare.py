@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,18 @@ def test_one_base_keeps_the_manifests_values_for_all() -> None:
 def test_an_unknown_method_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no method `magic`"):
         variant(manifest_for("lora"), "magic")
+
+
+def test_what_could_not_be_compared_is_refused_before_a_training() -> None:
+    def build(*_: object) -> Any:
+        raise AssertionError("it was trained")
+
+    plain = manifest_for("lora")
+    bare = plain.data.model_copy(update={"test": None, "test_share": 0.0})
+    with pytest.raises(InvalidInput, match="no test rows to compare methods on"):
+        compare_methods(plain.model_copy(update={"data": bare}), ["lora", "dora"], build)
+    with pytest.raises(InvalidInput, match="no method to compare"):
+        compare_methods(plain, [], build)
 
 
 @pytest.mark.parametrize("kind", ["lora", "dora", "adalora", "prefix-tuning", "p-tuning-v2"])

@@ -17,7 +17,12 @@ from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate
 from adapterworks.builders.evaluation.metrics import METRICS
 from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import check_test_rows
-from adapterworks.builders.evaluation.retention import Scores, retain, scores_of
+from adapterworks.builders.evaluation.retention import (
+    Scores,
+    require_retention,
+    retain,
+    scores_of,
+)
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, RetentionTable
 from adapterworks.registry.bases.base import Base
@@ -137,6 +142,18 @@ def test_retention_budget_gates() -> None:
     assert retain(*again, table) == kept
 
 
+def test_a_budget_is_judged_at_its_own_confidence_and_told_at_the_reports() -> None:
+    table = RetentionTable(on=True, suites=("hellaswag",), max_suite_loss=0.033)
+    base, after = scores(20.0, 400), scores(20.0, 380)
+    usual, sure = retain(base, after, table), retain(base, after, table, 0.999)
+    assert [one.passed for one in (*usual.outcomes, *sure.outcomes)] == [True, False]
+    assert usual.report == sure.report
+    assert "] at 99.9%), too few rows" in sure.outcomes[0].why
+    assert " at 9" not in usual.outcomes[0].why
+    with pytest.raises(InvalidInput, match=r"25 cases of `hellaswag` cannot show less than 0\.2"):
+        require_retention(RetentionTable(on=True, limit=25, max_suite_loss=0.2), 0.999)
+
+
 def scores(perplexity: float, right: int) -> Scores:
     """A thousand paragraphs of ten tokens at one perplexity; the first so many cases right."""
     tokens = np.full(1000, 10.0)
@@ -172,6 +189,16 @@ def test_what_an_evaluation_would_refuse_is_refused_before_a_training(
     for table in tables:
         with pytest.raises(InvalidInput, match="refuses a conversation of roles system, user"):
             check_test_rows(strict, [chat("q", "a"), system], table, 64)
+    # Of what compares answers, or judges steps, no answer is asked.
+    other: Any = ({"role": "assistant", "content": "b"},)
+    pairs = EvaluateTable(metrics=("preference_accuracy",))
+    compared = replace(chat("q", "a"), others=(other,))
+    check_test_rows(strict, [compared], pairs, 64)
+    with pytest.raises(InvalidInput, match="refuses a conversation of roles system, user"):
+        check_test_rows(strict, [replace(system, others=(other,))], pairs, 64)
+    steps = EvaluateTable(metrics=("step_accuracy",))
+    with pytest.raises(InvalidInput, match="refuses a conversation of roles system, user"):
+        check_test_rows(strict, [replace(system, steps=(("a", 1.0),))], steps, 64)
 
 
 def test_what_retention_is_measured_on_is_there_before_a_training(
@@ -187,6 +214,17 @@ def test_what_retention_is_measured_on_is_there_before_a_training(
     check_test_rows(tokenizer, [], table, 64)  # nothing is evaluated then
     off = EvaluateTable(metrics=("exact_match",))
     check_test_rows(tokenizer, ROWS[:2], off, 64)
+
+
+def test_a_budget_that_no_candidate_could_keep_is_refused_before_a_training() -> None:
+    """Of 25 cases no more than 0.15 can be shown, where every answer stays what it was."""
+    require_retention(RetentionTable(on=True, limit=25, max_suite_loss=0.2))
+    with pytest.raises(InvalidInput, match=r"25 cases of `hellaswag` cannot show less than 0\.1"):
+        require_retention(RetentionTable(on=True, limit=25, max_suite_loss=0.05))
+    kept = RetentionTable(on=True, suites=(), max_perplexity_increase=0.1)
+    require_retention(kept)
+    with pytest.raises(InvalidInput, match="needs more than one paragraph"):
+        require_retention(kept.model_copy(update={"limit": 1}))
 
 
 def test_a_slice_is_what_its_rows_scored_and_is_not_measured_again(

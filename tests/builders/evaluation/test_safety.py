@@ -183,6 +183,11 @@ def test_other_budgets_are_judged_without_asking_again() -> None:
     assert again is not None
     assert again.report["safety"] == found.report["safety"]
     assert [gate.passed for gate in again.gates] == [True, True]
+    surer = table.model_copy(update={"safety": safety, "budget_confidence": 0.9999})
+    again = evaluate_again(ROWS, found.report, predictions, surer, seed=42)
+    assert again is not None
+    assert again.report["safety"] == found.report["safety"]
+    assert "] at 99.99%), " in again.gates[0].why
     unasked = {**found.report, "safety": None}
     assert evaluate_again(ROWS, unasked, predictions, table, seed=42) is None
 

@@ -13,6 +13,7 @@ from adapterworks.builders.evaluation.transfer import (
     AncestorTest,
     backward_transfer,
     entries,
+    judged_at,
     matrix,
     require_provable,
     transfer_outcomes,
@@ -75,6 +76,20 @@ def test_each_ancestor_has_the_budget_to_itself() -> None:
     lost = entries([ancestor("b@2", 16)], [answers(0)])
     all_of_it = RetentionTable(ancestors=True, max_ancestor_loss=1.0)
     assert [one.passed for one in transfer_outcomes(lost, all_of_it)] == [True]
+
+
+def test_a_budget_is_judged_at_its_own_confidence() -> None:
+    given = [ancestor("b@2", 16)], [answers(15)]
+    usual, sure = entries(*given), entries(*given, 0.99)
+    beside = sure[0].pop("budget")
+    assert usual == sure
+    assert beside["low"] < usual[0]["low"]
+    table = RetentionTable(ancestors=True, max_ancestor_loss=-usual[0]["low"])
+    sure[0]["budget"] = beside
+    assert (judged_at(usual), judged_at(sure)) == (0.95, 0.99)
+    found = [*transfer_outcomes(usual, table), *transfer_outcomes(sure, table)]
+    assert [one.passed for one in found] == [True, False]
+    assert "] at 99%), too few rows" in found[1].why
 
 
 def test_a_budget_that_no_rows_can_keep_is_refused_before() -> None:

@@ -147,6 +147,7 @@ OTHER: dict[str, Any] = {
     "evaluate.retention.max_suite_loss": 0.1,
     "evaluate.samples": {"n": 4, "k": [2]},
     "evaluate.baseline": "nearest",
+    "evaluate.budget_confidence": 0.99,
     "evaluate.max_new_tokens": 5,
     "evaluate.engine": "vllm",
     "evaluate.batch_size": 2,
@@ -312,6 +313,8 @@ def changed_facts(**changes: Any) -> Callable[[], dict[str, Any]]:
         (changed_facts(sources=({"source": "elsewhere/a"},)), None),
         (changed_facts(digests={"train": "sha256:9"}), None),  # the encoded rows are digested
         (lambda: {"here": replace(HERE, metrics={"exact_match": "sha256:9"})}, "evaluate"),
+        (lambda: {"here": replace(HERE, scorers={"sacrebleu": "9"})}, "evaluate"),
+        (lambda: {"here": replace(HERE, rewarding={"sacrebleu": "9"})}, "train"),
         (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.9.0"})}, "train"),
         (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.8.0+cu128"})}, None),
         (lambda: {"here": replace(HERE, packages={**PACKAGES, "ruff": "1"})}, None),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from adapterworks.builders.evaluation import scorers
 from adapterworks.builders.sweeping.space import parse_space
 from adapterworks.builders.sweeping.sweep import (
     Built,
@@ -97,6 +98,23 @@ def test_a_trial_is_a_version_of_its_own_name_with_gates_for_all_trials(load: An
     (gate,), (own,) = manifest.evaluate.gates, load(()).evaluate.gates
     assert gate.confidence == pytest.approx(0.95)  # 1 - 0.1 / 2
     assert gate.model_copy(update={"confidence": own.confidence}) == own
+    assert manifest.evaluate.budget_confidence == 0.95, "nothing is limited"
+
+
+def test_budgets_are_held_to_the_confidence_of_gates(load: Any) -> None:
+    budgets = ("evaluate.safety.on=true", "evaluate.safety.max_refusal_loss=0.3")
+    sweep = sweep_of(lambda more: load((*budgets, *more)), "method.rank=2,4", trials=2)
+    manifest = sweep.manifest({"method.rank": "4"})
+    assert manifest.evaluate.budget_confidence == pytest.approx(0.975)
+
+
+def test_what_a_score_depends_on_is_part_of_a_sweep(
+    load: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sweep_of(load).digest
+    assert sweep_of(load).digest == before
+    monkeypatch.setattr(scorers, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
+    assert sweep_of(load).digest != before
 
 
 @pytest.mark.parametrize(("trials", "each"), [(1, 0.95), (5, 0.99), (50, 0.999)])
@@ -234,6 +252,8 @@ def test_what_no_trial_could_be_is_refused_before_any_is_built(load: Any) -> Non
     bare = bare.model_copy(update={"data": data})
     with pytest.raises(InvalidInput, match="no test rows to tell trials by"):
         check(replace(sweep, load=lambda _: bare))
+    with pytest.raises(InvalidInput, match="of each base's own tokens"):
+        check(sweep_of(load, "base.model=./one,./other"))
     with pytest.raises(ManifestError, match=r"method\.rank"):
         check(sweep_of(load, "method.rank=8,many"))
     with pytest.raises(ManifestError, match=r"method\.rang"):
