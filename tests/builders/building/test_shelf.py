@@ -81,7 +81,8 @@ def test_from_rows_to_a_release_and_back(workshop: Workshop) -> None:
     assert "(not here)" not in shown
     (folder,) = (workshop.home / "builds").glob("tiny-*")
     kept = {path.name for path in folder.iterdir()}
-    assert kept == {".lock", "build.json", "events.jsonl"}, "a published build keeps no rows"
+    told_of = {".lock", "build.json", "events.jsonl", "job.json", "train.log"}
+    assert kept == told_of, "a published build keeps no rows"
     gone = workshop.invoke(
         erase, "dataset:cases@1", "train:2", "--why", "withdrew", "--yes", "--json"
     )
