@@ -71,4 +71,5 @@ def _found(
 
 
 def _is_judged(gate: QualityGate, asked: Collection[str], no_prod: bool) -> bool:
-    return gate.kind == "limit" or gate.against in asked or (gate.against == PROD and no_prod)
+    absolute = gate.limit is not None  # it compares with nobody
+    return absolute or gate.against in asked or (gate.against == PROD and no_prod)
