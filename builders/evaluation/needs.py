@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from adapterworks.builders.data.render import Encoded, encode_rows, render_prompts
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.steps import separator_of
+from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.builders.evaluation.metrics.metric import (
     ANSWERS,
@@ -100,7 +101,8 @@ def check_test_rows(
 
     Raises:
         InvalidInput: a row is plain text under a metric of answers, has one answer under a metric
-            of two, or the template refuses it; or as `require_measurable`.
+            of two, or the template refuses it; no candidate could pass a gate; or as
+            `require_measurable`.
         Refused: a metric cannot be measured here.
         NotFound: what retention is measured on is not installed.
     """
@@ -108,6 +110,13 @@ def check_test_rows(
     require_measurable(tokenizer, table.safety, table.budget_confidence)
     if rows and table.retention.on:
         require_retention(table.retention, table.budget_confidence)
+    for gate in table.gates if rows else ():
+        kind, measured = QUALITY_GATES.named(gate.kind), metric_named(gate.metric)
+        if (why := kind.hopeless(gate, measured, len(rows))) is not None:
+            raise InvalidInput(
+                f"the gate on `{gate.metric}` could never pass: {why}",
+                hint="ask for less, or take more test rows",
+            )
     needs = needs_of(table)
     for metric in metrics_of(table) if rows else ():
         if metric.require is not None:

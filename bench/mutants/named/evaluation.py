@@ -151,4 +151,15 @@ NAMED = (
         ),
         "trials would be ended early for the length of their base's tokens",
     ),
+    Named(
+        "a-limit-may-ask-what-no-rows-show",
+        "builders/evaluation/gates/limit.py",
+        "    if metric.higher_is_better and bounds.low < gate.limit - ROUNDING:\n",
+        "    if metric.higher_is_better and bounds.low < gate.limit - 1:\n",
+        (
+            "tests/builders/evaluation/test_gates.py"
+            "::test_a_gate_that_nobody_could_pass_is_refused_before_a_training",
+        ),
+        "a training of hours would end at a gate that its test rows could never pass",
+    ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapterworks.builders.evaluation.comparison import Comparison
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateKind, GateOutcome, shown
+from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.manifests.evaluate_tables import QualityGate
 
 
@@ -32,8 +33,15 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
     return GateOutcome("quality", gate.metric, passed, why)
 
 
+def hopeless(gate: QualityGate, metric: Metric, rows: int) -> str | None:
+    """A share gains one at most, and the gain has to be more than `min_gain`."""
+    impossible = metric.unit == "share" and gate.min_gain >= 1
+    return f"no gain of it is above {shown(gate.min_gain, metric.unit)}" if impossible else None
+
+
 GATE = GateKind(
     name="gain",
     description="The lower bound of the gain over `against` is above `min_gain`",
     judge=judge,
+    hopeless=hopeless,
 )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from adapterworks.builders.evaluation.comparison import Comparison
+from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.manifests.evaluate_tables import QualityGate
 
 # A budget of 5 points allows a loss of 5 points: 0.40 − 0.35 is a little more than 0.05.
@@ -29,6 +30,10 @@ class GateOutcome:
         return {key: v for key, v in asdict(self).items() if key != "judged" or not self.judged}
 
 
+def _never(gate: QualityGate, metric: Metric, rows: int) -> None:
+    """Some candidate could pass, as far as anybody knows."""
+
+
 @dataclass(frozen=True)
 class GateKind:
     """One kind of `[[evaluate.gates]]`.
@@ -38,11 +43,14 @@ class GateKind:
         description: one sentence: when it passes.
         judge: the manifest's gate, and candidate and references under its metric → the verdict.
             `gate.against` need not be among the references: there may be no `prod` yet.
+        hopeless: the manifest's gate, its metric, and how many test rows there are → why no
+            candidate at all could pass; None where one could.
     """
 
     name: str
     description: str
     judge: Callable[[QualityGate, Comparison], GateOutcome]
+    hopeless: Callable[[QualityGate, Metric, int], str | None] = _never
 
 
 def all_passed(outcomes: Sequence[GateOutcome]) -> bool:

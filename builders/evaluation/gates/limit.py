@@ -6,8 +6,12 @@ improved on easily.
 
 from __future__ import annotations
 
+import numpy as np
+
 from adapterworks.builders.evaluation.comparison import CANDIDATE, Comparison
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateKind, GateOutcome
+from adapterworks.builders.evaluation.metrics.metric import Metric
+from adapterworks.builders.evaluation.statistics import share_interval
 from adapterworks.manifests.evaluate_tables import QualityGate
 
 
@@ -32,8 +36,23 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
     return GateOutcome("quality", gate.metric, passed, why)
 
 
+def hopeless(gate: QualityGate, metric: Metric, rows: int) -> str | None:
+    """Even where every row has the best score, its interval has a width."""
+    assert gate.limit is not None, "checked with the manifest"
+    if metric.unit != "share":
+        return None
+    best = np.full(rows, float(metric.higher_is_better))
+    bounds = share_interval(best, gate.confidence)
+    if metric.higher_is_better and bounds.low < gate.limit - ROUNDING:
+        return f"{rows} test rows show at most {bounds.low:.1%}, not {gate.limit:.1%}"
+    if not metric.higher_is_better and bounds.high > gate.limit + ROUNDING:
+        return f"{rows} test rows show no less than {bounds.high:.1%}, not {gate.limit:.1%}"
+    return None
+
+
 GATE = GateKind(
     name="limit",
     description="The interval of the candidate's own value is within `limit`",
     judge=judge,
+    hopeless=hopeless,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from adapterworks.builders.evaluation.comparison import Comparison
 from adapterworks.builders.evaluation.gates.gate import ROUNDING, GateKind, GateOutcome
+from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.manifests.evaluate_tables import QualityGate
 
 
@@ -32,9 +33,16 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
     return GateOutcome("quality", gate.metric, passed, why)
 
 
+def hopeless(gate: QualityGate, metric: Metric, rows: int) -> str | None:
+    """Nobody wins on more than all rows."""
+    needed = 0.5 + gate.min_gain
+    return f"no win rate is above {needed:.1%}" if needed >= 1 else None
+
+
 GATE = GateKind(
     name="wins",
     description="The lower bound of the share of rows that are better than `against`'s, a tie as "
     "half, is above ½ + `min_gain`",
     judge=judge,
+    hopeless=hopeless,
 )

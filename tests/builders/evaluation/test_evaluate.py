@@ -201,6 +201,15 @@ def test_what_an_evaluation_would_refuse_is_refused_before_a_training(
         check_test_rows(strict, [replace(system, steps=(("a", 1.0),))], steps, 64)
 
 
+def test_a_gate_that_no_candidate_could_pass_is_refused_before_a_training(base: Base) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+    gates = (QualityGate(metric="exact_match", kind="limit", limit=0.99),)
+    table = EvaluateTable(gates=gates)
+    with pytest.raises(InvalidInput, match="the gate on `exact_match` could never pass: 20 test"):
+        check_test_rows(tokenizer, ROWS[:20], table, 64)
+    check_test_rows(tokenizer, [], table, 64)
+
+
 def test_what_retention_is_measured_on_is_there_before_a_training(
     base: Base, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.evaluation.comparison import Comparison, compare
+from adapterworks.builders.evaluation.gates import QUALITY_GATES
 from adapterworks.builders.evaluation.gates.gain import judge
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
-from adapterworks.builders.evaluation.metrics import METRICS
+from adapterworks.builders.evaluation.metrics import METRICS, metric
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 from adapterworks.builders.evaluation.statistics import Interval
 from adapterworks.manifests.evaluate_tables import QualityGate, RetentionTable
@@ -177,3 +178,26 @@ def test_all_gates_must_pass_and_none_is_passed() -> None:
     assert not all_passed([bad, good])
     assert all_passed([])
     assert bad.to_json() == {"kind": "quality", "name": "m", "passed": False, "why": ""}
+
+
+@pytest.mark.parametrize(
+    ("gate", "rows", "why"),
+    [
+        ({"min_gain": 0.99}, 6, None),
+        ({"min_gain": 1.0}, 6, "no gain of it is above +100.0 points"),
+        ({"metric": "perplexity", "min_gain": 5.0}, 6, None),
+        ({"kind": "wins", "min_gain": 0.49}, 6, None),
+        ({"kind": "wins", "min_gain": 0.5}, 6, "no win rate is above 100.0%"),
+        ({"kind": "limit", "limit": 0.9}, 200, None),
+        ({"kind": "limit", "limit": 0.9}, 10, "10 test rows show at most 7"),
+        ({"metric": "hallucination", "kind": "limit", "limit": 0.1}, 200, None),
+        ({"metric": "hallucination", "kind": "limit", "limit": 0.1}, 10, "show no less than 2"),
+        ({"metric": "perplexity", "kind": "limit", "limit": 9.0}, 1, None),
+    ],
+)
+def test_a_gate_that_nobody_could_pass_is_refused_before_a_training(
+    gate: dict[str, Any], rows: int, why: str | None
+) -> None:
+    one = QualityGate(**{"metric": "exact_match", **gate})
+    found = QUALITY_GATES.named(one.kind).hopeless(one, metric(one.metric), rows)
+    assert (found is None) if why is None else (found is not None and why in found)
