@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
+from adapterworks.cli.jobs_elsewhere import Watch, begin_worker, has_no_worker, worker_said
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import WrittenFolder
@@ -131,7 +132,7 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
         if into is not None:
             app.note(str(write_folder(found, app.registry.blobs, into)))
         return
-    values = job_json(found)
+    values = {**job_json(found), "worker": worker_said(app, found)}
     if as_json:
         echo_json(values)
         return
@@ -150,13 +151,14 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
 def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
     """Show what happened to a job, oldest first.
 
-    With --follow, exit code 6 if it failed or was cancelled.
+    With --follow, exit code 6 if it failed or was cancelled, and 7 if the place that it was given
+    to has no worker for it any more.
 
     \b
     Example:
       adapters jobs logs ftjob-… --follow
     """
-    jobs, seen = _jobs(app), 0
+    jobs, seen, watch = _jobs(app), 0, Watch(app)
     while True:
         found = jobs.get(job)
         for event in jobs.since(job, seen):
@@ -164,8 +166,13 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
             _echo_event(event, as_json)
         if follow and found.state in ("failed", "cancelled"):
             raise Refused(f"`{job}` {found.state}", hint=f"see why: adapters jobs show {job}")
-        if not follow or found.ended:
+        if found.ended:
             return
+        if not follow:
+            if said := worker_said(app, found):
+                app.note(f"its worker: {said}")
+            return
+        watch.look(found)
         time.sleep(_FOLLOW_S)
 
 
@@ -179,7 +186,7 @@ def cancel(app: App, job: str) -> None:
     Example:
       adapters jobs cancel ftjob-…
     """
-    from adapterworks.workers.elsewhere import end_at_its_place
+    from adapterworks.workers.placed import end_at_its_place
 
     found = _jobs(app).cancel(job)
     try:
@@ -209,12 +216,25 @@ def pause(app: App, job: str) -> None:
 def resume(app: App, job: str) -> None:
     """Let a paused job go on where it was.
 
+    A build that was given to a place (`adapters build --on`) is given to it again, and so is one
+    that is not paused but whose worker is there no more.
+
     \b
     Example:
       adapters jobs resume ftjob-…
+      adapters jobs resume build-…
     """
-    found = _jobs(app).resume(job)
-    click.echo(f"{job}: {found.state}")
+    from adapterworks.workers.placed import place_of
+
+    jobs = _jobs(app)
+    found = jobs.get(job)
+    lost = found.state in ("queued", "running") and has_no_worker(app, found)
+    if not lost:
+        found = jobs.resume(job)
+    given = ""
+    if lost or (place_of(found) and found.state == "queued"):
+        given = begin_worker(app, found)
+    click.echo(f"{job}: {found.state}{given}")
 
 
 def job_json(job: Job) -> dict[str, Any]:

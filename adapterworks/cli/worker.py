@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, Unavailable
+
+_PATIENCE_S = 300.0
+_AGAIN_S = 5.0
 
 
 @click.command()
@@ -30,7 +34,6 @@ def command(app: App, once: bool, lane: str | None) -> None:
       adapters worker
       adapters worker --once
     """
-    from adapterworks.registry.jobs import schema
     from adapterworks.workers.executors.executor import GIVEN_BACK
     from adapterworks.workers.worker import Worker
 
@@ -41,7 +44,7 @@ def command(app: App, once: bool, lane: str | None) -> None:
             hint="unset `ADAPTERS_REGISTRY` where it runs, and set `ADAPTERS_DATABASE` and "
             "`ADAPTERS_BLOBS`; `adapters jobs` works from here",
         )
-    schema.migrate(app.registry.database)
+    _until_the_index_answers(app, patience=0.0 if lane is None else _PATIENCE_S)
     from adapterworks.registry.jobs.job import BUILD_LANE
 
     worker = Worker(app.registry.database, app.settings.home, say=_say, lanes=(lane or BUILD_LANE,))
@@ -52,6 +55,25 @@ def command(app: App, once: bool, lane: str | None) -> None:
     if lane is not None and not once and not worker.are_out():
         _say("asked to end before its lane was empty; it is to be begun again")
         raise SystemExit(GIVEN_BACK)
+
+
+def _until_the_index_answers(app: App, *, patience: float) -> None:
+    """Bring its tables to the newest schema; no place begins a worker again that could not begin.
+
+    Raises:
+        Unavailable: it did not answer for so many seconds.
+    """
+    from adapterworks.registry.jobs import schema
+
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return schema.migrate(app.registry.database)
+        except Unavailable as error:
+            if time.monotonic() >= until:
+                raise
+            _say(error.message)
+            time.sleep(_AGAIN_S)
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from typing import TypeVar
 
 from adapterworks.app import App
 from adapterworks.builders.plan.occupied import Occupied
@@ -30,12 +32,14 @@ from adapterworks.workers.kinds import KINDS
 from adapterworks.workers.waiting import waits
 from adapterworks.workers.worker import WORKER
 
+T = TypeVar("T")
 _CODES: dict[type[AdapterworksError], str] = {
     InvalidInput: "invalid_input",
     NotFound: "not_found",
     Refused: "refused",
     IntegrityError: "integrity_error",
 }
+_INDEX_S = 1.0
 _BUSY_S = 10.0
 _AGAIN_S = 15.0
 
@@ -52,19 +56,39 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(app: App, claim: Claim) -> int:
-    database = app.registry.database
     try:
-        with database.read() as connection:
-            job = lookup.job_of(queue.require(connection, claim))
+        job = _insist(lambda: _claimed(app, claim))
         outcome = shown(_outcome(app, job, claim), job.tenant)
-        with database.write() as connection:
-            job = queue.finish(connection, claim, outcome, now=time.time())
-            if job.state == "failed":
-                said = f"the job failed: {job.message}"
-                events.add(connection, job.id, said, time.time(), "error")
+        _insist(lambda: _finish(app, claim, outcome))
     except Lost as error:
         print(error.message, file=sys.stderr)
     return 0
+
+
+def _insist(ask: Callable[[], T]) -> T:
+    """Ask an index that may be away for a moment until it answers.
+
+    The worker renews the claim meanwhile, and ends this process when it is lost.
+    """
+    while True:
+        try:
+            return ask()
+        except Unavailable as error:
+            print(error.message, file=sys.stderr)
+            time.sleep(_INDEX_S)
+
+
+def _claimed(app: App, claim: Claim) -> Job:
+    with app.registry.database.read() as connection:
+        return lookup.job_of(queue.require(connection, claim))
+
+
+def _finish(app: App, claim: Claim, outcome: Outcome) -> None:
+    with app.registry.database.write() as connection:
+        job = queue.finish(connection, claim, outcome, now=time.time())
+        if job.state == "failed":
+            said = f"the job failed: {job.message}"
+            events.add(connection, job.id, said, time.time(), "error")
 
 
 def _outcome(app: App, job: Job, claim: Claim) -> Outcome:

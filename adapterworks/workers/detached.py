@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from adapterworks.app import App
@@ -32,16 +33,30 @@ def arguments(
         "manifest": source,
         "profile": profile,
         "overrides": list(overrides),
+        "said": _said(manifest),
         "declared": _declared(manifest),
         "name": manifest.adapter.name,
         **more,
     }
 
 
+def _said(manifest: Manifest) -> str:
+    """Digest of what it says, all of its stages: a later version's defaults are no change of it."""
+    return digest_json(
+        [stage.model_dump(mode="json", exclude_unset=True) for stage in manifest.chain]
+    )
+
+
 def _declared(manifest: Manifest) -> str:
-    """Digest of what it says, all of its stages."""
+    """Digest of what it says with this version's defaults, as earlier versions' jobs have it."""
     *before, last = (stage.model_dump(mode="json") for stage in manifest.chain)
     return digest_json([*before, last] if before else last)
+
+
+def _is_as_it_was(manifest: Manifest, asked: Mapping[str, Any]) -> bool:
+    if "said" in asked:
+        return bool(_said(manifest) == asked["said"])
+    return bool(_declared(manifest) == asked["declared"])
 
 
 def run(app: App, job: Job, claim: Claim) -> Outcome:
@@ -54,7 +69,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     manifest = load_manifest(
         _source(app, job), profile=asked["profile"], overrides=asked["overrides"]
     )
-    if _declared(manifest) != asked["declared"]:
+    if not _is_as_it_was(manifest, asked):
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
     with Teller(database, claim, job.tenant, waits_of(job.result)) as teller:

@@ -13,35 +13,50 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
 
 from adapterworks.app import App
-from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
 from adapterworks.registry.lifecycle import holding, leases
-from adapterworks.settings import Settings
-from adapterworks.workers.executors.executor import Executor, Resources, State, Task
-from adapterworks.workers.executors.open import open_executor
-from adapterworks.workers.executors.where import Where, parse_where
+from adapterworks.workers.environment import public_environment, shared_environment
+from adapterworks.workers.executors.executor import Executor, NoPlace, Resources, Task
+from adapterworks.workers.executors.where import Where
+from adapterworks.workers.placed import ON, Standing, WorkerGone, place_of, standing, task_of
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
     from adapterworks.workers.bundle import Packed
 
 LANE = "on:"
+NEEDS = "needs"
+"""Where a job's arguments say what its worker needs of a node."""
 _COMMAND = "from adapterworks.cli.main import main; main()"
 _LOOK_S = 1.0
 _PLACE_LOOK_S = 10.0
 _TOLD_LINES = 20
+_BECAME = {
+    "ended": "ended",
+    "failed": "failed",
+    "cancelled": "was cancelled",
+    "forgotten": "is not known to its place",
+}
 # Longer than what goes along takes to be stored; the lease ends when the job is queued.
 _UPLOAD_S = 86400.0
-_SECRETS = {"password", "sslpassword"}
+# A worker that is up takes what is queued within a second, or is about to end.
+_ENDING_LOOKS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +93,51 @@ def begin(
             packed = _packed(app, where, arguments)
             stack.enter_context(stored(app.registry, packed))
             arguments = {**arguments, "manifest": packed.name, "files": dict(packed.files)}
-        job = queued(database, lane, arguments, {"on": str(where)}, priority=priority)
-    python = sys.executable if executor.shares_files else "python"
-    worker = (python, "-P", "-c", _COMMAND, "worker", "--lane", lane)
-    environment = _environment(app) if executor.shares_files else public_environment(app)
-    task = Task(job.id, worker, environment, Path.cwd(), resources)
+        arguments = {**arguments, NEEDS: asdict(resources)}
+        job = queued(database, lane, arguments, {ON: str(where)}, priority=priority)
     try:
-        began = executor.submit(task)
+        began = _start_worker(app, executor, job, job.id)
     except AdapterworksError:
         _cancel(app, job.id)
         raise
-    with database.write() as connection:
-        events.add(connection, job.id, f"given to {where} as {began}", time.time())
     return Begun(job, began)
+
+
+def begin_again(app: App, executor: Executor, job: Job) -> str | None:
+    """Have a job's place begin a worker for it, if none is there: it was paused, or lost.
+
+    Returns the place's id for it; None if the job has a worker there.
+
+    Raises:
+        Conflict: the job is paused, or has ended.
+        Refused, Unavailable, NotFound: the place does not take it.
+    """
+    for _ in range(_ENDING_LOOKS):
+        with app.registry.database.read() as connection:
+            job = lookup.get(connection, job.id)
+        if job.ended or job.state == "paused":
+            raise Conflict(f"the job `{job.id}` is {job.state}")
+        found = standing(executor, task_of(job))
+        if not found.is_there:
+            return _start_worker(app, executor, job, f"{job.id}-{secrets.token_hex(3)}")
+        if found.state == "waiting" or job.state == "running":
+            return None
+        time.sleep(_LOOK_S)
+    return None
+
+
+def _start_worker(app: App, executor: Executor, job: Job, name: str) -> str:
+    """Have a place start `adapters worker` for a job's lane; returns its id for it."""
+    python = sys.executable if executor.shares_files else "python"
+    words = (python, "-P", "-c", _COMMAND, "worker", "--lane", job.lane)
+    told = shared_environment(app) if executor.shares_files else public_environment(app)
+    needs = Resources(**job.arguments.get(NEEDS, {}))
+    began = executor.submit(Task(name, words, told, Path.cwd(), needs))
+    with app.registry.database.write() as connection:
+        putting.place(connection, job.id, began)
+        said = f"given to {place_of(job)} as {began}"
+        events.add(connection, job.id, said, time.time())
+    return began
 
 
 def queued(
@@ -113,13 +160,14 @@ def queued(
 def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None]) -> Job:
     """Say what happens until the job has ended; returns it.
 
-    A place that does not answer is asked again: its worker goes on, and tells the registry.
+    A place that does not answer is asked again: its worker goes on, and tells the registry. A job
+    that somebody pauses is waited for: who resumes it has its place begin a worker again.
 
     Raises:
-        Unavailable: its worker ended without it, with the end of what it printed; the job is
+        WorkerGone: its worker ended without it, with the end of what it printed; the job is
             cancelled.
     """
-    seen, looked, silent = 0, time.monotonic(), False
+    seen, looked, place = 0, time.monotonic(), _Place(executor, say)
     while True:
         with app.registry.database.read() as connection:
             job = lookup.get(connection, begun.job.id)
@@ -129,47 +177,62 @@ def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None
             say(event.message)
         if job.ended:
             return job
-        if time.monotonic() - looked > _PLACE_LOOK_S:
+        if job.state == "paused":
+            place.paused(job)
+        elif time.monotonic() - looked > _PLACE_LOOK_S:
             looked = time.monotonic()
-            try:
-                state = executor.status(begun.task)
-            except Unavailable as error:
-                if not silent:
-                    say(f"{error.message}; it is asked again")
-                silent = True
-            else:
-                silent = False
-                _require_a_worker(app, executor, begun, state)
+            if (gone := place.lost(job)) is not None:
+                _end_without_a_worker(app, executor, job, gone)
         time.sleep(_LOOK_S)
 
 
-def end_at_its_place(job: Job, settings: Settings) -> None:
-    """Have a job's place let go of its task, which may wait there for room until it is told.
+class _Place:
+    """What is said of a place while a job is followed: once, until it changes."""
 
-    Where files are shared a worker that begins finds nothing, and ends; so nothing is asked there.
+    def __init__(self, executor: Executor, say: Callable[[str], None]) -> None:
+        self._executor, self._say = executor, say
+        self._said = ""
+        self._let_go: str | None = None
 
-    Raises:
-        Refused, Unavailable, MissingExtra: the place does not do it, or cannot be asked.
-    """
-    on = str(job.labels.get("on", ""))
-    if on.startswith(("ray:", "k8s:")):
-        with contextlib.suppress(NotFound):  # it has gone, or was never there
-            open_executor(parse_where(on), settings).cancel(job.id)
+    def paused(self, job: Job) -> None:
+        """Its worker ends, and is begun again by whoever resumes the job."""
+        self._let_go = task_of(job)
+        self._tell(f"it is paused; `adapters jobs resume {job.id}` lets it go on")
+
+    def lost(self, job: Job) -> Standing | None:
+        """How a worker stands that is there no more, and should be."""
+        task = task_of(job)
+        try:
+            found = standing(self._executor, task)
+        except (Unavailable, NoPlace) as error:
+            self._tell(f"{error.message}; it is asked again")
+            return None
+        if not found.is_there and task != self._let_go:
+            return found
+        if not found.is_there:
+            self._tell(f"nobody runs it: `adapters jobs resume {job.id}` has a worker begun")
+        else:
+            self._tell(f"it waits: {found.why}" if found.state == "waiting" and found.why else "")
+        return None
+
+    def _tell(self, line: str) -> None:
+        if line and line != self._said:
+            self._say(line)
+        self._said = line
 
 
-def _require_a_worker(app: App, executor: Executor, begun: Begun, state: State) -> None:
-    if state in ("waiting", "running"):
-        return
+def _end_without_a_worker(app: App, executor: Executor, job: Job, gone: Standing) -> None:
     with app.registry.database.read() as connection:
-        if lookup.get(connection, begun.job.id).ended:  # between the two questions
+        if lookup.get(connection, job.id).ended:  # between the two questions
             return
-    _cancel(app, begun.job.id)
+    _cancel(app, job.id)
     try:
-        said = "\n".join(executor.log(begun.task).splitlines()[-_TOLD_LINES:])
-    except Unavailable as error:
+        said = "\n".join(executor.log(task_of(job)).splitlines()[-_TOLD_LINES:])
+    except (Unavailable, NotFound) as error:
         said = error.message
-    raise Unavailable(
-        f"the worker `{begun.task}` {state} before its job was done:\n{said or 'it said nothing'}",
+    raise WorkerGone(
+        f"the worker `{task_of(job)}` {_BECAME[gone.state]} before its job was done:\n"
+        f"{said or gone.why or 'it said nothing'}",
         hint=None
         if executor.shares_files
         else "its nodes must reach the index and the blob store of this registry, and have their "
@@ -180,38 +243,6 @@ def _require_a_worker(app: App, executor: Executor, begun: Begun, state: State) 
 def _cancel(app: App, job: str) -> None:
     with app.registry.database.write() as connection:
         queue.cancel(connection, job, now=time.time())
-
-
-def _environment(app: App) -> dict[str, str]:
-    """What the worker must know to work in the same registry, whatever a node's own says."""
-    settings = app.settings
-    told = {name: value for name, value in os.environ.items() if name.startswith("ADAPTERS_")}
-    return {
-        **told,
-        "ADAPTERS_HOME": str(settings.home),
-        "ADAPTERS_DATABASE": settings.database,
-        "ADAPTERS_BLOBS": settings.blobs,
-        "ADAPTERS_BASES": str(settings.bases),
-        "PYTHONSAFEPATH": "1",
-    }
-
-
-def public_environment(app: App) -> dict[str, str]:
-    """What a worker must know where others can read a task's variables: nothing secret.
-
-    Folders are the node's own, and what is secret it has from its own environment.
-    """
-    settings = app.settings
-    told = {"ADAPTERS_USER": settings.who, "PYTHONSAFEPATH": "1"}
-    if not _has_a_password(settings.database):
-        told["ADAPTERS_DATABASE"] = settings.database
-    return {**told, "ADAPTERS_BLOBS": settings.blobs}
-
-
-def _has_a_password(database: str) -> bool:
-    """Whether an index's address has one: before its host, or as a parameter of libpq's."""
-    url = make_url(database)
-    return url.password is not None or bool(_SECRETS & {name.lower() for name in url.query})
 
 
 def _packed(app: App, where: Where, arguments: Mapping[str, Any]) -> Packed:

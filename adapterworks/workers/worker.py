@@ -185,17 +185,29 @@ class Worker:
         return job.ended or job.attempt == claim.attempt
 
     def _finish(self, claim: Claim, outcome: Outcome) -> None:
-        try:
-            with self._database.write() as connection:
-                job = queue.finish(connection, claim, outcome, now=time.time())
-                if isinstance(outcome, Given) and job.state != "queued":
-                    events.add(connection, job.id, f"the job was {job.state}", time.time())
-        except Lost:
-            pass  # ended by the child a moment before, or somebody else's now
+        """Tell the index, which may be away for a moment: for as long as the claim may hold."""
+        until = time.monotonic() + self._lease
+        while True:
+            try:
+                with self._database.write() as connection:
+                    job = queue.finish(connection, claim, outcome, now=time.time())
+                    if isinstance(outcome, Given) and job.state != "queued":
+                        events.add(connection, job.id, f"the job was {job.state}", time.time())
+                return
+            except Lost:  # ended by the child a moment before, or somebody else's now
+                return
+            except Unavailable as error:  # in the end whoever is next finds its lease run out
+                self._say(error.message)
+                if time.monotonic() >= until:
+                    return
+                time.sleep(min(self._poll, self._lease / 5))
 
     def _state(self, job: str) -> str:
-        with self._database.read() as connection:
-            return lookup.get(connection, job).state
+        try:
+            with self._database.read() as connection:
+                return lookup.get(connection, job).state
+        except Unavailable as error:
+            return f"how it stands is not known: {error.message}"
 
 
 def _death(code: int, log: Path, owner: str) -> Again:

@@ -18,6 +18,8 @@ from adapterworks.registry.jobs.job import PREFIXES, Job, NewJob
 from adapterworks.registry.jobs.states import ENDED
 from adapterworks.registry.lifecycle import holding, leases
 
+TASK = "task"
+"""Where a job's result says what its place calls the worker that was begun for it."""
 # Longer than any job waits; the lease ends with the job.
 _FILES_S = 10 * 365 * 86400.0
 
@@ -79,6 +81,15 @@ def require_room(connection: Connection, tenant: str, kind: str, most_queued: in
             f"{waiting} jobs of yours have not ended yet, which is as many as you may have",
             hint="wait for one of them, or cancel it",
         )
+
+
+def place(connection: Connection, job: str, task: str) -> None:
+    """Note what a job's place calls the worker that it begins for it; nothing of an ended job."""
+    row = lookup.row_of(connection, job)
+    if row.state not in ENDED:
+        known = {**json.loads(row.result), TASK: task}
+        text = json.dumps(known, ensure_ascii=False)
+        connection.execute(sa.update(_jobs).where(_jobs.c.id == job).values(result=text))
 
 
 def hold_files(connection: Connection, job: str, blobs: Iterable[str]) -> str:

@@ -5,16 +5,35 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
+from sqlalchemy.engine import Connection
 
 from adapterworks.app import App
+from adapterworks.cli import worker as worker_command
+from adapterworks.manifests.errors import Unavailable
+from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, folders, lookup, putting, queue, schema
-from adapterworks.registry.jobs.job import BUILD_LANE, FINE_TUNING, OPERATOR, NewJob
+from adapterworks.registry.jobs.job import (
+    BUILD_LANE,
+    DETACHED,
+    FINE_TUNING,
+    OPERATOR,
+    Claim,
+    Done,
+    Job,
+    NewJob,
+    Outcome,
+)
 from adapterworks.settings import Settings
+from adapterworks.workers import child
 from adapterworks.workers.telling import Teller
 from adapterworks.workers.worker import Worker
 
@@ -85,6 +104,107 @@ def test_what_is_ended_together_with_its_worker_was_not_tried(app: App, too: boo
         tried = connection.scalar(sa.select(schema.jobs.c.tried))
         assert lookup.get(connection, job).state == "queued"
     assert tried == (0 if too else 1)
+
+
+class Away:
+    """An index that is away as often as it is told to be, once somebody says so."""
+
+    def __init__(
+        self,
+        database: Database,
+        is_away: Callable[[], bool],
+        *,
+        times: int,
+        reads_only: bool = False,
+    ) -> None:
+        self._database, self._is_away, self.times = database, is_away, times
+        self.reads_only = reads_only
+
+    def _ask(self) -> None:
+        if self.times and self._is_away():
+            self.times -= 1
+            raise Unavailable("the index is away")
+
+    def read(self) -> AbstractContextManager[Connection]:
+        self._ask()
+        return self._database.read()
+
+    def write(self) -> AbstractContextManager[Connection]:
+        if not self.reads_only:
+            self._ask()
+        return self._database.write()
+
+
+@pytest.mark.parametrize(("times", "reads_only"), [(1, False), (4, False), (2, True)])
+def test_an_index_that_is_away_at_a_jobs_end_does_not_end_the_worker(
+    app: App, tmp_path: Path, times: int, reads_only: bool
+) -> None:
+    """At each of the questions that are asked then: of the folder, the end, and how it stands."""
+    database, ended = app.registry.database, tmp_path / "ended"
+    with database.write() as connection:
+        job = putting.put(connection, NewJob(DETACHED, OPERATOR, "on:1", {}), now=0.0).id
+    child = (sys.executable, "-c", f"open({str(ended)!r}, 'w'); raise SystemExit(3)")
+    away = Away(database, ended.exists, times=times, reads_only=reads_only)
+    worker = Worker(
+        cast("Database", away),
+        app.settings.home,
+        say=print,
+        child=child,
+        poll=0.01,
+        lanes=("on:1",),
+    )
+    assert worker.run(once=True) == 1
+    assert away.times == 0
+    with database.read() as connection:
+        found = lookup.get(connection, job)
+        (said,) = [event.message for event in events.since(connection, job, 0)]
+    assert found.state == "queued"
+    assert said.startswith("tried again later: its process ended with 3")
+
+
+@pytest.mark.parametrize("when", ["begins", "ends"])
+def test_an_index_that_is_away_is_asked_again_for_what_a_job_came_to(
+    app: App, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    database, ran = app.registry.database, list[str]()
+    with database.write() as connection:
+        putting.put(connection, NewJob(DETACHED, OPERATOR, BUILD_LANE, {}), now=0.0)
+        taken = queue.claim(connection, [BUILD_LANE], holder="w", now=time.time())
+    assert taken is not None
+
+    def run(_: App, job: Job, __: Claim) -> Outcome:
+        ran.append(job.id)
+        return Done({"ref": "tiny@1"})
+
+    monkeypatch.setitem(child.KINDS, DETACHED, run)
+    monkeypatch.setattr(child, "_INDEX_S", 0.0)
+    away = Away(database, lambda: when == "begins" or bool(ran), times=3)
+    there = SimpleNamespace(registry=SimpleNamespace(database=away), settings=app.settings)
+    assert child._run(cast("App", there), taken[1]) == 0
+    with database.read() as connection:
+        found = lookup.get(connection, taken[0].id)
+    assert (found.state, found.result, ran, away.times) == (
+        "succeeded", {"ref": "tiny@1"}, [found.id], 0,
+    )  # fmt: skip
+
+
+def test_a_worker_of_a_lane_waits_for_an_index_that_is_away_when_it_begins(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would begin it again."""
+    answers = [Unavailable("the index is away"), Unavailable("the index is away"), None]
+
+    def migrate(_: Database) -> None:
+        if (answer := answers.pop(0)) is not None:
+            raise answer
+
+    monkeypatch.setattr(schema, "migrate", migrate)
+    monkeypatch.setattr(worker_command, "_AGAIN_S", 0.0)
+    done = CliRunner().invoke(worker_command.command, ["--lane", "on:1"], obj=app)
+    assert (done.exit_code, answers) == (0, [])
+    answers[:] = [Unavailable("the index is away")]
+    refused = CliRunner().invoke(worker_command.command, ["--once"], obj=app)
+    assert isinstance(refused.exception, Unavailable)
 
 
 def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:

@@ -18,9 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from adapterworks.manifests.errors import NotFound
+
 GIVEN_BACK = os.EX_TEMPFAIL
 """The exit code of a worker that was asked to end and has more to do: it is to be begun again."""
 State = Literal["waiting", "running", "ended", "failed", "cancelled"]
+
+
+class NoPlace(NotFound):
+    """What asks the place is not on this machine: nothing is known of its tasks from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Resources:
     Attributes:
         gpus: of one node.
         memory: bytes, of one node.
-        seconds: it is ended after.
+        seconds: it is ended after so many of running; those that it waits for a node do not count.
     """
 
     gpus: int = 0
@@ -58,7 +64,10 @@ class Task:
 
 
 class Executor(Protocol):
-    """A place that runs tasks. Blocking; everything raises `Unavailable` if it does not answer."""
+    """A place that runs tasks. Blocking.
+
+    Everything raises `Unavailable` if it does not answer, and `NoPlace` where it cannot be asked.
+    """
 
     @property
     def shares_files(self) -> bool:
@@ -76,6 +85,13 @@ class Executor(Protocol):
 
     def status(self, id: str) -> State:
         """How it stands.
+
+        Raises:
+            NotFound: the place does not know it (any more).
+        """
+
+    def why(self, id: str) -> str:
+        """What it waits for, or what became of it, in the place's words; empty where it has none.
 
         Raises:
             NotFound: the place does not know it (any more).

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
-from adapterworks.workers.executors.executor import State, Task
+from adapterworks.workers.executors.executor import NoPlace, State, Task
 from adapterworks.workers.executors.kubernetes_objects import CANCELLED, job_object
+from adapterworks.workers.executors.kubernetes_words import why_ended, why_waits
 
 T = TypeVar("T")
 _SECONDS = 30.0
@@ -54,18 +55,26 @@ class KubernetesExecutor:
             return "failed"
         return "running" if job.status.ready else "waiting"
 
+    def why(self, id: str) -> str:
+        """See `Executor`; of the newest pod, or of the Job that has none."""
+        job = self._job(id)
+        if pods := self._pods(id):
+            return why_waits(pods[-1])
+        return why_ended(job) or self._why_no_pod(id)
+
     def log(self, id: str) -> str:
-        """See `Executor`; of the Job's pods that are still there, the oldest first."""
+        """See `Executor`; of the Job's pods that are still there, the oldest first.
+
+        What keeps the newest one from beginning stands at the end: it has printed nothing.
+        """
         self._job(id)
-        listed = self._core("list_namespaced_pod", label_selector=f"job-name={id}")
-        pods = sorted(listed.items, key=lambda pod: str(pod.metadata.creation_timestamp))
         said = []
-        for pod in pods:
+        for pod in self._pods(id):
             try:
                 said.append(self._core("read_namespaced_pod_log", name=pod.metadata.name))
             except (NotFound, Refused):  # it has gone meanwhile, or has not begun
                 continue
-        return "".join(said).strip()
+        return "\n".join(filter(None, ("".join(said).strip(), self.why(id))))
 
     def cancel(self, id: str) -> None:
         """See `Executor`; the worker is asked first, and gives back what it runs."""
@@ -75,6 +84,21 @@ class KubernetesExecutor:
                 "spec": {"activeDeadlineSeconds": 1},
             }
             self._batch("patch_namespaced_job", name=id, body=change)
+
+    def _pods(self, id: str) -> list[Any]:
+        """Those of a Job that are still there, the oldest first."""
+        listed = self._core("list_namespaced_pod", label_selector=f"job-name={id}")
+        return sorted(listed.items, key=lambda pod: str(pod.metadata.creation_timestamp))
+
+    def _why_no_pod(self, id: str) -> str:
+        """Why a Job's controller makes none, as where a quota is used up: the newest warning."""
+        about = f"involvedObject.kind=Job,involvedObject.name={id},type=Warning"
+        try:
+            listed = self._core("list_namespaced_event", field_selector=about)
+        except (NotFound, Refused):  # whoever asks may see Jobs, and no events
+            return ""
+        said = [f"{event.reason}: {event.message}" for event in listed.items]
+        return said[-1] if said else ""
 
     def _job(self, id: str) -> Any:
         return self._batch("read_namespaced_job", name=id)
@@ -89,7 +113,8 @@ class KubernetesExecutor:
         """Ask the API.
 
         Raises:
-            NotFound: there is no kubeconfig, or nothing of that name.
+            NoPlace: there is no kubeconfig.
+            NotFound: there is nothing of that name.
             Refused: the API does not want that, with what it says.
             Unavailable: it does not answer.
         """
@@ -126,7 +151,7 @@ class KubernetesExecutor:
                 try:
                     config.load_incluster_config(client_configuration=configuration)
                 except config.ConfigException:
-                    raise NotFound(
+                    raise NoPlace(
                         f"there is no cluster to ask: {error}",
                         hint="`kubectl config current-context` says which one is meant; "
                         "KUBECONFIG names another file",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapterworks.workers.executors.executor import Resources, Task
+from adapterworks.workers.executors.executor import GIVEN_BACK, Resources, Task
 
 # What the Secret says: where the index and the bytes are, as the cluster reaches them.
 _OF_SECRET = ("ADAPTERS_DATABASE", "ADAPTERS_BLOBS")
@@ -37,23 +37,24 @@ def job_object(task: Task, *, namespace: str, image: str) -> dict[str, Any]:
     Args:
         image: of `deploy/Containerfile.engine`, or one with the same program and folders.
     """
+    rules: list[dict[str, Any]] = [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    ]
+    pod = _pod(task, image)
+    if task.resources.seconds is not None:
+        # The pod's, which counts from when a node has taken it; the Job's counts what it waits for
+        # one. A worker that is asked to end when its time is over is not begun again.
+        pod["activeDeadlineSeconds"] = task.resources.seconds
+        over = {"operator": "In", "values": [GIVEN_BACK]}
+        rules.append({"action": "FailJob", "onExitCodes": over})
     spec: dict[str, Any] = {
         "backoffLimit": _TRIES,
         # A pod that may still run on a node that does not answer is not run twice.
         "podReplacementPolicy": "Failed",
-        "podFailurePolicy": {
-            "rules": [
-                {
-                    "action": "Ignore",
-                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                }
-            ]
-        },
+        "podFailurePolicy": {"rules": rules},
         "ttlSecondsAfterFinished": _KEEP_S,
-        "template": {"metadata": {"labels": dict(LABELS)}, "spec": _pod(task, image)},
+        "template": {"metadata": {"labels": dict(LABELS)}, "spec": pod},
     }
-    if task.resources.seconds is not None:
-        spec["activeDeadlineSeconds"] = task.resources.seconds
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

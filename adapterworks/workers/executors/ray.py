@@ -65,6 +65,10 @@ class RayExecutor:
         """See `Executor`."""
         return _STATES[str(self._ask(lambda client: client.get_job_status(id)).value)]
 
+    def why(self, id: str) -> str:
+        """See `Executor`."""
+        return str(self._ask(lambda client: client.get_job_info(id)).message or "")
+
     def log(self, id: str) -> str:
         """See `Executor`; without what Ray says before the command begins."""
         said = str(self._ask(lambda client: client.get_job_logs(id)))

@@ -97,11 +97,13 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGALRM, end)
-    signal.alarm(asked["seconds"] or 0)
+    left = asked["seconds"] or 0
     while True:
         runner = kind.remote()
         run = runner.run.options(num_returns="streaming")
         try:
+            ray.get(runner.__ray_ready__.remote())  # what is waited for a node does not count
+            signal.alarm(left)
             for piece in run.remote(asked["command"], asked["folder"]):
                 said = ray.get(piece)
                 if isinstance(said, int):
@@ -117,6 +119,7 @@ def main() -> int:
             return _OVER if over else 1
         except (RayActorError, WorkerCrashedError, ObjectLostError):
             pass
+        left = signal.alarm(0) or left
         print(_AGAIN, flush=True)
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from adapterworks.manifests.errors import NotFound, Refused, Unavailable
-from adapterworks.workers.executors.executor import Resources, State, Task
+from adapterworks.manifests.errors import Refused, Unavailable
+from adapterworks.workers.executors.executor import NoPlace, Resources, State, Task
 from adapterworks.workers.executors.folder import SCRIPT, TaskFolder
 
 _SECONDS = 60.0
+# What would have Slurm's commands do something else than they are told: wait, make an array, look
+# at some partitions only.
+_STEERS = ("SBATCH_ARRAY_INX", "SBATCH_WAIT", "SQUEUE_", "SCANCEL_")
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED"}
 # What it says of an id that it has forgotten.
 _FORGOTTEN = "Invalid job id"
@@ -50,6 +53,7 @@ class SlurmExecutor:
         folder = TaskFolder.make(self._root, task)
         options = [
             "--parsable",
+            "--export=ALL",  # `SBATCH_EXPORT=NONE` would leave out which registry is meant
             f"--job-name={task.name}",
             f"--output={folder.path / 'slurm'}",
             f"--chdir={task.folder}",
@@ -78,6 +82,12 @@ class SlurmExecutor:
         if (ended := folder.ended) is not None:
             return ended
         return "cancelled" if state == "CANCELLED" else "failed"
+
+    def why(self, id: str) -> str:
+        """See `Executor`; Slurm's reason, as `Priority` or `Resources`."""
+        number, _ = self._find(id)
+        said = _asked_of(number, "%r") or ""
+        return "" if said == "None" else said
 
     def log(self, id: str) -> str:
         """See `Executor`."""
@@ -119,31 +129,41 @@ def _state(number: str) -> str | None:
     Raises:
         Unavailable: it says neither, as a controller that is busy.
     """
+    said = _asked_of(number, "%T")
+    return said.split()[0] if said else None
+
+
+def _asked_of(number: str, what: str) -> str | None:
+    """What the queue says of a job, by `squeue`'s letter for it; as `_state`."""
     try:
-        said = _run(["squeue", "--noheader", f"--jobs={number}", "--states=all", "--format=%T"])
+        said = _run(
+            ["squeue", "--noheader", f"--jobs={number}", "--states=all", f"--format={what}"]
+        )
     except Refused as error:
         if _FORGOTTEN in error.message:
             return None
         raise Unavailable(error.message, retry_after=60.0) from error
-    return said.split()[0] if said.split() else None
+    return " ".join(said.split()) or None
 
 
 def _run(
-    command: Sequence[str], text: str | None = None, environment: dict[str, str] | None = None
+    command: Sequence[str], text: str | None = None, environment: Mapping[str, str] | None = None
 ) -> str:
     """Run one of Slurm's commands.
 
     Raises:
-        NotFound: it is not on this machine.
+        NoPlace: it is not on this machine.
         Refused: Slurm does not want that.
         Unavailable: the controller does not answer.
     """
+    told = os.environ if environment is None else environment
+    told = {name: value for name, value in told.items() if not name.startswith(_STEERS)}
     try:
         done = subprocess.run(
-            command, input=text, capture_output=True, text=True, env=environment, timeout=_SECONDS
+            command, input=text, capture_output=True, text=True, env=told, timeout=_SECONDS
         )
     except FileNotFoundError as error:
-        raise NotFound(
+        raise NoPlace(
             f"`{command[0]}` is not on this machine",
             hint="run this where Slurm's commands are, on a login node",
         ) from error

@@ -6,8 +6,12 @@ from bench.mutants.mutant import Named
 
 _BUNDLE = "adapterworks/workers/bundle.py"
 _CARRYING = "adapterworks/workers/carrying.py"
+_ELSEWHERE = "adapterworks/workers/elsewhere.py"
+_PLACED = "adapterworks/workers/placed.py"
 _SLURM = "adapterworks/workers/executors/slurm.py"
 _OF_SLURM = "tests/workers/executors/test_slurm_words.py"
+_OF_FOLLOWING = "tests/workers/test_following.py"
+_OF_WORKER = "tests/workers/test_worker.py"
 _OF_CARRYING = "tests/workers/test_carrying.py"
 _OF_KUBERNETES = "tests/workers/executors/test_kubernetes.py"
 _OF_RESOURCES = "tests/builders/plan/test_resources.py"
@@ -52,11 +56,110 @@ NAMED = (
     ),
     Named(
         "a-place-that-is-silent-ends-who-follows",
-        "adapterworks/workers/elsewhere.py",
-        "            except Unavailable as error:\n                if not silent:",
-        "            except ZeroDivisionError as error:\n                if not silent:",
+        _ELSEWHERE,
+        "        except (Unavailable, NoPlace) as error:",
+        "        except NoPlace as error:",
         ("tests/workers/test_following.py::test_a_place_that_does_not_answer_is_asked_again",),
         "a cluster's short silence would end what was said of a build of hours",
+    ),
+    Named(
+        "a-place-that-has-forgotten-ends-who-follows",
+        _PLACED,
+        '        return Standing("forgotten", error.message)\n',
+        "        raise\n",
+        (f"{_OF_FOLLOWING}::test_a_worker_that_its_place_has_forgotten_ends_its_job",),
+        "a build whose Job was removed would be queued for ever",
+    ),
+    Named(
+        "who-cannot-ask-a-place-says-that-nobody-runs-it",
+        _PLACED,
+        "    except NoPlace:\n        raise\n    except NotFound",
+        "    except NotFound",
+        (f"{_OF_FOLLOWING}::test_a_place_that_cannot_be_asked_from_here_has_forgotten_nothing",),
+        "a healthy build would be taken for lost wherever Slurm's commands are not",
+    ),
+    Named(
+        "a-paused-build-is-cancelled",
+        _ELSEWHERE,
+        "        self._let_go = task_of(job)\n",
+        "        pass\n",
+        (f"{_OF_FOLLOWING}::test_who_follows_waits_for_a_job_that_somebody_pauses",),
+        "a pause would end the build of whoever looks on",
+    ),
+    Named(
+        "a-worker-that-is-about-to-end-is-relied-on",
+        _ELSEWHERE,
+        '        if found.state == "waiting" or job.state == "running":\n            return None\n',
+        "        return None\n",
+        (f"{_OF_FOLLOWING}::test_a_resumed_job_is_given_to_its_place_again",),
+        "a build that is resumed as it pauses would be queued for ever",
+    ),
+    Named(
+        "a-resumed-build-is-only-queued",
+        "adapterworks/cli/jobs.py",
+        "        given = begin_worker(app, found)\n",
+        "        pass\n",
+        (f"{_OF_FOLLOWING}::test_the_command_begins_a_worker_for_a_build_that_has_none",),
+        "nobody would come for its lane any more",
+    ),
+    Named(
+        "a-lost-build-is-followed-for-ever",
+        "adapterworks/cli/jobs_elsewhere.py",
+        "        if not found.is_there:\n            raise Unavailable(",
+        "        if found is None:\n            raise Unavailable(",
+        (f"{_OF_FOLLOWING}::test_the_command_begins_a_worker_for_a_build_that_has_none",),
+        "whoever follows it would see nothing, and wait",
+    ),
+    Named(
+        "an-index-that-is-away-ends-the-worker",
+        "adapterworks/workers/worker.py",
+        "            except Unavailable as error:  # in the end whoever is next",
+        "            except ZeroDivisionError as error:  # in the end whoever is next",
+        (f"{_OF_WORKER}::test_an_index_that_is_away_at_a_jobs_end_does_not_end_the_worker",),
+        "a build elsewhere would be queued for ever after a second without its index",
+    ),
+    Named(
+        "a-finished-build-is-told-once",
+        "adapterworks/workers/child.py",
+        "        _insist(lambda: _finish(app, claim, outcome))",
+        "        _finish(app, claim, outcome)",
+        (f"{_OF_WORKER}::test_an_index_that_is_away_is_asked_again_for_what_a_job_came_to",),
+        "a build of hours would be a failed try for a second without its index",
+    ),
+    Named(
+        "a-later-default-is-a-changed-manifest",
+        "adapterworks/workers/detached.py",
+        'stage.model_dump(mode="json", exclude_unset=True)',
+        'stage.model_dump(mode="json")',
+        ("tests/workers/test_detached.py::test_a_job_outlives_an_upgrade",),
+        "what is queued over an upgrade would fail",
+    ),
+    Named(
+        "a-site-leaves-out-which-registry-is-meant",
+        _SLURM,
+        '            "--export=ALL",',
+        '            "",',
+        (f"{_OF_SLURM}::test_variables_of_whoever_asks_steer_neither_a_job_nor_a_question",),
+        "with `SBATCH_EXPORT=NONE` a worker would look for its lane in another registry, and end",
+    ),
+    Named(
+        "an-image-that-cannot-be-pulled-is-not-said",
+        "adapterworks/workers/executors/kubernetes_words.py",
+        "    said = [\n        _sentence(state.waiting.reason",
+        "    said = [\n        _sentence(None and state.waiting.reason",
+        (f"{_OF_KUBERNETES}::test_what_keeps_a_pod_from_beginning_is_said",),
+        "a build would wait for ever for an image that nobody has pushed",
+    ),
+    Named(
+        "what-a-job-waits-for-a-node-is-its-time",
+        "adapterworks/workers/executors/ray_driver.py",
+        "            ray.get(runner.__ray_ready__.remote())  # what is waited",
+        "            # what is waited",
+        (
+            "tests/workers/executors/test_ray_driver.py"
+            "::test_what_a_task_waits_for_a_node_is_none_of_its_time",
+        ),
+        "a night in a cluster's queue would leave a build no time",
     ),
     Named(
         "a-worker-that-gives-back-has-succeeded",
@@ -120,7 +223,7 @@ NAMED = (
     ),
     Named(
         "the-databases-password-is-in-the-job",
-        "adapterworks/workers/elsewhere.py",
+        "adapterworks/workers/environment.py",
         "if not _has_a_password(settings.database):",
         "if True:",
         (f"{_OF_KUBERNETES}::test_nothing_secret_is_in_a_job",),

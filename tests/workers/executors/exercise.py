@@ -49,6 +49,7 @@ def exercise(executor: Executor, folder: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     assert executor.status(cancelled) == "running"
+    assert isinstance(executor.why(cancelled), str)
     executor.cancel(cancelled)
     until(executor, cancelled, "cancelled")
     assert (folder / "given-back").exists()
@@ -56,6 +57,6 @@ def exercise(executor: Executor, folder: Path) -> None:
         before = executor.status(id)
         executor.cancel(id)
         assert executor.status(id) == before
-    for ask in (executor.status, executor.log, executor.cancel):
+    for ask in (executor.status, executor.why, executor.log, executor.cancel):
         with pytest.raises(NotFound):
             ask("1.never")

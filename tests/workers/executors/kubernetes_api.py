@@ -51,9 +51,12 @@ class JobState:
     pods: list[Pod] = field(default_factory=list)
     lost: int = 0
     late: bool = False
+    stuck: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """With its status as a controller writes it."""
+        if self.stuck is not None:
+            return {**self.body, "status": {"active": 1, "ready": 0}}
         codes = [pod.process.poll() for pod in self.pods]
         active = codes.count(None)
         conditions = []
@@ -97,17 +100,46 @@ class Api:
             if path.endswith("/pods"):
                 name = asked["labelSelector"][0].removeprefix("job-name=")
                 pods = self.jobs[name].pods if name in self.jobs else []
+                if name in self.jobs and (stuck := self.jobs[name].stuck) is not None:
+                    pod = {"metadata": {"name": f"{name}-stuck"}, "status": stuck}
+                    items = [pod] if stuck else []
+                    return 200, {"kind": "PodList", "apiVersion": "v1", "items": items}
                 items = [
                     {"metadata": {"name": p.name, "creationTimestamp": f"2026-01-01T00:00:{n:02}Z"}}
                     for n, p in enumerate(pods)
                 ]
                 return 200, {"kind": "PodList", "apiVersion": "v1", "items": items}
+            if path.endswith("/events"):
+                items = [
+                    {
+                        "metadata": {"name": "one"},
+                        "involvedObject": {"kind": "Job"},
+                        "reason": "FailedCreate",
+                        "message": "exceeded quota: gpus",
+                    }
+                ]
+                return 200, {"kind": "EventList", "apiVersion": "v1", "items": items}
             if found := re.search(r"/pods/([^/]+)/log$", path):
+                if found[1].endswith("-stuck"):
+                    return _status(400, "container worker is waiting to start")
                 for job in self.jobs.values():
                     for pod in job.pods:
                         if pod.name == found[1]:
                             return 200, pod.log.read_text()
         return _status(404, f"nothing at {path}")
+
+    def keep_from_beginning(self, name: str, status: dict[str, Any]) -> None:
+        """Have a Job's pod not begin.
+
+        Args:
+            status: the pod's; without any the Job has no pod.
+        """
+        with self._lock:
+            job = self.jobs[name]
+            for pod in job.pods:
+                pod.process.kill()
+                pod.process.wait()
+            job.stuck = status
 
     def lose(self, name: str) -> None:
         """Lose the node under a Job's pod."""

@@ -13,7 +13,7 @@ import pytest
 from adapterworks import __version__
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
 from adapterworks.settings import Settings
-from adapterworks.workers.executors.executor import Resources, Task
+from adapterworks.workers.executors.executor import GIVEN_BACK, NoPlace, Resources, Task
 from adapterworks.workers.executors.kubernetes import KubernetesExecutor
 from adapterworks.workers.executors.kubernetes_objects import job_object
 from tests.deploy.reading import documents
@@ -94,6 +94,55 @@ def test_a_drained_node_is_not_the_end(
     app.close()
 
 
+PULL = {
+    "phase": "Pending",
+    "containerStatuses": [
+        {
+            "name": "worker",
+            "image": IMAGE,
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {
+                "waiting": {
+                    "reason": "ImagePullBackOff",
+                    "message": f'Back-off pulling image "{IMAGE}"',
+                }
+            },
+        }
+    ],
+}
+NO_NODE = {
+    "phase": "Pending",
+    "conditions": [
+        {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (PULL, f'ImagePullBackOff: Back-off pulling image "{IMAGE}"'),
+        (NO_NODE, "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+        ({}, "FailedCreate: exceeded quota: gpus"),
+    ],
+)
+def test_what_keeps_a_pod_from_beginning_is_said(
+    api: Any, tmp_path: Path, status: dict[str, Any], said: str
+) -> None:
+    executor = KubernetesExecutor("builds", IMAGE)
+    id = executor.submit(task(tmp_path, "one", "pass"))
+    api.keep_from_beginning(id, status)
+    assert executor.status(id) == "waiting"
+    assert executor.why(id) == executor.log(id) == said
+
+
 def test_what_the_api_does_not_take_is_refused_in_its_words(api: object, tmp_path: Path) -> None:
     asked = task(tmp_path, "one", "pass")
     with pytest.raises(Refused, match='forbidden in the namespace "others"'):
@@ -111,6 +160,15 @@ def test_the_image_is_the_one_that_the_recipe_makes(tmp_path: Path) -> None:
     settings = Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)})
     assert settings.kubernetes_image == IMAGE == f"adapterworks-engine:{__version__}"
     assert f"-t {IMAGE} ." in (ROOT / "docs" / "how-to" / "containers.md").read_text()
+
+
+def test_without_a_cluster_to_ask_nothing_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not that the cluster has forgotten the Job."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(NoPlace, match="no cluster to ask"):
+        KubernetesExecutor("builds", IMAGE).status("one")
 
 
 def test_nobody_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +200,13 @@ def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
         "requests": {"cpu": "8", "memory": "64000000000"},
         "limits": {"memory": "64000000000", "nvidia.com/gpu": "2"},
     }
-    assert made["spec"]["activeDeadlineSeconds"] == 7200
+    # The pod's time, from when a node has it: the Job's would count what it waits for one.
+    assert pod["activeDeadlineSeconds"] == 7200
+    assert "activeDeadlineSeconds" not in made["spec"]
+    assert made["spec"]["podFailurePolicy"]["rules"] == [
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [GIVEN_BACK]}},
+    ]
     (deployment,) = documents("kubernetes/worker.yaml")
     worker = deployment["spec"]["template"]["spec"]
     assert pod["securityContext"] == worker["securityContext"]
@@ -166,7 +230,7 @@ def test_a_job_is_of_kubernetes_schema_and_the_worker_of_the_base() -> None:
 )
 def test_nothing_secret_is_in_a_job(tmp_path: Path, database: str) -> None:
     from adapterworks.app import App
-    from adapterworks.workers.elsewhere import public_environment
+    from adapterworks.workers.environment import public_environment
 
     told = {
         "ADAPTERS_HOME": str(tmp_path),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.manifests.errors import Refused, Unavailable
-from adapterworks.workers.executors.executor import Task
+from adapterworks.workers.executors.executor import NoPlace, Task
 from adapterworks.workers.executors.folder import TaskFolder
 from adapterworks.workers.executors.slurm import SlurmExecutor
 
@@ -17,6 +17,7 @@ FORGOTTEN = "slurm_load_jobs error: Invalid job id specified"
 # It says what its file holds: a state, or, behind `!`, an error. All words it is given are noted.
 PROGRAM = """#!/bin/sh
 echo "$(basename "$0") $*" >> "{folder}/asked"
+env >> "{folder}/environment"
 read -r said < "{folder}/says"
 case "$said" in
   !*) echo "${{said#!}}" >&2; exit 1;;
@@ -102,6 +103,41 @@ def test_one_that_has_ended_stays_as_it_is(words: Words) -> None:
     words.say("COMPLETED")
     words.executor.cancel("7.one")
     assert words.executor.status("7.one") == "ended"
+
+
+def test_variables_of_whoever_asks_steer_neither_a_job_nor_a_question(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A site's `SBATCH_EXPORT=NONE` would leave out which registry the worker works in."""
+    steers = ("SBATCH_EXPORT", "SBATCH_WAIT", "SBATCH_ARRAY_INX", "SQUEUE_PARTITION")
+    for name in (*steers, "SCANCEL_PARTITION", "SBATCH_ACCOUNT"):
+        monkeypatch.setenv(name, "NONE")
+    words.say("8")
+    words.executor.submit(Task("two", ("true",), {"ADAPTERS_HOME": "/shared"}, words.folder))
+    assert "--export=ALL" in words.asked[0].split()
+    words.say("PENDING")
+    assert words.executor.status("7.one") == "waiting"
+    words.executor.cancel("7.one")
+    told = {*(words.folder / "environment").read_text().splitlines()}
+    assert {"ADAPTERS_HOME=/shared", "SBATCH_ACCOUNT=NONE"} <= told
+    assert not told & {f"{name}=NONE" for name in (*steers[1:], "SCANCEL_PARTITION")}
+
+
+def test_what_a_job_waits_for_is_said_in_slurms_word(words: Words) -> None:
+    words.say("QOSMaxGRESPerUser")
+    assert words.executor.why("7.one") == "QOSMaxGRESPerUser"
+    assert words.asked[-1].endswith("--format=%r")
+    words.say("None")
+    assert words.executor.why("7.one") == ""
+
+
+def test_without_slurms_commands_nothing_is_known(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not that Slurm has forgotten the job."""
+    monkeypatch.setenv("PATH", str(words.folder))
+    with pytest.raises(NoPlace, match="login node"):
+        words.executor.status("7.one")
 
 
 def test_a_job_that_it_does_not_take_is_told_from_one_that_it_did_not_hear(words: Words) -> None:
