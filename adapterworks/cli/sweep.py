@@ -16,7 +16,7 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import COUNT, SEED
-from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
 from adapterworks.manifests.graders import graded
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
     """Trials are built where `on` says; none is ended early there."""
     from adapterworks.builders.sweeping.sweep import Built
     from adapterworks.workers import detached
-    from adapterworks.workers.elsewhere import begin, follow
+    from adapterworks.workers.elsewhere import WorkerGone, begin, follow
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
 
@@ -208,9 +208,15 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
             force=False,
             who=app.settings.who,
         )
-        with one_at_a_time:
-            begun = begin(app, where, executor, given, resources=needs)
-        job = follow(app, executor, begun, lambda line: app.note(f"{label}: {line}"))
+        try:
+            with one_at_a_time:
+                begun = begin(app, where, executor, given, resources=needs)
+        except (InvalidInput, NotFound, Refused) as error:  # of the place, not of these settings
+            raise Unavailable(error.message, hint=error.hint) from error
+        try:
+            job = follow(app, executor, begun, lambda line: app.note(f"{label}: {line}"))
+        except WorkerGone as error:  # its place has tried it as often as it does
+            raise Refused(error.message, hint=error.hint) from error
         if job.state != "succeeded":
             raise Refused(f"the job `{job.id}` was {job.state}: {job.message}")
         report = json.loads(app.registry.read(job.result["digest"], "report.json"))

@@ -72,7 +72,7 @@ class Built:
 
 Build = Callable[[str, Sequence[str], Listener], Built]
 """(label, overrides of the manifest, listener of its events) → what it came to; lets `Pruned`,
-which the listener raises, through."""
+which the listener raises, through. `Unavailable` and `Conflict`: not now, whatever the settings."""
 
 
 @dataclass(frozen=True)

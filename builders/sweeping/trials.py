@@ -2,6 +2,8 @@
 
 Invariant: a sweep that was killed goes on where it was: finished trials are in the study's file,
 the one that was under way is built on from its checkpoint, and the same seed draws the same trials.
+What could not be built for a moment (memory that others hold, an index that is away) was not tried:
+it is waited for, and where that does not help the sweep ends as one that was killed.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from __future__ import annotations
 import itertools
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +22,18 @@ from adapterworks.builders.building.record import half_done
 from adapterworks.builders.building.result import UNTOLD
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.sweeping.space import of_trial, points
-from adapterworks.builders.sweeping.sweep import SUFFIX, Build, Pruned, Sweep, Tried, check, line
-from adapterworks.manifests.errors import AdapterworksError
+from adapterworks.builders.sweeping.sweep import (
+    SUFFIX,
+    Build,
+    Built,
+    Pruned,
+    Sweep,
+    Tried,
+    check,
+    line,
+)
+from adapterworks.builders.training.events import Listener
+from adapterworks.manifests.errors import AdapterworksError, Conflict, Unavailable
 
 if TYPE_CHECKING:
     import optuna
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
 HALVING = 3  # of those that reached a validation, this share goes on
 _NUMBER, _SETTINGS, _OUTCOME = "number", "settings", "outcome"
 _AT_RANDOM = 5  # trials before the sampler goes by what came of them
+_WAITS_S = (15.0, 60.0, 300.0, 600.0)
 
 
 def run_sweep(
@@ -37,14 +51,18 @@ def run_sweep(
     home: Path,
     parallel: int = 1,
     say: Callable[[str], None],
+    wait: Callable[[float], None] = time.sleep,
 ) -> list[Tried]:
     """Try until all trials were drawn; in the order that they were drawn.
 
     Args:
         home: the study is kept under `sweeps/`.
         parallel: trials at once.
+        wait: seconds, before what could not be built now is built again.
 
     Raises:
+        Unavailable, Conflict: a trial could not be built, however often; the same sweep goes on
+            with it.
         what `check` raises.
     """
     check(sweep)
@@ -55,10 +73,12 @@ def run_sweep(
             study.tell(trial.number, state=_state("FAIL"))
             study.enqueue_trial(trial.params)
 
+    patient = _patient(build, say, wait)
+
     def one() -> None:
         with lock:
             trial = _draw(study, sweep)
-        tried = _try(sweep, build, trial)
+        tried = _try(sweep, patient, trial)
         with lock:
             trial.set_user_attr(_OUTCOME, tried.to_json())
             if tried.state == "pruned":  # the sampler goes by what was reported of it
@@ -133,10 +153,15 @@ def _try(sweep: Sweep, build: Build, trial: optuna.Trial) -> Tried:
     number, settings = trial.user_attrs[_NUMBER], trial.user_attrs[_SETTINGS]
     objective = OBJECTIVES[sweep.manifest(settings).objective.kind]
     values: list[float] = []
+    last = -1
 
     def listen(event: Mapping[str, Any]) -> None:
+        nonlocal last
         if event["event"] != "validation" or event.get(objective.reports) is None:
             return
+        if event["step"] <= last:  # of a build that goes on before where it was
+            return
+        last = event["step"]
         value = float(event[objective.reports])
         values.append(value)
         if sweep.halve:
@@ -149,6 +174,8 @@ def _try(sweep: Sweep, build: Build, trial: optuna.Trial) -> Tried:
         built = build(f"trial {number + 1}", sweep.overrides(settings), listen)
     except Pruned:
         return Tried(number, settings, "pruned", choose(values))
+    except (Conflict, Unavailable):
+        raise
     except AdapterworksError as error:
         return Tried(number, settings, "failed", why=(error.message,))
     report = built.report
@@ -168,6 +195,23 @@ def _try(sweep: Sweep, build: Build, trial: optuna.Trial) -> Tried:
         all(gate["passed"] for gate in gates),
         tuple(str(gate["why"]) for gate in gates),
     )
+
+
+def _patient(build: Build, say: Callable[[str], None], wait: Callable[[float], None]) -> Build:
+    """The same, which bears with what cannot be done now."""
+
+    def patient(label: str, overrides: Sequence[str], listen: Listener) -> Built:
+        for seconds in _WAITS_S:
+            try:
+                return build(label, overrides, listen)
+            except (Conflict, Unavailable) as error:
+                asked = error.retry_after if isinstance(error, Unavailable) else None
+                seconds = max(seconds, asked or 0.0)
+                say(f"{label}: {error.message}; it is built again in {seconds:.0f} s")
+                wait(seconds)
+        return build(label, overrides, listen)
+
+    return patient
 
 
 def forget(builds: Path, name: str) -> None:

@@ -45,11 +45,26 @@ NAMED: tuple[Named, ...] = (
     Named(
         "what-was-under-way-is-forgotten",
         _TRIALS,
-        "            study.enqueue_trial(trial.params)\n\n    def one",
-        "            pass\n\n    def one",
+        "            study.enqueue_trial(trial.params)\n\n    patient",
+        "            pass\n\n    patient",
         (f"{_OF_SWEEP}::test_one_of_several_that_was_killed_is_built_on",),
         "hours of a half-done training would be for nothing",
-        quick=False,  # by the order in which two threads end, the same may be drawn anew
+    ),
+    Named(
+        "what-cannot-be-built-now-was-tried",
+        _TRIALS,
+        "    except (Conflict, Unavailable):\n        raise\n    except AdapterworksError",
+        "    except AdapterworksError",
+        (f"{_OF_SWEEP}::test_what_cannot_be_built_now_was_not_tried",),
+        "a search would be chosen among the settings that others left memory for",
+    ),
+    Named(
+        "a-validation-counts-as-often-as-it-is-passed",
+        _TRIALS,
+        '        if event["step"] <= last:',
+        "        if False:",
+        (f"{_OF_SWEEP}::test_a_validation_that_is_passed_again_counts_once",),
+        "a build that goes on from its checkpoint would be ended for what it was before",
     ),
     Named(
         "nobody-is-ended-early",

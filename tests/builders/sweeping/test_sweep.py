@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import time
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.evaluation import scorers
+from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.builders.sweeping.space import parse_space
 from adapterworks.builders.sweeping.sweep import (
     Built,
@@ -24,13 +25,20 @@ from adapterworks.builders.sweeping.sweep import (
     winner,
 )
 from adapterworks.builders.sweeping.trials import HALVING, forget, run_sweep
-from adapterworks.manifests.errors import InvalidInput, Refused
+from adapterworks.manifests.errors import (
+    AdapterworksError,
+    Conflict,
+    InvalidInput,
+    Refused,
+    Unavailable,
+)
 from adapterworks.manifests.faults import ManifestError
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 from tests.builders.workshop import Workshop
 
 GATE = '[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.1\nconfidence = 0.9\n'
+PATIENCE_S = 120.0
 RATES = "train.learning_rate=1e-4..1e-1"
 
 
@@ -46,12 +54,15 @@ class Laboratory:
     bonus: float = 0.0
     passes: Callable[[float], bool] = lambda rate: True
     fails: Callable[[float], bool] = lambda rate: False
+    occupied: list[AdapterworksError] = field(default_factory=list)
 
     def build(
         self, label: str, overrides: Sequence[str], listen: Callable[[Mapping[str, Any]], None]
     ) -> Built:
         rate = self.load(overrides).train.learning_rate
         assert rate is not None
+        if self.occupied:
+            raise self.occupied.pop(0)
         self.started.append(rate)
         if self.dies_at is not None and len(self.started) == self.dies_at:
             raise KeyboardInterrupt
@@ -169,6 +180,41 @@ def test_of_a_metric_that_only_compares_the_gain_decides(load: Any) -> None:
     assert winner([worse, better], "win_rate") == better
 
 
+def test_what_cannot_be_built_now_was_not_tried(load: Any, tmp_path: Path) -> None:
+    """Memory that others hold, an index that is away, a plan that somebody else builds."""
+    sweep = sweep_of(load, trials=2, halve=False)
+    whole = run(sweep, Laboratory(load), tmp_path / "whole")
+    for_a_moment = [Occupied("others hold it"), Conflict("it is being built")]
+    waited: list[float] = []
+    laboratory = Laboratory(load, occupied=[*for_a_moment, Unavailable("away", retry_after=3600)])
+    assert run(sweep, laboratory, tmp_path / "moment", wait=waited.append) == whole
+    assert waited == [15.0, 60.0, 3600]
+    for_long = Laboratory(load, occupied=[Unavailable("the index is away")] * 5)
+    with pytest.raises(Unavailable, match="the index is away"):
+        run(sweep, for_long, tmp_path / "long", wait=waited.append)
+    assert for_long.started == []
+    assert run(sweep, Laboratory(load), tmp_path / "long") == whole
+
+
+def test_a_validation_that_is_passed_again_counts_once(load: Any, tmp_path: Path) -> None:
+    """A build that was broken off goes on from its checkpoint, before the last validation."""
+    laboratory, begun = Laboratory(load), []
+
+    def build(label: str, overrides: Sequence[str], listen: Callable[..., None]) -> Built:
+        if label == "trial 4" and label not in begun:
+            begun.append(label)
+            end = abs(math.log10(load(overrides).train.learning_rate or 1.0) + 2)
+            for number in (1, 2, 3):
+                event = {"event": "validation", "step": number * 10, "loss": end + 1 / number}
+                listen(event)
+            raise Unavailable("the index is away")
+        return laboratory.build(label, overrides, listen)
+
+    sweep = sweep_of(load, trials=6)
+    tried = run_sweep(sweep, build, home=tmp_path, say=lambda line: None, wait=lambda _: None)
+    assert tried == run(sweep, Laboratory(load), tmp_path / "whole")
+
+
 def test_one_that_fails_keeps_no_other_from_its_turn(load: Any, tmp_path: Path) -> None:
     laboratory = Laboratory(load, fails=lambda rate: rate > 0.02)
     sweep = sweep_of(load, halve=False)
@@ -200,22 +246,31 @@ def test_a_sweep_that_was_killed_goes_on_as_if_it_had_not(
 
 
 def test_one_of_several_that_was_killed_is_built_on(load: Any, tmp_path: Path) -> None:
-    """What the others came to meanwhile would have something else drawn in its place."""
+    """What the others came to meanwhile would have something else drawn in its place.
+
+    The eighth dies when the ninth, the best so far, is known to the study; it is not begun before.
+    """
     laboratory, lost = Laboratory(load), []
+    under_way, ninth_is_known = threading.Event(), threading.Event()
 
     def build(label: str, overrides: Sequence[str], listen: Callable[..., None]) -> Built:
         if label == "trial 8":
             lost.append(load(overrides).train.learning_rate)
-            laboratory.bonus = 5.0  # whatever ends meanwhile is the best so far
-            before = len(laboratory.finished)
-            while len(laboratory.finished) == before:
-                time.sleep(0.01)
+            laboratory.bonus = 5.0
+            under_way.set()
+            assert ninth_is_known.wait(PATIENCE_S)
             raise KeyboardInterrupt
+        if label == "trial 9":
+            assert under_way.wait(PATIENCE_S)
         return laboratory.build(label, overrides, listen)
+
+    def say(line: str) -> None:
+        if line.startswith("trial 9:"):
+            ninth_is_known.set()
 
     sweep = sweep_of(load, trials=10, halve=False)
     with pytest.raises(KeyboardInterrupt):
-        run_sweep(sweep, build, home=tmp_path, parallel=2, say=lambda line: None)
+        run_sweep(sweep, build, home=tmp_path, parallel=2, say=say)
     again = Laboratory(load)
     tried = run(sweep, again, tmp_path)
     assert again.started[0] == lost[0]
