@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.storage import webhooks
 from adapterworks.registry.exchanges import schema as exchanges
-from adapterworks.registry.index.database import Database, Migration
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.index.migrating import Migration
 
 NAMESPACE = "gateway"
 

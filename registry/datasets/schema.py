@@ -9,7 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index.database import Database, Migration
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.index.migrating import Migration
 
 NAMESPACE = "datasets"
 

@@ -4,8 +4,6 @@ Invariants:
 - A write transaction holds the database's single write lock from its start (`BEGIN IMMEDIATE` on
   SQLite, a transaction-level advisory lock on PostgreSQL), so what it reads stays true until it
   commits. Readers never wait.
-- Migrations are numbered functions in append-only lists, one list a namespace, applied in order
-  inside one write transaction: any number of processes may open the same database at once.
 - A committed transaction is on disk (`synchronous=FULL`).
 - On PostgreSQL nothing waits for ever: locks, statements, idle transactions and silent connections
   have limits, and what they end is `IndexAway`.
@@ -15,7 +13,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,11 +33,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, Refused, Unavailable
-from adapterworks.registry.index import sqlite
+from adapterworks.registry.index import migrating, sqlite
 from adapterworks.registry.index.hung import HungConnections
+from adapterworks.registry.index.migrating import Migration
 from adapterworks.registry.index.sqlite import BUSY_TIMEOUT_S
 
-Migration = Callable[[Connection], None]
 AnyRow = Row[*tuple[Any, ...]]
 
 # SQLITE_CORRUPT, SQLITE_NOTADB; PostgreSQL's code for a missing grant.
@@ -58,14 +56,6 @@ _CONNECTION = {
 }
 # Any constant of our own; PostgreSQL's advisory locks are named by 64-bit integers.
 _WRITER_LOCK = 0x6164617074657273
-
-_metadata = sa.MetaData()
-_schema = sa.Table(
-    "schema_versions",
-    _metadata,
-    sa.Column("namespace", sa.Text, primary_key=True),
-    sa.Column("version", sa.Integer, nullable=False),
-)
 
 
 class IndexAway(Unavailable):
@@ -201,43 +191,8 @@ class Database:
             return not busy
 
     def migrate(self, namespace: str, migrations: Sequence[Migration]) -> None:
-        """Bring `namespace` to `len(migrations)`; a database that is there already costs one read.
-
-        Raises:
-            Unavailable: the database was written by a newer program.
-        """
-        if self._schema_version(namespace) == len(migrations):
-            return
-        with self.write() as connection:
-            _metadata.create_all(connection)
-            current = connection.scalar(
-                sa.select(_schema.c.version).where(_schema.c.namespace == namespace)
-            )
-            if current is None:
-                connection.execute(sa.insert(_schema).values(namespace=namespace, version=0))
-                current = 0
-            if current > len(migrations):
-                raise Unavailable(
-                    f"the database's `{namespace}` tables are at version {current}; "
-                    f"this program knows {len(migrations)}",
-                    hint="upgrade adapterworks",
-                )
-            for migration in migrations[current:]:
-                migration(connection)
-            connection.execute(
-                sa.update(_schema)
-                .where(_schema.c.namespace == namespace)
-                .values(version=len(migrations))
-            )
-
-    def _schema_version(self, namespace: str) -> int | None:
-        with self.read() as connection:
-            if not sa.inspect(connection).has_table(_schema.name):
-                return None
-            version: int | None = connection.scalar(
-                sa.select(_schema.c.version).where(_schema.c.namespace == namespace)
-            )
-            return version
+        """As `migrating.migrate`."""
+        migrating.migrate(self, namespace, migrations)
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index.database import Migration
+from adapterworks.registry.index.migrating import Migration
 
 NAMESPACE = "registry"
 

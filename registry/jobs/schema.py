@@ -14,7 +14,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index.database import Database, Migration
+from adapterworks.registry.index.database import Database
+from adapterworks.registry.index.migrating import Migration, expands
 
 NAMESPACE = "jobs"
 
@@ -233,6 +234,7 @@ def _m001_files_and_jobs(connection: Connection) -> None:
         _refuse(connection, "job_events", operation, "OLD.sequence > 0", "events are append-only")
 
 
+@expands
 def _m002_jobs_by_their_end(connection: Connection) -> None:
     """Whoever is told of jobs that end asks every second which did."""
     connection.exec_driver_sql("CREATE INDEX jobs_finished ON jobs (finished)")
@@ -246,6 +248,7 @@ def _m003_no_texts_of_ended_jobs(connection: Connection) -> None:
     )
 
 
+@expands
 def _m004_sums_of_lines(connection: Connection) -> None:
     """Whoever asks how far a batch is is answered without reading what its lines were answered."""
     columns = "failed, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens"

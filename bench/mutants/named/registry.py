@@ -13,6 +13,8 @@ _VERIFY_INDEX = "registry/lifecycle/verify_index.py"
 _ALIASES = "registry/lifecycle/aliases.py"
 _SIGNING = "registry/lifecycle/signing.py"
 _DATABASE = "registry/index/database.py"
+_MIGRATING = "registry/index/migrating.py"
+_OF_MIGRATING = "tests/registry/index/test_migrating.py"
 _LOOKUP = "registry/index/lookup.py"
 _VERSIONS = "registry/index/versions.py"
 _LOCAL = "registry/blobs/local.py"
@@ -50,6 +52,22 @@ _REVIEW = "registry.md §7"
 # The sixteen that the review planted, two of them without telling: twelve of the fourteen in its
 # table passed the whole suite then.
 _REVIEW_NAMED = (
+    Named(
+        "a-newer-index-shuts-everybody-out",
+        _MIGRATING,
+        "    if current > known and (least is None or least > known):",
+        "    if current > known:",
+        (f"{_OF_MIGRATING}::test_an_older_program_goes_on_where_only_something_was_added",),
+        "the first pod of a new version would shut the old ones out of the index",
+    ),
+    Named(
+        "an-older-program-writes-into-what-was-changed",
+        _MIGRATING,
+        "(least is None or least > known)",
+        "least is None",
+        (f"{_OF_MIGRATING}::test_an_older_program_is_shut_out_where_something_was_changed",),
+        "old gateways would write rows that the new ones misread",
+    ),
     Named(
         "generation-settings-are-no-part-of-a-base",
         "registry/bases/files.py",
