@@ -170,9 +170,9 @@ class Hands:
             name = item.manifest.adapter.name
             last = known.get(name)
             newest = registry.versions(name, limit=1)
-            if newest and (last is None or last.data.get("folder") != folder.name):
+            if newest and (last is None or last.data.get("folder") != folder.identity):
                 registry.log.note(
-                    name, newest[0].version, APPLIED, who=self.who, folder=folder.name
+                    name, newest[0].version, APPLIED, who=self.who, folder=folder.identity
                 )
 
 

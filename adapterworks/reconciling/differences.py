@@ -57,9 +57,14 @@ def differences(
     gone = [
         existing
         for name, existing in sorted(world.existing.items())
-        if name not in files and existing.folder == world.folder and existing.aliases
+        if name not in files
+        and existing.folder in (world.folder, world.folder_name)
+        and existing.aliases
     ]
-    entries += [_gone(existing, unreadable, prune) for existing in gone]
+    entries += [
+        _gone(existing, unreadable, prune, is_ours=existing.folder == world.folder)
+        for existing in gone
+    ]
     known = files.keys() | {existing.name for existing in gone}
     return Differences(tuple(entries), tuple(sorted(world.existing.keys() - known)))
 
@@ -213,11 +218,16 @@ def _where(item: Declared, version: Version, world: World, told: bool) -> Iterat
         yield "no gateway runs here; `adapters serve` loads it"
 
 
-def _gone(existing: Existing, unreadable: list[str], prune: bool) -> Entry:
+def _gone(existing: Existing, unreadable: list[str], prune: bool, *, is_ours: bool) -> Entry:
     held = ", ".join(f"`{alias}`" for alias in sorted(existing.aliases))
     why = f"its manifest is gone, {held} answers still"
     if unreadable:
         why += f"; `{unreadable[0]}` cannot be read and may be its manifest"
+    elif not is_ours:
+        why += (
+            f"; a folder called `{existing.folder}` applied it, and which one was not noted then: "
+            "it stays"
+        )
     elif not prune:
         why += "; `--prune` removes it, the versions stay"
     actions = tuple(
@@ -227,7 +237,7 @@ def _gone(existing: Existing, unreadable: list[str], prune: bool) -> Entry:
         existing.name,
         "-",
         findings=(Finding("not declared", why),),
-        actions=actions if prune and not unreadable else (),
+        actions=actions if prune and is_ours and not unreadable else (),
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from adapterworks.manifests.document import Document, read_document
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
+from adapterworks.reconciling.whose import identity
 
 DEFAULT = Path("manifests")
 
@@ -43,8 +45,13 @@ class Folder:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """The folder's own name, which others may have too."""
         return self.path.resolve().name
+
+    @cached_property
+    def identity(self) -> str:
+        """Which folder it is, wherever a copy of it lies."""
+        return identity(self.path)
 
 
 def read_folder(path: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> Folder:

@@ -69,7 +69,8 @@ class Existing:
         versions: newest first, from the newest down to the first that is as declared; all that
             were looked at, if none is.
         aliases: by name.
-        folder: the name of the folder that was last applied to it.
+        folder: which folder was last applied to it (`whose.identity`); its name alone where a
+            version did that which noted no more.
     """
 
     name: str
@@ -110,7 +111,8 @@ class World:
     """Everything that is compared.
 
     Attributes:
-        folder: the folder's own name, under which what it applies is remembered.
+        folder: which it is, under which what it applies is remembered.
+        folder_name: its own name, which others may have too.
         skipped: files in it that are no manifests.
     """
 
@@ -119,3 +121,4 @@ class World:
     existing: Mapping[str, Existing]
     gateways: tuple[GatewayState, ...] = ()
     skipped: tuple[str, ...] = ()
+    folder_name: str = ""

@@ -72,7 +72,8 @@ class Reader:
         for name, row in rows.items():
             if name not in existing:
                 existing[name] = Existing(name, (), _held(row), _folder(applied.get(name)))
-        return World(folder.name, tuple(items), existing, tuple(self.gateways()), folder.skipped)
+        gateways = tuple(self.gateways())
+        return World(folder.identity, tuple(items), existing, gateways, folder.skipped, folder.name)
 
     def rows_changed(self, before: str, after: str) -> str | None:
         """What changed between two digests of a source's rows, if both were read here."""

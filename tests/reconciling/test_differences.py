@@ -276,6 +276,21 @@ def test_only_what_this_folder_declared_once_is_pruned() -> None:
     assert gone.actions == (Retire("b", 2), Retire("prod", 1))
 
 
+def test_what_a_folder_of_the_same_name_applied_is_not_pruned() -> None:
+    """Another team's; and of what an earlier version noted, the name is all that is known."""
+    ours, theirs = "git.bank.internal/kyc:adapters", "git.bank.internal/cards:adapters"
+    found = {
+        name: existing(version(), name=name, folder=folder)
+        for name, folder in (("gone", ours), ("theirs", theirs), ("old", "adapters"))
+    }
+    world = World(ours, (declared(),), found, folder_name="adapters")
+    pruned = {entry.name: entry for entry in differences(world, prune=True).entries}
+    assert pruned.keys() == {"tiny", "gone", "old"}
+    assert pruned["gone"].actions == (Retire("candidate", 1),)
+    assert pruned["old"].actions == ()
+    assert "a folder called `adapters` applied it" in pruned["old"].findings[0].why
+
+
 def test_nothing_is_pruned_while_a_manifest_cannot_be_read() -> None:
     """The unreadable one may be the manifest that is thought to be gone."""
     items = (declared(), Declared("broken.toml", None, fault="not TOML"))

@@ -18,6 +18,25 @@ _OF_COMPLETION = "tests/cli/test_completion.py"
 
 NAMED = (
     Named(
+        "a-folder-is-known-by-its-name",
+        "adapterworks/reconciling/differences.py",
+        "actions=actions if prune and is_ours and not unreadable else (),",
+        "actions=actions if prune and not unreadable else (),",
+        (
+            "tests/reconciling/test_differences.py"
+            "::test_what_a_folder_of_the_same_name_applied_is_not_pruned",
+        ),
+        "one team's `apply --prune` would take another team's adapters away",
+    ),
+    Named(
+        "a-remote-is-known-by-its-path",
+        "adapterworks/reconciling/whose.py",
+        'host, path = (f"{found[1].lower()}/", found[2])',
+        'host, path = ("", found[2])',
+        ("tests/reconciling/test_whose.py::test_however_it_was_cloned_it_is_the_same",),
+        "repositories of one name on two servers would be one",
+    ),
+    Named(
         "another-home-has-the-callers-own-database",
         _SETTINGS,
         'home = env.get("HOME")',
