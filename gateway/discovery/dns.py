@@ -2,15 +2,22 @@
 
 A headless Kubernetes service, Consul and most clouds answer so. Asked of the resolver that the
 machine is set up with.
+
+One answer need not name all: of several name servers one may lag behind, some give a part of a long
+list, and where the question for IPv4 is lost the one for IPv6 is answered. What is named is there
+at once; what is named no more is believed after `_ANSWERS` in a row.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections import deque
 
 from adapterworks.gateway.config.place import InDns
 from adapterworks.gateway.discovery.finder import NotTold
+
+_ANSWERS = 6
 
 
 class DnsFinder:
@@ -19,13 +26,17 @@ class DnsFinder:
     def __init__(self, place: InDns, *, tls: bool = False) -> None:
         self._place = place
         self._scheme = "https" if tls else "http"
+        self._answers = deque[set[tuple[str, int]]](maxlen=_ANSWERS)
 
     async def urls(self) -> frozenset[str]:
         """See `Finder`."""
         if self._place.port is None:
-            found = await self._targets()
+            self._answers.append(await self._targets())
         else:
-            found = await self._addresses(self._place.port)
+            self._answers.append(await self._addresses(self._place.port))
+        found = set().union(*self._answers)
+        if self._place.port is not None:
+            found = _of_one_family(found)
         return frozenset(f"{self._scheme}://{host}:{port}" for host, port in found)
 
     async def close(self) -> None:
@@ -37,10 +48,7 @@ class DnsFinder:
             found = await loop.getaddrinfo(self._place.name, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise NotTold(f"DNS says nothing of `{self._place.name}`: {error}") from error
-        hosts = {str(address[0]) for *_, address in found}
-        # A machine that has addresses of both families is one engine, by IPv4.
-        four = {host for host in hosts if ":" not in host}
-        return {(host, port) for host in four} or {(f"[{host}]", port) for host in hosts}
+        return {(str(address[0]), port) for *_, address in found}
 
     async def _targets(self) -> set[tuple[str, int]]:
         import dns.asyncresolver
@@ -51,3 +59,9 @@ class DnsFinder:
         except (dns.exception.DNSException, OSError) as error:
             raise NotTold(f"DNS says nothing of `{self._place.name}`: {error}") from error
         return {(record.target.to_text(omit_final_dot=True), record.port) for record in answer}
+
+
+def _of_one_family(found: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """A machine that has addresses of both families is one engine, by IPv4."""
+    four = {(host, port) for host, port in found if ":" not in host}
+    return four or {(f"[{host}]", port) for host, port in found}

@@ -120,10 +120,18 @@ NAMED = (
     Named(
         "an-address-of-each-family-is-an-engine",
         "gateway/discovery/dns.py",
-        "return {(host, port) for host in four} or",
-        "return {(host, port) for host in four} |",
+        "    return four or {",
+        "    return four | {",
         (f"{_OF_FINDERS}::test_a_machine_of_two_families_is_one_engine",),
         "one engine would be asked for twice what it can do, and hold every adapter twice",
+    ),
+    Named(
+        "one-answer-of-dns-is-the-whole-truth",
+        "gateway/discovery/dns.py",
+        "set().union(*self._answers)",
+        "set().union(self._answers[-1])",
+        (f"{_OF_FINDERS}::test_what_one_answer_leaves_out_stays_until_all_leave_it_out",),
+        "a name server that lags behind would take engines out, and every adapter in them",
     ),
     Named(
         "what-cannot-be-asked-is-an-empty-list",

@@ -75,6 +75,26 @@ async def test_every_address_of_a_name_is_an_engine() -> None:
         await DnsFinder(InDns("no-such-host.invalid", 8000)).urls()
 
 
+async def test_what_one_answer_leaves_out_stays_until_all_leave_it_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One of several name servers lags behind; another gives a part; IPv4 is not answered once."""
+    whole = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"]
+    answers = [whole, ["10.0.0.2"], ["fd00::1", "fd00::2"], whole, *[["10.0.0.2", "10.0.0.3"]] * 6]
+
+    async def resolved(*_: Any, **__: Any) -> list[Any]:
+        return [(0, 0, 0, "", (address, 8000)) for address in answers.pop(0)]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolved)
+    finder = DnsFinder(InDns("gpus.test", 8000))
+    one, two, three = (f"http://10.0.0.{number}:8000" for number in (1, 2, 3))
+    for _ in range(4):
+        assert await finder.urls() == {one, two}
+    for _ in range(5):  # one that is new is there at once
+        assert await finder.urls() == {one, two, three}
+    assert await finder.urls() == {two, three}
+
+
 @pytest.mark.parametrize(
     ("addresses", "found"),
     [
