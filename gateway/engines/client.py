@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from pydantic_core import from_json
 
 from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
 from adapterworks.gateway.engines.fetcher import Fetcher
-from adapterworks.gateway.engines.said import message
-from adapterworks.gateway.engines.scoring import TOP, AskedOnce, NoScores, of_answers, of_prompt
+from adapterworks.gateway.engines.probing import Prober
+from adapterworks.gateway.engines.said import brief, message, of_the_adapter
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls, tls_of
 from adapterworks.gateway.engines.wire import Answer
@@ -31,19 +30,10 @@ from adapterworks.manifests.errors import Refused, Unavailable
 
 ADMIN_SECONDS = 120.0
 PROBE_SECONDS = 5.0
-# As `gateway/engine_plugin/positions.py` has it, which is not for processes without vLLM.
-POSITIONS = "adapterworks_positions"
-# What an engine is asked first; token ids that every vocabulary has.
-_WARM = Probe(tuple(range(3, 40)), (1, 36))
 UNTOLD_CONTEXT = 4096  # tokens, of an engine that does not say
 # Of a connection nobody uses; below the 5 s after which vLLM closes it, so that no request meets a
 # connection that is being closed.
 KEEP_SECONDS = 3.0
-# A worker's judgement on the adapter, which vLLM 0.32 passes on as its own failure.
-_OF_THE_ADAPTER = re.compile(
-    r"add_lora method failed: Worker failed with error .{0,80}"
-    r"(LoRA rank|max_lora_rank|target modules|not supported|does not support)"
-)
 _log = logging.getLogger(__name__)
 
 
@@ -80,7 +70,7 @@ class HttpEngine:
         self.shared_as: str | None = None
         self.replaced = False
         self.fetcher: Fetcher | None = None
-        self._scoring = AskedOnce(self._whether_it_scores)
+        self._prober = Prober(base.model, self._completion, self._unavailable)
         self.context = context
         self.base = base
         self.slots = slots
@@ -151,20 +141,8 @@ class HttpEngine:
             callback()
 
     async def can_score_prompts(self) -> bool:
-        """Whether it has log-probabilities of a prompt's own tokens; it is asked once.
-
-        With our plugin it has. An engine without it ignores the positions; and with LoRA it must
-        not be asked by `prompt_logprobs`, which end it as soon as a batch holds two requests
-        (vLLM 0.32).
-        """
-        return await self._scoring()
-
-    async def _whether_it_scores(self) -> bool:
-        try:
-            fields = {"model": self.base.model, "cache_salt": "warm"}
-            return await self._prefill(fields, _WARM) is not None
-        except Refused:  # it takes no field that it does not know
-            return False
+        """Whether it has log-probabilities of a prompt's own tokens; it is asked once."""
+        return await self._prober.can_score_prompts()
 
     def _became(self, state: State, reason: str) -> None:
         self._state, self._reason = state, reason
@@ -205,55 +183,11 @@ class HttpEngine:
     async def score(
         self, fields: Mapping[str, Any], probes: Sequence[Probe]
     ) -> tuple[list[Scores], int]:
-        """The log-probabilities at all positions of the probes, and the tokens they cost.
+        """The log-probabilities at all positions of the probes, and the tokens they cost."""
+        return await self._prober.score(fields, probes)
 
-        One prefill a probe where the engine can, else one generated token a position.
-        """
-        if not await self.can_score_prompts():
-            return await self._generate(fields, probes)
-        answers = await asyncio.gather(*(self._prefill(fields, probe) for probe in probes))
-        if None in answers:
-            raise self._unavailable("it left out what a probe asked for")
-        together = [answer for answer in answers if answer is not None]
-        return [at for some, _ in together for at in some], sum(cost for _, cost in together)
-
-    async def _prefill(
-        self, fields: Mapping[str, Any], probe: Probe
-    ) -> tuple[list[Scores], int] | None:
-        """One probe's scores; None if the engine does not know what is asked."""
-        answer = await self._probe(
-            {
-                **fields,
-                "prompt": list(probe.token_ids),
-                "vllm_xargs": {POSITIONS: list(probe.positions)},
-            }
-        )
-        try:
-            return of_prompt(answer, probe)
-        except NoScores as error:
-            raise self._unavailable(str(error)) from error
-
-    async def _generate(
-        self, fields: Mapping[str, Any], probes: Sequence[Probe]
-    ) -> tuple[list[Scores], int]:
-        """The same by ordinary generations of one token after each position."""
-        prompts = [
-            list(probe.token_ids[:position]) for probe in probes for position in probe.positions
-        ]
-        answer = await self._probe({**fields, "prompt": prompts})
-        try:
-            return of_answers(answer, len(prompts))
-        except NoScores as error:
-            raise self._unavailable(str(error)) from error
-
-    async def _probe(self, asked: dict[str, Any]) -> Any:
-        request = {
-            **asked,
-            "max_tokens": 1,
-            "temperature": 0.0,
-            "logprobs": TOP,
-            "return_tokens_as_token_ids": True,
-        }
+    async def _completion(self, request: dict[str, Any]) -> Any:
+        """What it answers to a probe."""
         status, text = await self._admin("/v1/completions", request)
         self._refuses(status, text, "to answer a probe")
         if status != 200:
@@ -275,7 +209,7 @@ class HttpEngine:
                     raise self._unavailable(f"it answered {response.status} for its models")
                 said = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unavailable(_brief(error)) from error
+            raise self._unavailable(brief(error)) from error
         return self._listed(said)
 
     def _listed(self, said: bytes) -> list[dict[str, Any]]:
@@ -301,7 +235,7 @@ class HttpEngine:
                     self._nobody_listens()
                 raise _not_asked(self._unavailable(str(error))) from error
             except (ConnectionError, TimeoutError) as error:
-                raise self._unavailable(_brief(error)) from error
+                raise self._unavailable(brief(error)) from error
             try:
                 yield answer
             finally:
@@ -336,7 +270,7 @@ class HttpEngine:
             async with self._request("POST", path, body, seconds) as response:
                 return response.status, await response.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unavailable(_brief(error)) from error
+            raise self._unavailable(brief(error)) from error
 
     @contextlib.asynccontextmanager
     async def _request(
@@ -359,17 +293,5 @@ class HttpEngine:
             yield response
 
 
-def of_the_adapter(text: str) -> bool:
-    """Whether what vLLM calls a failure of its own is a judgement on the adapter."""
-    return _OF_THE_ADAPTER.search(text) is not None
-
-
 def _not_asked(error: Unavailable) -> NotAsked:
     return NotAsked(error.message, hint=error.hint, retry_after=error.retry_after)
-
-
-def _brief(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    closed = isinstance(error, (aiohttp.ClientError, ConnectionError))
-    return "it closed the connection" if closed else "unreachable"

@@ -185,7 +185,7 @@ class LocalEngine(HttpEngine):
                 return f"exited with {ended.result()}: {reason_from_log(self.log)}"
             if self._socket.exists() and await self._healthy():
                 # What is made at a first request is made before anybody's; a fault shows by then.
-                self._scoring.forget()
+                self._prober.forget()
                 with contextlib.suppress(AdapterworksError):
                     await self.can_score_prompts()
                 self._became_ready()

@@ -23,12 +23,12 @@ from adapterworks.gateway.engines.client import (
     KEEP_SECONDS,
     UNTOLD_CONTEXT,
     HttpEngine,
-    of_the_adapter,
 )
 from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.identity import ask_base
 from adapterworks.gateway.engines.rendering import renders_alike
+from adapterworks.gateway.engines.said import of_the_adapter
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
@@ -139,7 +139,7 @@ class RemoteEngine(HttpEngine):
             return
         context = models[self.base.model].get("max_model_len")
         self.context = context if type(context) is int and context > 0 else UNTOLD_CONTEXT
-        self._scoring.forget()  # it may be another one now
+        self._prober.forget()  # it may be another one now
         template, kind = await self._identity()
         # It may be another program than before, on another device.
         self.base = replace(self.base, template_digest=template, kind=kind)

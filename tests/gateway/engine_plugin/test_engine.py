@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.gateway.engines.client import POSITIONS
+from adapterworks.gateway.engines.probing import POSITIONS
 from adapterworks.registry.bases.store import BaseStore
 from tests.gateway.engine_plugin.references import NEW_TOKENS, Maker, Reference
 from tests.small_base import MODEL
