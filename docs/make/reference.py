@@ -148,7 +148,9 @@ def metrics() -> str:
         "",
         MADE,
         "`GET /metrics` of a gateway, in Prometheus' text format. "
-        "[grafana-dashboard.json](grafana-dashboard.json) shows them.",
+        "[grafana-dashboard.json](grafana-dashboard.json) shows them. Unless the gateway is open "
+        "it needs the key of a tenant that is allowed `*`, since tenants and adapters are named; "
+        "to everybody else it answers 404 ([how to scrape it](../how-to/production.md#watch-it)).",
         "",
         "| metric | type | labels | what |",
         "|---|---|---|---|",
