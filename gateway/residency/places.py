@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
-from adapterworks.gateway.engines.engine import Engine, NotAsked
+from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.residency.entry import Entry
+from adapterworks.gateway.residency.kept import Kept
 from adapterworks.gateway.residency.popularity import Popularity
-from adapterworks.gateway.residency.retries import Retries
 from adapterworks.gateway.residency.seats import Seats
 from adapterworks.gateway.residency.verdict import Proof
 from adapterworks.gateway.residency.victim import victim
-from adapterworks.gateway.residency.waiting import FIRST_GUESS_SECONDS
+from adapterworks.gateway.residency.waiting import FIRST_GUESS_SECONDS, let_go
 from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.manifests.errors import AdapterworksError, IntegrityError, Refused, Unavailable
 from adapterworks.registry.releases.release import Release
@@ -34,7 +33,6 @@ RETRY_REFUSED_SECONDS = 60.0
 # That a place is kept for an adapter which nobody waits for any more: whoever was told to ask again
 # in two seconds, and does, must not stand at the end of the line each time.
 COMES_BACK_SECONDS = 5.0
-_log = logging.getLogger(__name__)
 # Loads and proves, and tells its steps; raises Refused or IntegrityError for good, Unavailable for
 # now.
 Load = Callable[[Engine, Release, Callable[[str], None]], Awaitable[Proof]]
@@ -53,6 +51,7 @@ class Places:
     Attributes:
         entries: what is loaded, loading or refused now, by digest.
         seats: who may use what is loaded.
+        kept: what is to be loaded whether it is asked for or not.
         wanted: how many wait for a load, by digest.
         usual: seconds that a load takes here: what the last one took.
         closed: nothing is loaded here any more.
@@ -76,23 +75,10 @@ class Places:
         self.entries: dict[str, Entry] = {}
         self.seats = Seats(engine, self.entries)
         self.usual = FIRST_GUESS_SECONDS
-        self._pins: dict[str, Release] = {}
-        self._first: tuple[Release, ...] = ()
-        self._pins_told = False
-        self._settled = False
-        self._background: set[asyncio.Task[None]] = set()
-        self._again: set[str] = set()  # of what is loaded in the background: nobody need wait
+        self.kept = Kept(engine, self.entries, self.ensure, self.seats.wake, supervisor)
         self.wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
         self.closed = False
-        self._warned = False
-        self._retries = Retries(
-            engine.id,
-            self.ensure,
-            wanted=self._is_to_stay,
-            able=lambda: engine.health.state == "ready",
-            supervisor=supervisor,
-        )
         engine.on_ready(self._new_generation)
 
     def close(self) -> None:
@@ -101,74 +87,9 @@ class Places:
         Whoever waits for a load is told `NotAsked`: another engine may have it.
         """
         self.closed = True
-        self._retries.close()
-        loads = [e.task for e in self.entries.values() if e.task is not None]
-        for task in [*self._background, *loads]:
+        self.kept.close()
+        for task in [e.task for e in self.entries.values() if e.task is not None]:
             task.cancel()
-
-    def begin_with(self, releases: Iterable[Release]) -> None:
-        """Load these, besides the pins, when the engine comes up for the first time.
-
-        Of those of its base as many as one batch can mix, in this order.
-        """
-        base = self._engine.base.digest
-        own = [release for release in releases if release.base.digest == base]
-        self._first = tuple(own[: self._engine.slots])
-
-    def pins_are_told(self) -> None:
-        """What is to be pinned is known now."""
-        self._pins_told = True
-
-    @property
-    def unsettled(self) -> str | None:
-        """What is still done before it is as it is to begin; None from then on. Names nobody."""
-        if not self._settled and self._engine.health.state == "ready":
-            self._settled = self._pins_told and not self._background
-        if self._settled:
-            return None
-        if not self._pins_told:
-            return "the pins are not read yet"
-        stages = [entry.stage for entry in self.entries.values()]
-        there = sum(stage in ("resident", "refused") for stage in stages)
-        return f"adapters are being loaded: {there} of {len(stages)}"
-
-    def pin(self, release: Release) -> None:
-        """Keep it loaded from now on and after every restart of the engine."""
-        new = release.digest not in self._pins
-        self._pins[release.digest] = release
-        entry = self.entries.get(release.digest)
-        if entry is not None:
-            entry.pinned = True
-        # More than there are places would unload each other's.
-        if (
-            self._engine.health.state == "ready"
-            and new
-            and len(self._pins) <= self._engine.capacity
-        ):
-            self.reload([release])
-
-    def _is_to_stay(self, release: Release) -> bool:
-        # As in `pin`: more than there are places would unload each other's.
-        fit = len(self._pins) <= self._engine.capacity
-        return fit and not self.closed and release.digest in self._pins
-
-    def unpin(self, name: str, *, keep: set[str]) -> None:
-        """Let releases of a name be unloaded again, but those with a digest in `keep`."""
-        for digest in [d for d, r in self._pins.items() if r.name == name and d not in keep]:
-            del self._pins[digest]
-            entry = self.entries.get(digest)
-            if entry is not None:
-                entry.pinned = False
-        self.seats.wake()
-
-    def warn_of_pins(self) -> None:
-        """Say so when there are more pins than places."""
-        if len(self._pins) > self._engine.capacity and not self._warned:
-            _log.warning(
-                "engine %s: %d adapters are pinned, and it holds %d: the pins that were used "
-                "last stay", self._engine.id, len(self._pins), self._engine.capacity,
-            )  # fmt: skip
-        self._warned = len(self._pins) > self._engine.capacity
 
     def loading(self, release: Release, tenant: str | None) -> Entry | None:
         """The load that must end before the adapter can be used, begun if need be; None if loaded.
@@ -201,7 +122,7 @@ class Places:
             # Not awaited itself: who started the load may leave, those who joined still want it.
             await asyncio.wait({entry.task})
             if entry.task.cancelled():  # not whoever waits here: the load alone was ended
-                raise _left()
+                raise let_go()
             entry.task.result()
             if entry.error is not None:
                 raise entry.error.again()
@@ -233,8 +154,8 @@ class Places:
 
     def _begin(self, release: Release, tenant: str | None) -> Entry:
         if self.closed:
-            raise _left()
-        pinned = release.digest in self._pins
+            raise let_go()
+        pinned = self.kept.is_pinned(release.digest)
         level = self._popularity.level(release.digest)
         entry = Entry(release, "waiting", pinned=pinned, owner=tenant, level=level)
         self.entries[release.digest] = entry
@@ -274,7 +195,7 @@ class Places:
             entry.error, outcome = error, "failed"
             self._forget(entry)
         except asyncio.CancelledError:
-            entry.error = _left()
+            entry.error = let_go()
             self._forget(entry)
             self.seats.wake()
             raise
@@ -347,7 +268,7 @@ class Places:
     def _is_wanted(self, entry: Entry) -> bool:
         digest = entry.release.digest
         waited = digest in self.wanted or digest in self.seats.asked
-        return waited or digest in self._pins or digest in self._again
+        return waited or digest in self.kept
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -374,37 +295,5 @@ class Places:
         held = [e for e in self.entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
         self.entries.clear()
-        first, self._first = self._first, ()
-        wanted = [*self._pins.values(), *(e.release for e in held), *first]
-        again = {release.digest: release for release in wanted}
-        self.reload(list(again.values())[: self._engine.capacity])
+        self.kept.load_anew(e.release for e in held)
         self.seats.wake()
-
-    def reload(self, releases: list[Release]) -> None:
-        """Have these loaded, one after the other; whoever needs one meanwhile waits for it.
-
-        A pin that cannot be loaded now is tried again later.
-        """
-
-        async def reload() -> None:
-            for release in releases:
-                self._again.add(release.digest)
-                try:
-                    await self.ensure(release)
-                except AdapterworksError as error:
-                    self._retries.later(release, error)
-                finally:
-                    self._again.discard(release.digest)
-
-        task = self._supervisor.once("reload", reload(), what=self._engine.id)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
-
-def _left() -> NotAsked:
-    """What is said to whoever waits for a load of an engine that is let go of."""
-    return NotAsked(
-        "the engine is let go of, and nothing is loaded there any more",
-        hint="try again shortly",
-        retry_after=2.0,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from adapterworks.gateway.engines.engine import NotAsked
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.releases.release import Release
@@ -45,4 +46,13 @@ def too_slow(release: Release, entry: Entry | None, usual: float) -> Unavailable
         f"`{release.name}` is still being loaded, for {spent:.0f} s now: {entry.step}",
         hint=f"try again in {again} s: the load goes on",
         retry_after=float(again),
+    )
+
+
+def let_go() -> NotAsked:
+    """What is said to whoever waits for a load of an engine that is let go of."""
+    return NotAsked(
+        "the engine is let go of, and nothing is loaded there any more",
+        hint="try again shortly",
+        retry_after=2.0,
     )

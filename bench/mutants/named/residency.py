@@ -6,6 +6,7 @@ from bench.mutants.mutant import Named
 
 _RESIDENCY = "gateway/residency/residency.py"
 _PLACES = "gateway/residency/places.py"
+_KEPT = "gateway/residency/kept.py"
 _SEATS = "gateway/residency/seats.py"
 _VICTIM = "gateway/residency/victim.py"
 _GATE = "gateway/residency/gate.py"
@@ -204,7 +205,7 @@ _PRESSURE_NAMED = (
     ),
     Named(
         "ready-before-the-pins-are-proved",
-        _PLACES,
+        _KEPT,
         "self._settled = self._pins_told and not self._background",
         "self._settled = True",
         (f"{_OF_WAITING}::test_it_is_settled_when_pins_and_the_first_are_loaded_and_proved",),
@@ -421,7 +422,7 @@ _HOLDING_NAMED = (
     ),
     Named(
         "a-new-engine-stays-empty",
-        _PLACES,
+        _KEPT,
         "        self.reload(list(again.values())[: self._engine.capacity])",
         "        self.reload([])",
         (f"{_OF_HOLDING}::test_a_new_engine_gets_what_the_old_one_held_pins_first",),
@@ -489,15 +490,15 @@ _LEAVING_NAMED = (
     ),
     Named(
         "what-is-loaded-again-is-wanted-by-nobody",
-        _PLACES,
-        "        return waited or digest in self._pins or digest in self._again",
-        "        return waited",
+        _KEPT,
+        "        return digest in self._pins or digest in self._again",
+        "        return False",
         (f"{_OF_HOLDING}::test_a_place_for_what_is_loaded_in_the_background_is_waited_for",),
         "a pin would not be loaded where all places are in use",
     ),
     Named(
         "a-pin-is-tried-once",
-        _PLACES,
+        _KEPT,
         "                    self._retries.later(release, error)\n",
         "                    pass\n",
         (f"{_TESTS}/test_retries.py::test_a_pin_whose_load_failed_is_tried_again",),
@@ -540,7 +541,7 @@ _LEAVING_NAMED = (
     Named(
         "what-is-closed-loads-on",
         _PLACES,
-        "        if self.closed:\n            raise _left()\n",
+        "        if self.closed:\n            raise let_go()\n",
         "",
         (f"{_OF_HOLDING}::test_a_load_ends_when_the_gateway_does",),
         "an engine that leaves would be given adapters by those who still wait there",
