@@ -11,15 +11,13 @@ Invariants:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Unavailable
-
-if TYPE_CHECKING:
-    from adapterworks.registry.index.database import Database
 
 Migration = Callable[[Connection], None]
 
@@ -33,6 +31,16 @@ _versions = sa.Table(
     sa.Column("version", sa.Integer, nullable=False),
 )
 _EXPANDS = "expands"
+
+
+class Transactions(Protocol):
+    """A database, as `Database` opens it."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """A connection for reading."""
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """A write transaction that holds the write lock; commits unless the block raises."""
 
 
 def expands(migration: Migration) -> Migration:
@@ -51,7 +59,7 @@ def oldest(migrations: Sequence[Migration]) -> int:
     return max(changing, default=0)
 
 
-def migrate(database: Database, namespace: str, migrations: Sequence[Migration]) -> None:
+def migrate(database: Transactions, namespace: str, migrations: Sequence[Migration]) -> None:
     """Bring `namespace` to `len(migrations)`; a database that is there already costs one read.
 
     One that a newer program has brought further stays as it is.
