@@ -189,9 +189,10 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
     """Trials are built where `on` says; none is ended early there."""
     from adapterworks.builders.sweeping.sweep import Built
     from adapterworks.workers import detached
-    from adapterworks.workers.elsewhere import WorkerGone, begin, follow
+    from adapterworks.workers.elsewhere import begin, follow
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
+    from adapterworks.workers.placed import WorkerGone
 
     where = parse_where(on)
     executor = open_executor(where, app.settings)
