@@ -88,7 +88,8 @@ class Places:
         """
         self.closed = True
         self.kept.close()
-        for task in [e.task for e in self.entries.values() if e.task is not None]:
+        loads = [e.task for e in self.entries.values() if e.task is not None]
+        for task in loads:
             task.cancel()
 
     def loading(self, release: Release, tenant: str | None) -> Entry | None:
