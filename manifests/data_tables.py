@@ -61,7 +61,8 @@ class DataTable(Frozen):
     (`rows/*.jsonl`) of such, relative to the manifest, `hub:org/dataset@revision#split`, with a
     configuration `hub:org/dataset@revision#configuration:split`, or a dataset of the registry,
     `dataset:medical-failures@3`, with `#test` where another split than the key's is meant. What
-    parts the cells of a `.csv` is told by its header: commas, else semicolons, else tabs.
+    parts the cells of a `.csv` is told by a first line `sep=;`, else by its header: commas, else
+    semicolons, tabs or `|`. Of a workbook the first sheet is read.
     """
 
     train: str

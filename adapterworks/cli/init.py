@@ -208,6 +208,7 @@ def _json(seen: Look, name: str, target: Path, called: str) -> dict[str, Any]:
         "labels": list(seen.labels),
         "language": seen.language,
         "without_answer": seen.silent,
+        "sheets_not_read": list(seen.sheets[1:]),
         "guessed": [doubt.key for doubt in seen.doubts],
         "next": [command for command, _ in _commands(name, called)],
     }
@@ -227,6 +228,11 @@ def _show(app: App, seen: Look, name: str, target: Path, called: str) -> None:
         app.note(
             f"{seen.silent} of {seen.rows} rows have no answer: `adapters build` refuses them; "
             "fill them in, or take them out"
+        )
+    if unread := seen.sheets[1:]:
+        app.note(
+            f"only the first sheet, `{seen.sheets[0]}`, is read, here and by builds; what is on "
+            f"{', '.join(f'`{sheet}`' for sheet in unread)} is not"
         )
     for doubt in seen.doubts:
         app.note(f"guessed: {doubt.key} is `{doubt.options[0]}`")

@@ -12,21 +12,10 @@ from typing import Any
 
 from adapterworks.builders.data.formats.format import FORMATS
 from adapterworks.builders.data.formats.further import VERDICTS, truth
+from adapterworks.drafting.names import ANSWERS, QUESTIONS, is_name, likely, require_named
 from adapterworks.drafting.reading import of_pairs, pair_of, readable, reads, whole
 from adapterworks.drafting.sides import folded, split_column
 from adapterworks.manifests.errors import InvalidInput
-
-# Names by which people call what is asked and what is to be answered, the likeliest first.
-QUESTIONS = """
-    prompt question query instruction input user ticket message request
-    问题 提问 问 用户问题 客户问题 标准问题 工单 工单内容 问题描述 描述 输入 请求 诉求 内容 文本
-    text sentence content title 标题 咨询 咨询内容 frage pregunta domanda pytanie
-"""
-ANSWERS = """
-    completion answer response output reply assistant label category class target intent queue
-    department 答案 回答 回复 答复 标准答案 输出 标签 类别 分类 意图 队列 部门 处理部门 code
-    意见 处理意见 处理结果 antwort réponse reponse respuesta risposta odpowiedź
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +60,15 @@ def guess(
     chosen = chosen or {}
     if not records:
         raise InvalidInput("the file has no rows", hint="its first line names the columns")
-    names = [*dict.fromkeys(name for record in records for name in record if _is_name(name))]
+    names = [*dict.fromkeys(name for record in records for name in record if is_name(name))]
     for what, name in chosen.items():
         if name not in names:
             raise InvalidInput(
                 f"there is no column `{name}` for the {what}",
                 hint=f"the columns are {', '.join(f'`{column}`' for column in names)}",
             )
+    if not {"question", "answer"} <= chosen.keys():
+        require_named(records, names)
     side = split_column(records)
     names = [name for name in names if name != side or name in chosen.values()]
     if format is not None:
@@ -127,8 +118,8 @@ def _in_format(
 
 def _answers_to(text: str, named: Sequence[str]) -> bool:
     """Whether a column beside the only one of text makes a pair of both by its name."""
-    asks = folded(text) in ANSWERS.split() and _likely(named, QUESTIONS) is not None
-    return asks or _likely(named, ANSWERS) is not None
+    asks = folded(text) in ANSWERS.split() and likely(named, QUESTIONS) is not None
+    return asks or likely(named, ANSWERS) is not None
 
 
 def _whole(text: str, names: Sequence[str]) -> Guess:
@@ -163,15 +154,15 @@ def _pair(
     if not chosen and {"q", "a"} <= letters.keys():  # one of them alone says nothing
         chosen = {"question": letters["q"], "answer": letters["a"]}
     doubts = []
-    answer = chosen.get("answer") or _likely(texts, ANSWERS)
-    question = chosen.get("question") or _likely(
+    answer = chosen.get("answer") or likely(texts, ANSWERS)
+    question = chosen.get("question") or likely(
         [name for name in texts if name != answer], QUESTIONS
     )
     rest = [name for name in texts if name not in (answer, question, *chosen.values())]
     rest.sort(key=lambda name: _as_answer(records, texts, name))
     if answer is None:
         numbers = [name for name in named if name != question]
-        answer = _likely(numbers, ANSWERS)
+        answer = likely(numbers, ANSWERS)
         asked = ([answer] if answer else []) + rest
         if not asked:
             raise InvalidInput(
@@ -185,7 +176,7 @@ def _pair(
         answer = asked[0]
         rest = [name for name in rest if name != answer]
     if question is None and not rest:
-        question = _likely([name for name in named if name != answer], QUESTIONS)
+        question = likely([name for name in named if name != answer], QUESTIONS)
     if question is None:
         if not rest:
             raise InvalidInput(
@@ -206,25 +197,6 @@ def _verdict(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str 
     return None
 
 
-def _likely(names: Sequence[str], likely: str) -> str | None:
-    """The column of the likeliest name; where none has one, the first that ends in one."""
-    known = {folded(name): name for name in names}
-    exact = next((known[name] for name in likely.split() if name in known), None)
-    return exact or next((name for name in names if _said_in(name) == likely), None)
-
-
-def _said_in(name: str) -> str | None:
-    """`QUESTIONS` or `ANSWERS`, by a part of a longer name: `User Question`, `客服回答`; None if it
-    says neither. A name with both is the answer's: `问题类别`."""
-    last = folded(name.replace("_", " ").replace("-", " ")).rpartition(" ")[2]
-    for likely in (ANSWERS, QUESTIONS):
-        words = likely.split()
-        if last in words or any(len(word) > 1 and not word.isascii() and word in name
-                                for word in words):  # fmt: skip
-            return likely
-    return None
-
-
 def _as_answer(
     records: Sequence[Mapping[str, Any]], texts: Sequence[str], name: str
 ) -> tuple[int, int, float]:
@@ -237,10 +209,6 @@ def _as_answer(
     if 2 * distinct <= len(records):
         return (0, distinct, _length(records, name))
     return (1, -texts.index(name), 0.0)
-
-
-def _is_name(name: Any) -> bool:
-    return isinstance(name, str) and bool(name.strip())
 
 
 def _texts(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

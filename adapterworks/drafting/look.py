@@ -11,6 +11,7 @@ from typing import Literal
 from adapterworks.builders.data.formats import FORMATS, to_rows
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.data.sources import read_file
+from adapterworks.builders.data.sources.workbook import sheets
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.drafting.columns import Doubt, guess
 from adapterworks.drafting.sides import split_column
@@ -55,6 +56,7 @@ class Look:
         split_by: a column that says on which side each row is.
         silent: rows whose answer is empty.
         doubts: what the file does not settle.
+        sheets: of a workbook; only the first is read.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class Look:
     split_by: str | None
     silent: int
     doubts: tuple[Doubt, ...]
+    sheets: tuple[str, ...] = ()
 
 
 def look(path: Path, *, chosen: Mapping[str, str] | None = None, format: str | None = None) -> Look:
@@ -86,6 +89,11 @@ def look(path: Path, *, chosen: Mapping[str, str] | None = None, format: str | N
         InvalidInput: it cannot be read, has too few rows, or rows that are not in the format.
     """
     records = read_file(path).records
+    if not records:
+        raise InvalidInput(
+            f"`{path}` has no rows",
+            hint="the first line of a table names its columns, the rows stand below it",
+        )
     columns = [record.columns for record in records]
     guessed = guess(columns, chosen, format)
     rows = to_rows(records, guessed.format, source=path.name, columns=guessed.columns)
@@ -118,6 +126,7 @@ def look(path: Path, *, chosen: Mapping[str, str] | None = None, format: str | N
         split_by=split_column(columns),
         silent=len(answers) - len(said),
         doubts=guessed.doubts,
+        sheets=sheets(path.read_bytes(), str(path)) if path.suffix.lower() == ".xlsx" else (),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from adapterworks.manifests.cells import delimiter
+from adapterworks.manifests.cells import parted
 from adapterworks.manifests.importing.common import Source
 from adapterworks.manifests.importing.conversion import Draft
 from adapterworks.manifests.importing.trl_objectives import Trainer
@@ -128,7 +128,8 @@ def _columns(place: Path) -> set[str]:
     try:
         suffix = place.suffix.lower()
         if suffix in (".csv", ".tsv"):
-            rows = csv.reader(head.splitlines(), delimiter=delimiter(suffix, head))
+            how = parted(suffix, head)
+            rows = csv.reader(head[how.begins :].splitlines(), delimiter=how.marks[0])
             return set(next(rows, ()))
         row = json.loads(head)[0] if suffix == ".json" else json.loads(head.partition("\n")[0])
     except (ValueError, LookupError, TypeError, csv.Error):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from click.testing import CliRunner
 
@@ -336,3 +337,17 @@ def test_quiet_says_no_guesses(here: Path) -> None:
     assert "guessed: format is `text`" in loud.stderr
     quiet = CliRunner().invoke(cli, ["-q", "init", "rats", "--from", "rows.csv", "--yes"])
     assert (quiet.exit_code, quiet.stderr) == (0, "")
+
+
+def test_sheets_that_are_not_read_are_named(here: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.title = "January"
+    for row in (["question", "answer"], *([f"what of {i}?", f"this of {i}"] for i in range(30))):
+        book.active.append(row)
+    book.create_sheet("February").append(["question", "answer"])
+    book.save(here / "rows.xlsx")
+    out = CliRunner().invoke(cli, ["init", "faq", "--from", "rows.xlsx"])
+    assert "only the first sheet, `January`, is read" in out.stderr
+    assert "what is on `February` is not" in out.stderr
+    told = json.loads(run("init", "faq", "--from", "rows.xlsx", "--force", "--json"))
+    assert told["sheets_not_read"] == ["February"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _COLUMNS = "adapterworks/drafting/columns.py"
+_NAMES = "adapterworks/drafting/names.py"
 _LOOK = "adapterworks/drafting/look.py"
 _WRITE = "adapterworks/drafting/write.py"
 _WORKBOOK = "builders/data/sources/workbook.py"
 _OF_COLUMNS = "tests/drafting/test_columns.py"
 _OF_INIT = "tests/drafting/test_init.py"
+_OF_TABLES = "tests/drafting/test_users_tables.py"
 _OF_SOURCES = "tests/builders/data/test_sources.py"
 
 NAMED = (
@@ -125,7 +127,7 @@ NAMED = (
     Named(
         "a-semicolon-parts-nothing",
         "manifests/cells.py",
-        '_OF_CSV = (",", ";", "\\t")',
+        '_OF_CSV = (",", ";", "\\t", "|")',
         '_OF_CSV = (",", "|", "\\t")',
         (
             f"{_OF_SOURCES}::test_what_parts_the_cells_is_told_by_the_header",
@@ -143,10 +145,50 @@ NAMED = (
     ),
     Named(
         "only-whole-names-are-known",
-        _COLUMNS,
-        "if _said_in(name) == likely",
+        _NAMES,
+        "if _said_in(name) == words",
         "if False",
         (f"{_OF_COLUMNS}::test_a_name_that_says_it_in_a_part_is_known",),
         "`User Question` and `Agent Reply` would be asked for",
+    ),
+    Named(
+        "what-has-no-name-is-passed-over",
+        _NAMES,
+        "    if len(set(held)) < len(held) or not all(value.isdigit() for value in held):\n",
+        "    if len(set(held)) < 0:\n",
+        (f"{_OF_TABLES}::test_what_has_no_name_is_not_passed_over",),
+        "half a table would be learnt as prose, without a question",
+    ),
+    Named(
+        "the-line-for-excel-is-the-header",
+        "manifests/cells.py",
+        "    if said := _SAID.match(text):\n",
+        "    if said := _SAID.match(text, len(text)):\n",
+        (f"{_OF_TABLES}::test_what_parts_cells_is_what_the_first_lines_say",),
+        "a table that Excel wrote would be learnt as prose, its header among it",
+    ),
+    Named(
+        "the-first-mark-parts-whatever-the-rows-say",
+        "manifests/cells.py",
+        "    most = max(fitting.values())\n",
+        "    most = 0\n",
+        (f"{_OF_TABLES}::test_of_two_marks_in_the_header_the_one_counts_that_parts_the_rows",),
+        "prices would be cut at the decimal comma, and answers begin in their midst",
+    ),
+    Named(
+        "turns-in-a-cell-are-prose",
+        "builders/data/formats/columns.py",
+        "                value = json.loads(value)\n",
+        "                value = str(json.loads(value))\n",
+        (f"{_OF_TABLES}::test_cells_may_hold_json",),
+        "braces and roles would be learnt as text",
+    ),
+    Named(
+        "a-hidden-sheet-is-read",
+        _WORKBOOK,
+        '    if first.sheet_state != "visible":\n',
+        '    if first.sheet_state == "":\n',
+        (f"{_OF_TABLES}::test_a_first_sheet_that_nobody_sees_is_not_read",),
+        "rows that somebody put aside would be learnt",
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -68,12 +69,15 @@ class Columns:
         return value
 
     def turns(self, name: str) -> Sequence[Any]:
-        """A column that is a list of turns.
+        """A column that is a list of turns, or its JSON text, as tables hold it.
 
         Raises:
             FormatFault: it is not, or is empty.
         """
         value = self.get(name)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError, RecursionError):
+                value = json.loads(value)
         if not isinstance(value, list | tuple) or not value:
             raise FormatFault(f"column `{self.column(name)}` is not a list of turns")
         if not self._ignored:

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn
 
 from adapterworks.builders.data.sources.record import Record
-from adapterworks.manifests.cells import delimiter
+from adapterworks.manifests.cells import parted
 from adapterworks.manifests.errors import InvalidInput
 
 _LONGEST_CELL = 2**31 - 1  # characters; csv's own bound of 131,072 is shorter than a chapter
-_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_MARKS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "`|`"}
 _ONE_A_LINE = "write one JSON object a line"
 _WIDE = ((codecs.BOM_UTF16_LE, "UTF-16"), (codecs.BOM_UTF16_BE, "UTF-16"))
 _WIDER = ((codecs.BOM_UTF32_LE, "UTF-32"), (codecs.BOM_UTF32_BE, "UTF-32"))
@@ -174,7 +174,8 @@ def read_csv(data: bytes, name: str) -> Iterator[Record]:
     Cells are parted by commas, or by what parts those of the header (`manifests/cells.py`).
 
     Raises:
-        InvalidInput: a row has another number of cells, or a column is named twice or not at all.
+        InvalidInput: a row has another number of cells, a column is named twice, several hold
+            something and have no name, or the cells can be parted in more than one way.
     """
     return _read_cells(data, name, ".csv")
 
@@ -186,20 +187,20 @@ def read_tsv(data: bytes, name: str) -> Iterator[Record]:
 
 def _read_cells(data: bytes, name: str, suffix: str) -> Iterator[Record]:
     text = decode(data, name)
-    mark = delimiter(suffix, text)
-    called = _MARKS[mark]
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
+    mark, begins = _mark(text, name, suffix)
+    called = _MARKS.get(mark, f"`{mark}`")
+    before = text.count("\n", 0, begins)
+    lines = csv.reader(io.StringIO(text[begins:], newline=""), strict=True, delimiter=mark)
     header: list[str] | None = None
-    start = 1
+    start = before + 1
     usual = csv.field_size_limit(_LONGEST_CELL)
     try:
         for cells in lines:
-            number, start = start, lines.line_num + 1
-            if header is None:
-                named_once([cell for cell in cells if cell], name, number)
-                header = cells
-            elif not cells:
+            number, start = start, before + lines.line_num + 1
+            if not cells:
                 continue
+            if header is None:
+                header = _header(cells, mark, name, number)
             elif len(cells) != len(header):
                 raise InvalidInput(
                     f"`{name}` line {number}: {len(cells)} cells, the header has {len(header)}",
@@ -215,6 +216,33 @@ def _read_cells(data: bytes, name: str, suffix: str) -> Iterator[Record]:
         ) from error
     finally:
         csv.field_size_limit(usual)
+
+
+def _mark(text: str, name: str, suffix: str) -> tuple[str, int]:
+    """What parts the cells, and where the header begins.
+
+    Raises:
+        InvalidInput: more than one mark can be meant.
+    """
+    how = parted(suffix, text)
+    if len(how.marks) > 1:
+        one, other = (_MARKS[mark] for mark in how.marks[:2])
+        raise InvalidInput(
+            f"`{name}` line 1: {one} and {other} both part every line into as many cells as this",
+            hint="write `sep=;` (or what parts the cells) as a first line, or quote the header's "
+            "names",
+        )
+    return how.marks[0], how.begins
+
+
+def _header(cells: list[str], mark: str, name: str, number: int) -> list[str]:
+    if mark == "|" and not cells[0].strip() and not cells[-1].strip():
+        raise InvalidInput(
+            f"`{name}` line {number}: a table of Markdown, whose lines begin and end with `|`",
+            hint="save it as CSV: `question,answer` in the first line, a row in each further one",
+        )
+    named_once([cell for cell in cells if cell], name, number)
+    return cells
 
 
 def _cells(header: list[str], cells: list[str], name: str, number: int) -> dict[str, str]:

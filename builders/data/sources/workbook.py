@@ -11,11 +11,14 @@ import io
 import zipfile
 from collections.abc import Iterator
 from datetime import date, datetime, time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.data.sources.record import Record
 from adapterworks.builders.data.sources.text import named_once
 from adapterworks.manifests.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from openpyxl.workbook import Workbook
 
 # What the parts of a workbook may come to unpacked: a small file can hold endless zeros.
 MOST_BYTES = 1 << 30
@@ -26,8 +29,8 @@ def read_xlsx(data: bytes, name: str) -> Iterator[Record]:
     and neither is a column that is empty from its header to its end.
 
     Raises:
-        InvalidInput: it is no workbook, its first sheet is empty, cells are merged, or a cell is in
-            no named column.
+        InvalidInput: it is no workbook, its first sheet is hidden or empty, cells are merged, or a
+            cell is in no named column.
     """
     header: list[str | None] | None = None
     for number, cells in _lines(data, name):
@@ -49,6 +52,54 @@ def read_xlsx(data: bytes, name: str) -> Iterator[Record]:
 
 def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str | None]]]:
     """The lines of the first sheet that have a value, with their numbers."""
+    workbook = _workbook(data, name)
+    sheet = workbook.worksheets[0]
+    _require_shown(workbook, name)
+    merged = [str(cells) for cells in sheet.merged_cells.ranges]
+    if merged:
+        raise InvalidInput(
+            f"`{name}`, sheet `{sheet.title}`: the cells {merged[0]} are merged",
+            hint="unmerge them: each row needs a value of its own, and each column a name",
+        )
+    lines = 0
+    for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
+        line = [_text(cell) for cell in cells]
+        while line and line[-1] is None:
+            line.pop()
+        if line:
+            lines += 1
+            yield number, line
+    others = [f"`{other.title}`" for other in workbook.worksheets[1:]]
+    if lines < 2 and others:
+        what = "has no row below its first line" if lines else "is empty"
+        raise InvalidInput(
+            f"`{name}`: its first sheet `{sheet.title}` {what}; no other is read "
+            f"({', '.join(others)})",
+            hint="move the sheet of the rows to the first place, or save it as a file of its own",
+        )
+
+
+def sheets(data: bytes, name: str) -> tuple[str, ...]:
+    """The names of a workbook's sheets of cells that a person sees; the first is the one read.
+
+    Raises:
+        InvalidInput: it is no workbook, or a person does not see its first sheet.
+    """
+    workbook = _workbook(data, name)
+    _require_shown(workbook, name)
+    return tuple(s.title for s in workbook.worksheets if s.sheet_state == "visible")
+
+
+def _require_shown(workbook: Workbook, name: str) -> None:
+    first = workbook.worksheets[0]
+    if first.sheet_state != "visible":
+        raise InvalidInput(
+            f"`{name}`: its first sheet `{first.title}` is hidden, and the first one is read",
+            hint="move the sheet of the rows to the first place, or save it as a file of its own",
+        )
+
+
+def _workbook(data: bytes, name: str) -> Workbook:
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
 
@@ -65,27 +116,7 @@ def _lines(data: bytes, name: str) -> Iterator[tuple[int, list[str | None]]]:
         ) from error
     if not workbook.worksheets:
         raise InvalidInput(f"`{name}` has no sheet of cells", hint="save the table as CSV")
-    sheet = workbook.worksheets[0]
-    merged = [str(cells) for cells in sheet.merged_cells.ranges]
-    if merged:
-        raise InvalidInput(
-            f"`{name}`, sheet `{sheet.title}`: the cells {merged[0]} are merged",
-            hint="unmerge them: each row needs a value of its own",
-        )
-    empty = True
-    for number, cells in enumerate(sheet.iter_rows(values_only=True), 1):
-        line = [_text(cell) for cell in cells]
-        while line and line[-1] is None:
-            line.pop()
-        if line:
-            empty = False
-            yield number, line
-    if empty and len(workbook.worksheets) > 1:
-        others = ", ".join(f"`{other.title}`" for other in workbook.worksheets[1:])
-        raise InvalidInput(
-            f"`{name}`: its first sheet `{sheet.title}` is empty; no other is read ({others})",
-            hint="move the sheet of the rows to the first place, or save it as a file of its own",
-        )
+    return workbook
 
 
 def _text(value: Any) -> str | None:
