@@ -24,6 +24,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.registry.remotes.http.unreached import unreached
 
 _SECONDS = 600  # without a byte
 _KINDS: dict[int, type[AdapterworksError]] = {
@@ -151,7 +152,7 @@ def _post(address: Address, body: dict[str, Any]) -> HTTPResponse:
     """Send the request.
 
     Raises:
-        Unavailable: nothing answers at the URL.
+        Unavailable: nothing answers at the URL, or its name, its certificate or TLS is at fault.
         NotFound, Refused, InvalidInput: as the gateway says.
     """
     kind = HTTPSConnection if address.secure else HTTPConnection
@@ -164,15 +165,26 @@ def _post(address: Address, body: dict[str, Any]) -> HTTPResponse:
             connection.sock.close()  # the response's alone now: closed with it
     except (OSError, HTTPException) as error:
         connection.close()
-        raise Unavailable(
-            f"no gateway answers at {address.url}",
-            hint="start one with `adapters serve --open`, or say where it is with `--url`",
-        ) from error
+        raise _unreached(address, error) from error
     if response.status == 200:
         return response
     with _whole(address, response):
         said = response.read()
     raise _error(response.status, said, response.getheader("retry-after"))
+
+
+def _unreached(address: Address, error: Exception) -> Unavailable:
+    if (why := unreached(address.url, error)) is not None:
+        return Unavailable(why[0], hint=why[1])
+    if isinstance(error, HTTPException) and not isinstance(error, ConnectionError):
+        return _stranger(address, "what is no HTTP")
+    closed = isinstance(error, ConnectionResetError) and not address.secure
+    return Unavailable(
+        f"no gateway answers at {address.url}: {error}",
+        hint="where TLS is spoken, write `https://`"
+        if closed
+        else "start one with `adapters serve --open`, or say where it is with `--url`",
+    )
 
 
 def _error(status: int, body: bytes, retry_after: str | None) -> AdapterworksError:

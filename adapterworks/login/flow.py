@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from adapterworks.login.kept import Login, claims_of
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from adapterworks.registry.remotes.http.link import is_loopback
+from adapterworks.registry.remotes.http.unreached import unreached
 
 METADATA = "/.well-known/oauth-protected-resource"
 _TIMEOUT_S = 30.0
@@ -178,7 +179,8 @@ def _json(method: str, url: str, *, data: Mapping[str, str] | None = None) -> di
             answer = client.request(method, url, data=None if data is None else dict(data))
         values = answer.json() if answer.status_code == 200 else None
     except httpx2.TransportError as error:
-        raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
+        why = unreached(url, error) or (f"`{url}` does not answer: {type(error).__name__}", None)
+        raise Unavailable(why[0], hint=why[1]) from error
     except ValueError as error:
         raise Unavailable(f"`{url}` does not answer with an object") from error
     if answer.status_code == 429 or answer.status_code >= 500:

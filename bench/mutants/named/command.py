@@ -14,6 +14,7 @@ _OF_CONFIG = "tests/gateway/config/test_config.py"
 _OF_EDGES = "tests/cli/test_edges.py"
 _OF_CHAT = "tests/cli/test_chat.py"
 _OF_WORK = "tests/cli/test_before_work.py"
+_OF_UNREACHED = "tests/registry/remotes/http/test_unreached.py"
 _OF_COMPLETION = "tests/cli/test_completion.py"
 
 NAMED = (
@@ -257,5 +258,21 @@ NAMED = (
         'if parts.scheme == "none" and',
         ("tests/manifests/test_installing.py",),
         "the hint would install whatever somebody puts under the name",
+    ),
+    Named(
+        "whoever-is-not-trusted-is-not-there",
+        "registry/remotes/http/unreached.py",
+        "        if isinstance(cause, ssl.SSLCertVerificationError):\n",
+        "        if isinstance(cause, ArithmeticError):\n",
+        (f"{_OF_UNREACHED}::test_a_certificate_that_is_not_trusted",),
+        "a gateway would be started once more where a certificate is missing",
+    ),
+    Named(
+        "only-the-first-error-counts",
+        "registry/remotes/http/unreached.py",
+        "        error = error.__cause__ or error.__context__\n",
+        "        error = None\n",
+        (f"{_OF_UNREACHED}::test_a_name_that_is_not_found",),
+        "a slip in ADAPTERS_REGISTRY would be told as a server that is down",
     ),
 )

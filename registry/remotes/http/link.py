@@ -26,6 +26,7 @@ from adapterworks.manifests.errors import (
     Unavailable,
 )
 from adapterworks.registry.blobs.store import checked
+from adapterworks.registry.remotes.http.unreached import unreached
 
 PREFIX = "/v1/registry"
 T = TypeVar("T")
@@ -231,6 +232,8 @@ class Link:
         return kind(message, hint=hint or None)
 
     def _away(self, error: Exception) -> Unavailable:
+        if (why := unreached(self.url, error)) is not None:
+            return Unavailable(why[0], hint=why[1])
         return Unavailable(
             f"the registry at `{self.url}` does not answer: {type(error).__name__}",
             hint="see that it runs: `adapters registry serve`, or the gateway with `[registry]` on",
