@@ -62,6 +62,8 @@ def command(
     from adapterworks.reconciling.differences import differences
     from adapterworks.reconciling.folder import read_folder
 
+    if prune and as_json and not (yes or check):
+        raise InvalidInput("`--json` does not ask", hint="add --yes, or leave `--prune` out")
     read = read_folder(folder, profile=profile)
     reader = reader_of(app)
     world = reader.read(read)

@@ -47,8 +47,9 @@ def list_(app: App, as_json: bool) -> None:
 @command.command()
 @click.argument("name")
 @click.argument("source")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def add(app: App, name: str, source: str) -> None:
+def add(app: App, name: str, source: str, as_json: bool) -> None:
     """Give a Hub model (hub:org/name@revision) or a local folder a name.
 
     A branch or tag is pinned to the commit it names now.
@@ -59,7 +60,10 @@ def add(app: App, name: str, source: str) -> None:
       adapters base add ours ./checkpoints/ours
     """
     entry = app.bases.add(name, source)
-    click.echo(f"{entry.name} = {entry.model}")
+    if as_json:
+        printing.echo_json(_source_json(entry))
+    else:
+        click.echo(f"{entry.name} = {entry.model}")
 
 
 @command.command()

@@ -149,8 +149,9 @@ def diff(app: App, before: str, after: str, as_json: bool) -> None:
 @click.argument("dataset")
 @click.argument("folder", type=WrittenFolder())
 @click.option("--force", is_flag=True, help="Replace the rows and the record that are there.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def export(app: App, dataset: str, folder: Path, force: bool) -> None:
+def export(app: App, dataset: str, folder: Path, force: bool, as_json: bool) -> None:
     """Write a dataset's rows to files, one a split, with its record beside them.
 
     Where FOLDER has files of these names already, nothing is written unless --force says so; then
@@ -178,8 +179,12 @@ def export(app: App, dataset: str, folder: Path, force: bool) -> None:
     for name, of in rows.items():
         path = folder / f"{name}.jsonl"
         path.write_text(lines_of(of), encoding="utf-8")
-        click.echo(f"{path}  {len(of)} rows")
+        if not as_json:
+            click.echo(f"{path}  {len(of)} rows")
     (folder / "dataset.json").write_bytes(found.record.to_bytes() + b"\n")
+    if as_json:
+        files = {name: {"file": f"{folder / name}.jsonl", "rows": len(rows[name])} for name in rows}
+        printing.echo_json({"dataset": found.ref, "digest": found.digest, "splits": files})
 
 
 def find(app: App, text: str) -> Dataset:

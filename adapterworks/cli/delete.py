@@ -8,8 +8,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.agreeing import agree
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.purge import Purge
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @click.option("--why", default="", help="Reason, for the log and for whoever asks for it later.")
 @click.option("--with-aliases", is_flag=True, help="Remove the aliases that it holds, too.")
 @click.option("--purge", is_flag=True, help="Erase its bytes at once, for good; needs --why.")
-@click.option("--yes", is_flag=True, help="Do not ask; scripts need it for --purge.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
 @click.pass_obj
 def command(
     app: App, ref: str, why: str, with_aliases: bool, purge: bool, yes: bool, as_json: bool
@@ -38,7 +38,7 @@ def command(
 
     \b
     Example:
-      adapters delete medical@2 --why "trained on the wrong split"
+      adapters delete medical@2 --why "trained on the wrong split" --yes
       adapters delete medical@2 --with-aliases --purge --why "a patient withdrew consent" --yes
     """
     from adapterworks.manifests.errors import InvalidInput
@@ -49,8 +49,7 @@ def command(
     who = app.settings.who
     if not purge:
         resolved = app.registry.resolve(parsed)
-        if printing.is_asked() and not as_json:
-            agree(f"Delete {resolved}?", yes=yes, what="deleted")
+        agree(f"Delete {resolved}?", yes=yes, what="deleted", as_json=as_json)
         app.registry.delete(
             resolved.name, resolved.version, with_aliases=with_aliases, who=who, why=why
         )
@@ -61,12 +60,10 @@ def command(
         return
     if not why.strip():
         raise InvalidInput("`--purge` needs `--why`", hint='write why: --why "consent withdrawn"')
-    if as_json and not yes:
-        raise InvalidInput("`--json` does not ask", hint="add --yes")
     version = parsed.version or app.registry.resolve(parsed).version
     if not as_json:
         _show(app.registry.upkeep.look_at_purge(parsed.name, version))
-    agree("Erase these bytes for good?", yes=yes, what="deleted")
+    agree("Erase these bytes for good?", yes=yes, what="deleted", as_json=as_json)
     done = app.registry.upkeep.purge(
         parsed.name, version, with_aliases=with_aliases, who=who, why=why
     )

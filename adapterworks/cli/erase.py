@@ -8,9 +8,9 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.cli.agreeing import agree
 from adapterworks.cli.erase_rows import erase_rows
 from adapterworks.cli.erase_tenant import PREFIX, erase_tenant
-from adapterworks.cli.registry import agree
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.erase import Erasure
@@ -50,8 +50,6 @@ def command(
 
     if not reason.strip():
         raise InvalidInput("`--why` is empty", hint='write why: --why "consent withdrawn"')
-    if as_json and not yes:
-        raise InvalidInput("`--json` does not ask", hint="add --yes")
     if parts and what.startswith((PREFIX, "sha256:")):
         raise InvalidInput(
             f"`{what}` is erased whole, and `{parts[0]}` would not be looked at",
@@ -80,7 +78,7 @@ def command(
     found = app.registry.upkeep.look_at_erasure(blob)
     if not as_json:
         _show(found)
-    agree("Erase these bytes for good?", yes=yes, what="erased")
+    agree("Erase these bytes for good?", yes=yes, what="erased", as_json=as_json)
     done = app.registry.upkeep.erase(blob, who=app.settings.who, why=reason)
     if as_json:
         copies = [str(copy) for copy in done.copies]

@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.registry import agree
+from adapterworks.cli.agreeing import agree
 from adapterworks.cli.values import Real
 
 if TYPE_CHECKING:

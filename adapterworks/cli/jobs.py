@@ -178,8 +178,9 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
 
 @command.command()
 @click.argument("job")
+@_as_json
 @click.pass_obj
-def cancel(app: App, job: str) -> None:
+def cancel(app: App, job: str, as_json: bool) -> None:
     """Cancel a job; one that runs is stopped within seconds.
 
     \b
@@ -193,27 +194,28 @@ def cancel(app: App, job: str) -> None:
         end_at_its_place(found, app.settings)
     except AdapterworksError as error:  # a worker that begins there later finds nothing to do
         click.echo(f"{found.labels['on']} was not told: {harmless(error.message)}", err=True)
-    click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
+    _echo_moved(found, as_json)
 
 
 @command.command()
 @click.argument("job")
+@_as_json
 @click.pass_obj
-def pause(app: App, job: str) -> None:
+def pause(app: App, job: str, as_json: bool) -> None:
     """Pause a job; one that runs stops at its newest checkpoint.
 
     \b
     Example:
       adapters jobs pause ftjob-…
     """
-    found = _jobs(app).pause(job)
-    click.echo(f"{job}: {found.state}" + (", its worker is asked to stop" * bool(found.wanted)))
+    _echo_moved(_jobs(app).pause(job), as_json)
 
 
 @command.command()
 @click.argument("job")
+@_as_json
 @click.pass_obj
-def resume(app: App, job: str) -> None:
+def resume(app: App, job: str, as_json: bool) -> None:
     """Let a paused job go on where it was.
 
     A build that was given to a place (`adapters build --on`) is given to it again, and so is one
@@ -234,7 +236,15 @@ def resume(app: App, job: str) -> None:
     given = ""
     if lost or (place_of(found) and found.state == "queued"):
         given = begin_worker(app, found)
-    click.echo(f"{job}: {found.state}{given}")
+    _echo_moved(found, as_json, given)
+
+
+def _echo_moved(job: Job, as_json: bool, more: str = "") -> None:
+    if as_json:
+        echo_json(job_json(job))
+    else:
+        stops = ", its worker is asked to stop" if job.wanted else ""
+        click.echo(f"{job.id}: {job.state}{stops}{more}")
 
 
 def job_json(job: Job) -> dict[str, Any]:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from adapterworks import __version__
 from adapterworks.app import App
 from adapterworks.cli import printing, registry_http
+from adapterworks.cli.agreeing import agree
 from adapterworks.cli.values import WrittenFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from adapterworks.registry.lifecycle.rebuild import Unlisted
 
 
@@ -32,10 +36,14 @@ for _command in (registry_http.serve, registry_http.token, registry_http.audit):
     command.add_command(_command)
 
 
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 @command.command()
 @click.argument("file", type=WrittenFile())
+@_as_json
 @click.pass_obj
-def backup(app: App, file: Path) -> None:
+def backup(app: App, file: Path, as_json: bool) -> None:
     """Copy the index to FILE while it is in use.
 
     The index has names, versions, aliases, history, signatures, tenants and usage; copy the store
@@ -50,12 +58,17 @@ def backup(app: App, file: Path) -> None:
 
     app.require_index_here()
     copy(app.settings.database, file)
-    click.echo(f"wrote {file} ({printing.size(file.stat().st_size)})")
+    size = file.stat().st_size
+    if as_json:
+        printing.echo_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"wrote {file} ({printing.size(size)})")
 
 
 @command.command()
+@_as_json
 @click.pass_obj
-def upgrade(app: App) -> None:
+def upgrade(app: App, as_json: bool) -> None:
     """Make or upgrade all tables of the index.
 
     Every command does that with the tables that it reads, where it may. Of a PostgreSQL index with
@@ -73,13 +86,17 @@ def upgrade(app: App) -> None:
     database = app.registry.database  # opened: its own tables are there
     for schema in (jobs, datasets, gateway):
         schema.migrate(database)
-    app.note("all tables are of this version")
+    if as_json:
+        printing.echo_json({"version": __version__})
+    else:
+        app.note("all tables are of this version")
 
 
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@_as_json
 @click.pass_obj
-def restore(app: App, file: Path) -> None:
+def restore(app: App, file: Path, as_json: bool) -> None:
     """Put a backup in place of an index that is lost.
 
     Stop gateways first. An index that lists releases is not overwritten. Says what the store has
@@ -95,9 +112,16 @@ def restore(app: App, file: Path) -> None:
     app.require_index_here()
     put_back(app.settings.database, file)
     app.registry.require_own_store()
-    click.echo(f"restored the index from {file} into {without_passwords(app.settings.database)}")
+    into = without_passwords(app.settings.database)
+    if not as_json:
+        click.echo(f"restored the index from {file} into {into}")
     later = app.registry.upkeep.unlisted()
     others = app.registry.upkeep.unlisted_deposits()
+    if as_json:
+        printing.echo_json(
+            {"file": str(file), "into": into, "unlisted": len(later), "deposits": len(others)}
+        )
+        return
     if later or others:
         printing.note(
             f"the store has {len(later)} releases and {len(others)} datasets, seals and files that "
@@ -109,8 +133,9 @@ def restore(app: App, file: Path) -> None:
 @click.option("--take", multiple=True, metavar="DIGEST", help="List this copy of a record too.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be listed.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
 @click.pass_obj
-def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> None:
+def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
     """List the releases of the store that the index does not.
 
     For an index that is lost, or restored from an old copy. The store has names, records and files;
@@ -127,13 +152,35 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
     from adapterworks.registry.datasets import relist as relisting
 
     found = app.registry.upkeep.unlisted(take=take)
-    if found:
-        columns = ("name", "made", "release", "state", "not in the store")
-        printing.echo_table(columns, map(_row, found))
     whole = sum(item.state == "whole" for item in found)
     counts = relisting.count(relisting.unlisted(app.registry))
     others = counts["datasets"] + counts["seals"]
-    if dry_run or not (whole or others):
+    ends = dry_run or not (whole or others)
+    if not as_json:
+        _show_unlisted(found, counts, whole=whole if ends else None)
+    if not ends or (as_json and not dry_run):  # JSON: whether there is something to list or not
+        agree(f"List {whole + others}?", yes=yes, what="listed", as_json=as_json)
+    releases = [] if ends else app.registry.upkeep.rebuild_index(take=take, who=app.settings.who)
+    deposits = [] if ends else relisting.relist(app.registry, who=app.settings.who)
+    if as_json:
+        printing.echo_json(
+            {
+                "unlisted": [dict(zip(_UNLISTED, _row(item), strict=True)) for item in found],
+                "deposits": counts,
+                "listed": [*map(str, releases), *map(str, deposits)],
+            }
+        )
+        return
+    for resolved in releases:
+        click.echo(f"listed {resolved} ({resolved.digest})")
+    for listed in deposits:
+        click.echo(f"listed {printing.harmless(listed)}")
+
+
+def _show_unlisted(found: list[Unlisted], counts: Mapping[str, int], *, whole: int | None) -> None:
+    if found:
+        printing.echo_table(_UNLISTED, map(_row, found))
+    if whole is not None:
         click.echo(f"{whole} of {len(found)} can be listed")
     if any(counts.values()):
         click.echo(
@@ -141,19 +188,12 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool) -> 
             f"{counts['left']} more, files of tenants and rows that are incomplete, cannot: gc "
             "keeps them until `--unlisted`"
         )
-    if dry_run or not (whole or others):
-        return
-    agree(f"List {whole + others}?", yes=yes, what="listed")
-    for resolved in app.registry.upkeep.rebuild_index(take=take, who=app.settings.who):
-        click.echo(f"listed {resolved} ({resolved.digest})")
-    for listed in relisting.relist(app.registry, who=app.settings.who):
-        click.echo(f"listed {printing.harmless(listed)}")
 
 
 @command.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--why", default="", help="Reason, for the log.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_as_json
 @click.pass_obj
 def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
     """Show or replace the registry's settings.
@@ -194,6 +234,9 @@ def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
     )
 
 
+_UNLISTED = ("name", "made", "release", "state", "not in the store")
+
+
 def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
@@ -201,18 +244,3 @@ def _yes(value: bool) -> str:
 def _row(item: Unlisted) -> tuple[str, ...]:
     made = printing.when(item.release.created)
     return (item.release.name, made, item.release.digest, item.state, " ".join(item.absent))
-
-
-def agree(question: str, *, yes: bool, what: str) -> None:
-    """Ask on a terminal; a script says `--yes`.
-
-    Raises:
-        InvalidInput: nobody can be asked.
-    """
-    from adapterworks.manifests.errors import InvalidInput
-
-    if yes:
-        return
-    if not printing.is_asked():
-        raise InvalidInput(f"nothing was {what}: nobody can be asked", hint="add --yes")
-    click.confirm(question, abort=True, err=True)

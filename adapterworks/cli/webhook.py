@@ -37,7 +37,8 @@ def command() -> None:
 
 
 @command.command()
-def secret() -> None:
+@_as_json
+def secret(as_json: bool) -> None:
     """Print a new secret, for the variable that `secret_env` names and for the receiver.
 
     \b
@@ -46,7 +47,10 @@ def secret() -> None:
     """
     from adapterworks.gateway.webhooks.signing import new_secret
 
-    click.echo(new_secret())
+    if as_json:
+        printing.echo_json({"secret": new_secret()})
+    else:
+        click.echo(new_secret())
 
 
 @command.command()
@@ -58,7 +62,8 @@ def secret() -> None:
     required=True,
     help="The gateway.toml with the address.",
 )
-def test(name: str, path: Path) -> None:
+@_as_json
+def test(name: str, path: Path, as_json: bool) -> None:
     """Send `webhook.test` to an address now, and say what came of it.
 
     Exit code 4 if it was not taken.
@@ -82,7 +87,10 @@ def test(name: str, path: Path) -> None:
     said, taken = asyncio.run(_post(address))
     if not taken:
         raise Unavailable(f"`{name}` did not take it: {said}")
-    click.echo(f"{name} took it: {said}")
+    if as_json:
+        printing.echo_json({"address": name, "said": said})
+    else:
+        click.echo(f"{name} took it: {said}")
 
 
 async def _post(address: Address) -> tuple[str, bool]:
@@ -130,8 +138,9 @@ def list_(app: App, state: str | None, limit: int, as_json: bool) -> None:
 @command.command()
 @click.argument("event")
 @click.option("--to", "address", help="Only to this address.")
+@_as_json
 @click.pass_obj
-def resend(app: App, event: str, address: str | None) -> None:
+def resend(app: App, event: str, address: str | None, as_json: bool) -> None:
     """Have a gateway send an event again, with the same id.
 
     \b
@@ -140,6 +149,9 @@ def resend(app: App, event: str, address: str | None) -> None:
       adapters webhook resend evt_ftjob-5f0c --to ci
     """
     count = _outbox(app).resend(event, address)
+    if as_json:
+        printing.echo_json({"event": event, "addresses": count})
+        return
     click.echo(
         f"{printing.harmless(event)} is sent again to {count} address{'es' if count > 1 else ''}"
     )

@@ -224,7 +224,7 @@ def _reported(url: URL) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError, InternalError, PoolTimeout) as error:
-        said = str(error if isinstance(error, PoolTimeout) else error.orig).strip()
+        said = " ".join(str(error if isinstance(error, PoolTimeout) else error.orig).split())
         hint = "check `ADAPTERS_DATABASE` and that no other program locks it"
         if "is full" in said:
             hint = "make room on its disk, then do it again"

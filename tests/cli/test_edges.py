@@ -395,6 +395,32 @@ def test_a_protected_alias_by_its_command(shelf: list[str], tmp_path: Path) -> N
     run("promote", "medical@1", "candidate")
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_goes_for_good_goes_in_json_by_yes_alone(
+    shelf: list[str], asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal too: what reads JSON answers no question."""
+    monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: asked)
+    for command in (
+        ("delete", "medical@1"),
+        ("delete", "medical@1", "--purge", "--why", "consent withdrawn"),
+        ("erase", "medical@1", "README.md", "--why", "consent withdrawn"),
+        ("tenant", "remove", "acme"),
+        ("registry", "rebuild-index"),
+        ("apply", "/", "--prune"),
+        ("gc",),
+    ):
+        with pytest.raises(InvalidInput, match="`--json` does not ask"):
+            run(*command, "--json")
+    assert "medical@1" in run("list", "medical")
+
+
+def test_a_deletion_asks_in_scripts_for_yes(shelf: list[str]) -> None:
+    with pytest.raises(InvalidInput, match="nothing was deleted: nobody can be asked"):
+        run("delete", "medical@1")
+    assert "deleted medical@1" in run("delete", "medical@1", "--yes")
+
+
 def test_purging_asks_in_scripts_for_yes(shelf: list[str]) -> None:
     purge = ("delete", "medical@1", "--purge", "--why", "consent withdrawn")
     with pytest.raises(InvalidInput, match="nobody can be asked"):

@@ -134,10 +134,10 @@ def test_promote_log_and_rollback(shelf: Path) -> None:
 
 def test_delete_and_gc(shelf: Path) -> None:
     with pytest.raises(Conflict, match="points to it"):
-        run("delete", "medical@1")
+        run("delete", "medical@1", "--yes")
     with pytest.raises(InvalidInput, match="does not name one version"):
         run("delete", "medical")
-    assert run_json("delete", "medical@2", "--why", "bad split")["deleted"] == "medical@2"
+    assert run_json("delete", "medical@2", "--why", "bad split", "--yes")["deleted"] == "medical@2"
     with pytest.raises(NotFound, match=r"was deleted by tester at .*: bad split"):
         run("show", "medical@2")
     planned = run_json("gc", "--dry-run", "--grace", "0")
@@ -164,7 +164,7 @@ def test_gc_removes_captured_answers_that_have_expired(shelf: Path) -> None:
 def test_gc_asks_on_a_terminal_and_refuses_where_nobody_can_be_asked(
     shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run("delete", "medical@2")
+    run("delete", "medical@2", "--yes")
     with pytest.raises(InvalidInput, match="nothing was removed: nobody can be asked") as error:
         run("gc", "--grace", "0")
     assert error.value.hint == "add --yes"
@@ -187,7 +187,7 @@ def test_gc_as_json_never_asks_whether_there_is_something_or_not(
     shelf: Path, grace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty document on good days and an error on others is no JSON."""
-    run("delete", "medical@2")
+    run("delete", "medical@2", "--yes")
     monkeypatch.setattr("adapterworks.cli.printing.is_asked", lambda: True)
     with pytest.raises(InvalidInput, match="`--json` does not ask"):
         run("gc", "--grace", grace, "--json")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -36,6 +37,34 @@ def test_every_command_is_there_and_has_an_example(name: str) -> None:
     text = command.help or ""
     assert text.partition("\n")[0] == COMMANDS[name][1]
     assert "Example:" in text
+
+
+# What runs until it is stopped, speaks with a person, or prints a program or JSON by itself.
+NO_JSON = {
+    *("schema", "completion", "feedback export"),
+    *("worker", "serve", "registry serve"),
+    "review ask",
+}
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_every_command_can_print_json() -> None:
+    without = {
+        path
+        for path, command in commands(cli)
+        if not any("--json" in parameter.opts for parameter in command.params)
+    }
+    assert without == NO_JSON
 
 
 def test_help_pages_are_up_to_date() -> None:

@@ -268,6 +268,32 @@ NAMED = (
         "a gateway would be started once more where a certificate is missing",
     ),
     Named(
+        "a-driver-speaks-in-lines",
+        "registry/index/database.py",
+        "isinstance(error, PoolTimeout) else error.orig).split())\n",
+        'isinstance(error, PoolTimeout) else error.orig).split(" "))\n',
+        (
+            "tests/registry/index/test_database.py::test_databases_of_other_kinds_and_unreachable_ones_are_said",
+        ),
+        "an alarm on the log's lines would read half of what is wrong",
+    ),
+    Named(
+        "json-is-a-yes",
+        "adapterworks/cli/agreeing.py",
+        "    if yes:\n",
+        "    if yes or as_json:\n",
+        (f"{_OF_EDGES}::test_what_goes_for_good_goes_in_json_by_yes_alone",),
+        "a program that lists what it deletes would delete without being told to",
+    ),
+    Named(
+        "a-script-is-a-yes",
+        "adapterworks/cli/agreeing.py",
+        '        raise InvalidInput(f"nothing was {what}: nobody',
+        '        return InvalidInput(f"nothing was {what}: nobody',
+        (f"{_OF_EDGES}::test_a_deletion_asks_in_scripts_for_yes",),
+        "a loop over versions would delete them all, without `--yes`",
+    ),
+    Named(
         "only-the-first-error-counts",
         "registry/remotes/http/unreached.py",
         "        error = error.__cause__ or error.__context__\n",

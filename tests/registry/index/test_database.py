@@ -101,6 +101,7 @@ def test_databases_of_other_kinds_and_unreachable_ones_are_said(tmp_path: Path) 
     with pytest.raises(Unavailable, match=r"the index on `127\.0\.0\.1` cannot be used") as error:
         unreachable.migrate(migrations.NAMESPACE, migrations.MIGRATIONS)
     assert "hunter2" not in error.value.message
+    assert "refused Is the server running on that host" in error.value.message  # in one line
     with pytest.raises(Unavailable, match="the index cannot be used"):
         Database(f"sqlite:///{tmp_path}/no/such/folder/i.db").migrate("registry", [])
 

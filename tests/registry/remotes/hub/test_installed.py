@@ -35,7 +35,7 @@ def test_from_a_release_to_its_copy_elsewhere_and_its_end(
         ("promote", "medical@2", "prod", "--why", "better"),
         ("rollback", "medical:prod", "--why", "worse"),
         ("tag", "medical@2", "+checked"),
-        ("deprecate", "medical@1", "--why", "old"),
+        ("deprecate", "medical@1", "--why", "old", "--yes"),
         ("log", "medical"),
         ("sign", "medical@2", "--key", private),
         ("push", "medical@2"),
@@ -48,6 +48,6 @@ def test_from_a_release_to_its_copy_elsewhere_and_its_end(
     assert "clean" in theirs.ok("verify", "--all").out
     ours.ok("erase", "medical@2", "predictions.jsonl", "--why", "consent withdrawn", "--yes")
     ours.ok("promote", "medical@2", "prod", "--why", "on again")
-    ours.ok("delete", "medical@1", "--why", "old")
+    ours.ok("delete", "medical@1", "--why", "old", "--yes")
     ours.ok("gc", "--yes", "--grace", "0")
     assert "clean" in ours.ok("verify", "--all").out
