@@ -12,13 +12,14 @@ import importlib.util
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
 from adapterworks.app import App
+from adapterworks.crash import expected
 from adapterworks.doctor import machine
 from adapterworks.doctor.check import Check, installed
 from adapterworks.extras import MODULES
@@ -47,13 +48,30 @@ HARMFUL_BESIDE_CPU_TORCH = ("torchvision", "torchaudio", "torchcodec", "triton")
 
 
 def examine(app: App) -> Iterator[Check]:
-    """All findings, in the order they are made."""
-    yield from packages()
-    yield from seams()
-    yield from machine.examine(app.settings.home)
-    yield _reached("index", lambda: _index(app))
-    yield _reached("blobs", lambda: _blobs(app))
-    yield hub()
+    """All findings, in the order they are made; what ends one ends no other."""
+    stores = "check ADAPTERS_HOME, ADAPTERS_DATABASE and ADAPTERS_BLOBS"
+    yield from _found("packages", packages)
+    yield from _found("seams", seams)
+    for name, look in machine.looks(app.settings.home):
+        yield from _found(name, look)
+    yield from _found("index", lambda: Check("index", "ok", _index(app)), stores)
+    yield from _found("blobs", lambda: Check("blobs", "ok", _blobs(app)), stores)
+    yield from _found("hub", hub, "check HF_ENDPOINT and HF_HOME")
+
+
+def _found(
+    name: str, look: Callable[[], Check | Iterable[Check]], hint: str = ""
+) -> Iterator[Check]:
+    """What a look finds; an error is a finding, too: the rest is looked at all the same."""
+    try:
+        found = look()
+        yield from [found] if isinstance(found, Check) else found
+    except AdapterworksError as error:
+        yield Check(name, "fail", error.message, error.hint or hint)
+    except Exception as error:
+        known = expected(error)
+        said = f"{type(error).__name__}: {error}" if known is None else known.message
+        yield Check(name, "fail", said, hint or (known.hint or "" if known else ""))
 
 
 def packages() -> Iterator[Check]:
@@ -154,17 +172,6 @@ def _exists(module: str) -> bool:
         folder.joinpath(*rest).with_suffix(".py").is_file() or folder.joinpath(*rest).is_dir()
         for folder in folders
     )
-
-
-def _reached(name: str, look: Callable[[], str]) -> Check:
-    try:
-        return Check(name, "ok", look())
-    except AdapterworksError as error:
-        return Check(name, "fail", error.message, error.hint or "")
-    except OSError as error:
-        return Check(
-            name, "fail", str(error), "check ADAPTERS_HOME, ADAPTERS_DATABASE and ADAPTERS_BLOBS"
-        )
 
 
 def _index(app: App) -> str:

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from adapterworks.doctor.check import Check, installed
@@ -24,16 +24,23 @@ GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
 
 
-def examine(home: Path) -> Iterator[Check]:
-    """All findings about this machine; `home` is where stores and the metering spool are."""
-    yield cpu(Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else "")
-    yield threads(os.environ.get("OMP_NUM_THREADS"), len(usable_cpus()), physical_cores())
-    yield memory()
-    yield shared_memory()
-    yield allocator()
-    yield gpu()
-    yield open_files()
-    yield disk(home)
+def looks(home: Path) -> Iterator[tuple[str, Callable[[], Check]]]:
+    """What there is to look at on this machine, by name, and how.
+
+    Args:
+        home: where stores and the metering spool are.
+    """
+    yield "cpu", lambda: cpu(_text("/proc/cpuinfo"))
+    yield (
+        "threads",
+        lambda: threads(os.environ.get("OMP_NUM_THREADS"), len(usable_cpus()), physical_cores()),
+    )
+    yield "memory", memory
+    yield "shm", shared_memory
+    yield "allocator", allocator
+    yield "gpu", gpu
+    yield "files", open_files
+    yield "disk", lambda: disk(home)
 
 
 def cpu(cpuinfo: str) -> Check:
@@ -163,10 +170,10 @@ def open_files() -> Check:
 def disk(home: Path) -> Check:
     """Free space, and the time of an fsync, which every metered answer waits for."""
     folder = home
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
     try:
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
         milliseconds = _fsync_milliseconds(folder)
     except OSError as error:
         return Check("disk", "fail", f"{folder}: {error}", "set ADAPTERS_HOME to a writable folder")
@@ -177,6 +184,10 @@ def disk(home: Path) -> Check:
         hint = "put ADAPTERS_HOME on a local SSD: every answer waits for one fsync of its usage"
         return Check("disk", "slow", finding, hint)
     return Check("disk", "ok", finding)
+
+
+def _text(path: str) -> str:
+    return Path(path).read_text() if Path(path).exists() else ""
 
 
 def physical_cores() -> int:

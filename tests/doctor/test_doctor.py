@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from adapterworks.cli.main import cli
 from adapterworks.doctor import check, doctor, machine
 from adapterworks.doctor.check import Check
 from adapterworks.manifests.installing import install
@@ -56,3 +61,55 @@ def test_doctor_says_which_extras_are_not_there(monkeypatch: pytest.MonkeyPatch)
     assert found["build"].level == found["serve"].level == found["engine"].level == "info"
     assert found["build"].hint == install("build")
     assert next(iter(doctor.seams())).finding.startswith("0 modules")
+
+
+LOOKED_AT = [
+    *("packages", "seams", "cpu", "threads", "memory", "shm", "allocator", "gpu", "files"),
+    *("disk", "index", "blobs", "hub"),
+]
+
+
+def examined() -> dict[str, Check]:
+    told = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = [Check(**one) for one in json.loads(told.stdout)]
+    assert [name for name in LOOKED_AT if name in {one.name for one in found}] == LOOKED_AT
+    assert told.exit_code == int(any(one.level == "fail" for one in found))
+    return {one.name: one for one in found}
+
+
+def test_a_home_that_may_not_be_entered_is_a_finding(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the tests may enter every folder: what the system says is put in its mouth."""
+    real = Path.exists
+
+    def exists(path: Path) -> bool:
+        if path.is_relative_to(home):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    disk = examined()["disk"]
+    assert disk.level == "fail"
+    assert "Permission denied" in disk.finding
+    assert "ADAPTERS_HOME" in disk.hint
+
+
+def test_a_home_that_is_a_file_is_a_finding(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home.parent / "file").write_text("")
+    monkeypatch.setenv("ADAPTERS_HOME", str(home.parent / "file"))
+    found = examined()
+    assert (found["disk"].level, found["index"].level) == ("fail", "fail")
+
+
+def test_what_ends_one_look_ends_no_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> Check:
+        raise ValueError("MemTotal: ?")
+
+    monkeypatch.setattr(machine, "memory", broken)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setenv("HF_ENDPOINT", "http://mirror:99999")
+    found = examined()
+    assert found["memory"] == Check("memory", "fail", "ValueError: MemTotal: ?")
+    assert "Port out of range" in found["hub"].finding
+    assert found["hub"].hint == "check HF_ENDPOINT and HF_HOME"

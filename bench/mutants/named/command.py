@@ -268,6 +268,14 @@ NAMED = (
         "a gateway would be started once more where a certificate is missing",
     ),
     Named(
+        "what-cannot-be-looked-at-ends-the-doctor",
+        "adapterworks/doctor/doctor.py",
+        "    except Exception as error:\n",
+        "    except ZeroDivisionError as error:\n",
+        ("tests/doctor/test_doctor.py::test_what_ends_one_look_ends_no_other",),
+        "a machine would be looked at up to its first fault, and no further",
+    ),
+    Named(
         "a-driver-speaks-in-lines",
         "registry/index/database.py",
         "isinstance(error, PoolTimeout) else error.orig).split())\n",
