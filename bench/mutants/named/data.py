@@ -745,8 +745,8 @@ NAMED = (
     Named(
         "a-cell-ends-at-a-form-feed",
         f"{_SOURCES}/text.py",
-        'csv.reader(io.StringIO(text, newline=""),',
-        "csv.reader(text.splitlines(keepends=True),",
+        'csv.reader(io.StringIO(text[begins:], newline=""),',
+        "csv.reader(text[begins:].splitlines(keepends=True),",
         (f"{_TESTS}/test_sources.py::"
          "test_characters_that_other_readers_take_for_the_end_of_a_line",),
         "a table with one column would have more rows than its file, each half a text",
