@@ -16,6 +16,18 @@ is_supported() { # interpreter
 check_python() { # interpreter
   is_supported "$1" || fail "\`$1\` is not a Python from 3.11 to 3.13" \
     "name one: make setup PYTHON=python3.12"
+  other=$(of_another_system "$1")
+  [ -z "$other" ] || fail "this is $other: what is locked is for Linux with glibc on x86-64 or aarch64" \
+    "use a machine or a container with such a Linux; on Windows, WSL 2 is one"
+}
+
+# What the interpreter runs on, where nothing of the locks is made for that.
+of_another_system() { # interpreter
+  "$1" -c 'import platform, sys
+if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+    print(platform.platform())
+elif platform.libc_ver()[0] != "glibc":
+    print("a Linux without glibc")'
 }
 
 # What a wheel may depend on: `Python 3.11 on linux-x86_64`.

@@ -381,6 +381,34 @@ def test_an_old_python_is_refused(setup: Setup, tmp_path: Path) -> None:
     assert "is not a Python from 3.11 to 3.13" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("pretends", "told"),
+    [
+        ("sys.platform = 'darwin'; platform.platform = lambda: 'macOS-15-arm64'", "macOS-15-arm64"),
+        ("sys.platform = 'win32'; platform.platform = lambda: 'Windows-11'", "Windows-11"),
+        ("platform.machine = lambda: 'ppc64le'", "ppc64le"),
+        ("platform.libc_ver = lambda: ('', '')", "a Linux without glibc"),
+    ],
+)
+@pytest.mark.parametrize("script", ["install.sh", "wheelhouse.sh"])
+def test_another_system_is_refused_before_anything_is_made(
+    setup: Setup, tmp_path: Path, script: str, pretends: str, told: str
+) -> None:
+    if "machine" in pretends:
+        pretends += f"; platform.platform = lambda: '{told}'"
+    python = tmp_path / "python3.12"
+    python.write_text(
+        f'#!/bin/sh\n[ "$1" != -c ] || exec {sys.executable} -c '
+        f'"import platform, sys; {pretends}\n$2"\nexec false\n'
+    )
+    python.chmod(0o755)
+    done = setup.try_(script, "new", PYTHON=str(python))
+    assert done.returncode == 1
+    assert f"this is {told}: what is locked is for Linux with glibc on x86-64" in done.stderr
+    assert "WSL 2" in done.stderr
+    assert not (setup.folder / "new").exists()
+
+
 @with_uv_and_with_pip
 def test_a_wheelhouse_needs_no_network(setup: Setup, index: tuple[Path, str], uv: str) -> None:
     """Made where there is an index, used in a network namespace that has nothing."""
