@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.manifests.checking import KeyPath
-from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.faults import Fault, ManifestError
 from adapterworks.manifests.lines import key_lines
 
@@ -71,6 +71,20 @@ def find_manifest(source: str | Path) -> Path:
         f"there is no manifest `{source}`",
         hint=f"looked for `{local}` and the built-in ones: {', '.join(built_in_manifests())}",
     )
+
+
+def require_own_folder(folder: Path) -> None:
+    """See that what is written for a user does not come among the built-in manifests, as in a
+    checkout, whose `manifests/` has them.
+
+    Raises:
+        InvalidInput: it would.
+    """
+    if folder.resolve() == Path(str(files("adapterworks.manifests"))).resolve():
+        raise InvalidInput(
+            f"`{folder}` here is the folder of the built-in manifests",
+            hint="work in a folder of your own, beside the checkout: mkdir ../mine; cd ../mine",
+        )
 
 
 def as_named_elsewhere(source: str | Path) -> str:

@@ -76,8 +76,11 @@ def command(
       adapters import openai --files export --dry-run
       adapters import openai --files export --base smollm2-135m-instruct
     """
+    from adapterworks.manifests.document import require_own_folder
     from adapterworks.manifests.importing.openai_folder import read_folder
 
+    if not dry_run:
+        require_own_folder(out)
     found = read_folder(folder)
     if not found.jobs:
         raise NotFound(

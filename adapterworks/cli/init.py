@@ -78,12 +78,15 @@ def command(
     """
     from adapterworks.drafting.look import look
     from adapterworks.drafting.write import Draft
+    from adapterworks.manifests.document import require_own_folder
     from adapterworks.manifests.faults import ManifestError
     from adapterworks.manifests.load import inspect_manifest
     from adapterworks.manifests.refs import parse_ref
 
     if parse_ref(name).name != name:
         raise InvalidInput(f"`{name}` is not a name of an adapter", hint="leave out `@` and `:`")
+    if to is None:
+        require_own_folder(FOLDER)
     target = to or FOLDER / f"{name}.toml"
     _require_free([target], source, force=force)
     model = _base(app, base, quantization, target.parent)

@@ -339,6 +339,23 @@ def test_quiet_says_no_guesses(here: Path) -> None:
     assert (quiet.exit_code, quiet.stderr) == (0, "")
 
 
+def test_nothing_is_written_among_the_built_in_manifests(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a checkout `manifests/` is the folder of those; `--to` is a maintainer's way to it."""
+    write_csv(here / "rows.csv", tickets(60))
+    root = Path(__file__).resolve().parents[2]
+    before = sorted((root / "manifests").iterdir())
+    monkeypatch.chdir(root)
+    for force in ((), ("--force",)):
+        said = run("init", "medical", "--from", str(here / "rows.csv"), *force, code=2)
+        assert "is the folder of the built-in manifests" in said
+        assert "work in a folder of your own" in said
+    said = run("import", "openai", "--files", str(here), code=2)
+    assert "is the folder of the built-in manifests" in said
+    assert sorted((root / "manifests").iterdir()) == before
+
+
 def test_sheets_that_are_not_read_are_named(here: Path) -> None:
     book = openpyxl.Workbook()
     book.active.title = "January"

@@ -160,6 +160,14 @@ NAMED = (
         "half a table would be learnt as prose, without a question",
     ),
     Named(
+        "users-write-among-the-built-in",
+        "manifests/document.py",
+        "    if folder.resolve() == Path(",
+        "    if folder == Path(",
+        (f"{_OF_INIT}::test_nothing_is_written_among_the_built_in_manifests",),
+        "`init --force` in a checkout would write over a manifest that comes with it",
+    ),
+    Named(
         "the-line-for-excel-is-the-header",
         "manifests/cells.py",
         "    if said := _SAID.match(text):\n",
