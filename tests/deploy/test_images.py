@@ -127,6 +127,20 @@ def test_the_gateways_command_is_one() -> None:
     check(json.loads(said("gateway", "CMD")[0]))
 
 
+def test_keys_are_in_a_folder_of_their_own() -> None:
+    """What is backed up is the home, and no backup is to have them."""
+    home, keys = "/var/lib/adapters", "/var/lib/adapters-keys"
+    set_ = dict(re.findall(r"(\w+)=(\S+)", said("gateway", "ENV")[0]))
+    assert (set_["ADAPTERS_HOME"], set_["ADAPTERS_KEYS_DIR"]) == (home, keys)
+    assert json.loads(said("gateway", "VOLUME")[0]) == [home, keys]
+    assert f"install -d -m 0700 -o 10001 -g 10001 {keys}" in said("gateway", "RUN")[-1]
+    (compose,) = documents("compose.yaml")
+    mounts = dict(mount.split(":")[:2] for mount in compose["services"]["gateway"]["volumes"])
+    assert (mounts["gateway"], mounts["keys"]) == (home, keys)
+    others = [compose["services"][name]["volumes"] for name in ("engine", "worker")]
+    assert not any("keys" in mount for mounts in others for mount in mounts)
+
+
 def test_they_are_built_alike() -> None:
     """But for the lock: a change of one build stage is made in the other."""
     stages = []
