@@ -1,9 +1,10 @@
-"""Before something goes for good: who is asked, and what a script says instead."""
+"""Before something goes for good: who is asked, and what a script says instead; and what stays."""
 
 from __future__ import annotations
 
 import click
 
+from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 
@@ -21,3 +22,12 @@ def agree(question: str, *, yes: bool, what: str, as_json: bool = False) -> None
     if not printing.is_asked():
         raise InvalidInput(f"nothing was {what}: nobody can be asked", hint="add --yes")
     click.confirm(question, abort=True, err=True)
+
+
+def say_unreached(app: App) -> None:
+    """Name the places where bytes of a release may be that an erasure does not look at."""
+    printing.note(
+        "not reached from here: folders of builds and answers that are kept under "
+        f"`{app.settings.home}`, checkouts of other machines (their next gc removes them), "
+        "backups, old versions in a versioned bucket"
+    )

@@ -8,7 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.agreeing import agree, say_unreached
 from adapterworks.cli.completion import complete_ref
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def command(
     )
     for name in done.reviews:
         printing.note(f"review `{name}` had its answers: erased with its votes")
-    printing.note(
-        "not reached from here: checkouts of other machines (their next gc removes them), backups, "
-        "old versions in a versioned bucket"
-    )
+    say_unreached(app)
 
 
 def _show(found: Purge) -> None:

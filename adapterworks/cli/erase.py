@@ -8,7 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.agreeing import agree, say_unreached
 from adapterworks.cli.erase_rows import erase_rows
 from adapterworks.cli.erase_tenant import PREFIX, erase_tenant
 
@@ -94,10 +94,7 @@ def command(
         printing.note(f"review `{name}` had these answers: erased with its votes")
     for place in done.pushed:
         printing.note(f"still at {place}: delete them there")
-    printing.note(
-        "not reached from here: checkouts of other machines (their next gc removes them), backups, "
-        "old versions in a versioned bucket"
-    )
+    say_unreached(app)
 
 
 def _show(found: Erasure) -> None:

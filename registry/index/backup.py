@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.blobs.local import fsync_folder
 from adapterworks.registry.index import migrations
 
@@ -28,6 +28,7 @@ def backup(database: str, target: Path) -> None:
         InvalidInput: it is no SQLite index.
         NotFound: there is none.
         Conflict: `target` is there.
+        IntegrityError: the index is damaged, and a copy of it would be, too.
     """
     source = _file_of(database, 'pg_dump --format=custom --file=index.dump "$ADAPTERS_DATABASE"')
     if not source.exists():
@@ -37,11 +38,25 @@ def backup(database: str, target: Path) -> None:
     staged = target.with_name(f".{target.name}.part")
     staged.unlink(missing_ok=True)
     try:
-        _copy(source, staged)
+        try:
+            _copy(source, staged)
+            sound = _sound(staged)
+        except sqlite3.DatabaseError as error:
+            raise _damaged(source, str(error)) from error
+        if not sound:
+            raise _damaged(source, "its pages do not agree")
         staged.rename(target)
         fsync_folder(target.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+def _damaged(source: Path, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"`{source}` is no index, or damaged, and no copy was made: {why}",
+        hint="keep the copies that there are; move it away, and `adapters registry restore FILE` "
+        "puts one in its place",
+    )
 
 
 def restore(database: str, source: Path) -> None:
@@ -49,15 +64,18 @@ def restore(database: str, source: Path) -> None:
 
     Raises:
         InvalidInput: it is no SQLite index, or `source` is none.
-        Conflict: there is an index that holds something: releases, tenants, usage, jobs.
+        Conflict: there is an index that holds something (releases, tenants, usage, jobs), or one
+            that is damaged, of which nobody can tell.
     """
     target = _file_of(database, 'pg_restore --no-owner --dbname="$ADAPTERS_DATABASE" index.dump')
     _check(source)
-    if target.exists() and _holds_something(target):
-        raise Conflict(
-            f"`{target}` is an index that is in use; it is not overwritten",
-            hint="move it away first, if it is the copy that is wanted",
-        )
+    away = "move it away first, if it is the copy that is wanted"
+    try:
+        held = target.exists() and _holds_something(target)
+    except sqlite3.DatabaseError as error:
+        raise Conflict(f"`{target}` is damaged, and not overwritten: {error}", hint=away) from error
+    if held:
+        raise Conflict(f"`{target}` is an index that is in use; it is not overwritten", hint=away)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.part")
     staged.unlink(missing_ok=True)
@@ -85,16 +103,23 @@ def _check(source: Path) -> None:
         f"`{source}` is not a copy of an index", hint="give what `adapters registry backup` wrote"
     )
     try:
-        with contextlib.closing(
-            sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)
-        ) as file:
-            sound = file.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        sound = _sound(source)
+        with contextlib.closing(_reading(source)) as file:
             query = "SELECT version FROM schema_versions WHERE namespace = ?"
             version = file.execute(query, (migrations.NAMESPACE,)).fetchone()
     except sqlite3.DatabaseError as error:
         raise wrong from error
     if not sound or version is None:
         raise wrong
+
+
+def _sound(file: Path) -> bool:
+    with contextlib.closing(_reading(file)) as opened:
+        return opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _reading(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)
 
 
 def _holds_something(index: Path) -> bool:

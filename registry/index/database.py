@@ -249,6 +249,6 @@ def _reported(url: URL) -> Iterator[None]:
             raise
         raise IntegrityError(
             f"`{url.database}` is no index, or damaged: {error.orig}",
-            hint="put a backup in its place: adapters registry restore FILE; without one: move "
-            "it away, then adapters registry rebuild-index",
+            hint="move it away and put a backup in its place: adapters registry restore FILE; "
+            "without one: adapters registry rebuild-index",
         ) from error

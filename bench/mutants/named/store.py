@@ -360,10 +360,26 @@ NAMED: tuple[Named, ...] = (
     Named(
         "an-index-in-use-is-overwritten",
         _BACKUP,
-        "if target.exists() and _holds_something(target):",
-        "if False:",
+        "held = target.exists() and _holds_something(target)",
+        "held = False",
         (f"{_OF_BACKUP}::test_a_copy_taken_while_it_is_in_use_is_put_back",),
         "a restore in the wrong home would destroy an index",
+    ),
+    Named(
+        "a-damaged-index-is-backed-up",
+        _BACKUP,
+        "        if not sound:\n",
+        "        if sound is None:\n",
+        (f"{_OF_BACKUP}::test_a_damaged_index_is_neither_copied_nor_overwritten",),
+        "a nightly copy of a damaged index would take the place of the last good one",
+    ),
+    Named(
+        "a-damaged-index-is-empty",
+        _BACKUP,
+        "    except sqlite3.DatabaseError as error:\n        raise Conflict(",
+        "    except ZeroDivisionError as error:\n        raise Conflict(",
+        (f"{_OF_BACKUP}::test_a_damaged_index_is_neither_copied_nor_overwritten",),
+        "what could be mended would be written over in the middle of an incident",
     ),
     Named(
         "a-hollow-base-is-loaded",

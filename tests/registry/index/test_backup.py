@@ -16,7 +16,7 @@ import pytest
 from adapterworks.gateway.storage import migrations as storage
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
+from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.index.backup import backup, restore
 from adapterworks.registry.jobs import putting
 from adapterworks.registry.jobs import schema as jobs_schema
@@ -175,6 +175,33 @@ def test_a_copy_that_was_damaged_is_not_put_back(tmp_path: Path) -> None:
         file.commit()
     with pytest.raises(InvalidInput, match="is not a copy of an index"):
         restore(f"sqlite:///{tmp_path / 'new.db'}", copy)
+
+
+def test_a_damaged_index_is_neither_copied_nor_overwritten(tmp_path: Path) -> None:
+    """An incident: a copy of it would take the place of a good one, and it may be mended yet."""
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    with opened(tmp_path) as registry:
+        publish(registry, tmp_path, 1)
+    backup(url, copy)
+    with contextlib.closing(sqlite3.connect(tmp_path / "index.db")) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        file.execute("UPDATE sqlite_master SET rootpage = 999999 WHERE name = 'names'")
+        file.commit()
+    for damage in (None, b"garbage of another program"):
+        if damage is not None:
+            for left in tmp_path.glob("index.db-*"):
+                left.unlink()
+            (tmp_path / "index.db").write_bytes(damage)
+        with pytest.raises(IntegrityError, match="damaged, and no copy was made"):
+            backup(url, tmp_path / "second.db")
+        assert not (tmp_path / "second.db").exists()
+        with pytest.raises(Conflict, match="not overwritten") as caught:
+            restore(url, copy)
+        assert "move it away" in (caught.value.hint or "")
+    (tmp_path / "index.db").rename(tmp_path / "damaged.db")
+    restore(url, copy)
+    with opened(tmp_path) as again:
+        assert again.versions("medical")[0].version == 1
 
 
 def _tenant(registry: Registry) -> None:
