@@ -192,7 +192,7 @@ def _queue(app: App, asked: dict[str, Any], priority: int, as_json: bool) -> Non
     with app.registry.database.write() as connection:
         job = putting.put(connection, new, now=time.time())
     if as_json:
-        from adapterworks.cli.jobs import job_json
+        from adapterworks.cli.jobs_shown import job_json
         from adapterworks.cli.printing import echo_json
 
         echo_json(job_json(job))

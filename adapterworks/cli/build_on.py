@@ -106,7 +106,7 @@ def build_on(
     Raises:
         Refused: the build failed, with why.
     """
-    from adapterworks.cli.jobs import job_json
+    from adapterworks.cli.jobs_shown import job_json
     from adapterworks.cli.printing import echo_json
     from adapterworks.workers.elsewhere import begin, follow
     from adapterworks.workers.executors.open import open_executor

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
 from adapterworks.cli.jobs_elsewhere import Watch, begin_worker, has_no_worker, worker_said
+from adapterworks.cli.jobs_shown import echo_event, echo_moved, job_json, moment, waits_said
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import WrittenFolder
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 
 if TYPE_CHECKING:
-    from adapterworks.registry.jobs.events import Event
     from adapterworks.registry.jobs.here import JobsHere
-    from adapterworks.registry.jobs.job import Job
-    from adapterworks.registry.jobs.waits import Waits
     from adapterworks.registry.remotes.http.jobs import JobsOverHttp
 
 _STATES = ("queued", "running", "paused", "succeeded", "failed", "cancelled")
@@ -80,7 +77,7 @@ def list_(
                     f"{job.state} ({job.wanted} asked)" if job.wanted else job.state,
                     names.get(job.tenant, job.tenant) or "-",
                     job.arguments.get("name", "-"),
-                    _moment(job.created),
+                    moment(job.created),
                     job.result.get("ref") or job.code or "",
                 )
                 for job in jobs
@@ -137,7 +134,7 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
         echo_json(values)
         return
     if (waits := waits_of(found.result)) is not None:
-        values["waits"] = _waits_said(waits)
+        values["waits"] = waits_said(waits)
     for name, value in values.items():
         if value not in (None, "", {}, []):
             click.echo(f"{name}: {harmless(value)}")
@@ -163,7 +160,7 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
         found = jobs.get(job)
         for event in jobs.since(job, seen):
             seen = event.sequence
-            _echo_event(event, as_json)
+            echo_event(event, as_json)
         if follow and found.state in ("failed", "cancelled"):
             raise Refused(f"`{job}` {found.state}", hint=f"see why: adapters jobs show {job}")
         if found.ended:
@@ -194,7 +191,7 @@ def cancel(app: App, job: str, as_json: bool) -> None:
         end_at_its_place(found, app.settings)
     except AdapterworksError as error:  # a worker that begins there later finds nothing to do
         click.echo(f"{found.labels['on']} was not told: {harmless(error.message)}", err=True)
-    _echo_moved(found, as_json)
+    echo_moved(found, as_json)
 
 
 @command.command()
@@ -208,7 +205,7 @@ def pause(app: App, job: str, as_json: bool) -> None:
     Example:
       adapters jobs pause ftjob-…
     """
-    _echo_moved(_jobs(app).pause(job), as_json)
+    echo_moved(_jobs(app).pause(job), as_json)
 
 
 @command.command()
@@ -236,48 +233,7 @@ def resume(app: App, job: str, as_json: bool) -> None:
     given = ""
     if lost or (place_of(found) and found.state == "queued"):
         given = begin_worker(app, found)
-    _echo_moved(found, as_json, given)
-
-
-def _echo_moved(job: Job, as_json: bool, more: str = "") -> None:
-    if as_json:
-        echo_json(job_json(job))
-    else:
-        stops = ", its worker is asked to stop" if job.wanted else ""
-        click.echo(f"{job.id}: {job.state}{stops}{more}")
-
-
-def job_json(job: Job) -> dict[str, Any]:
-    """A job, for programs."""
-    result = dict(job.result)
-    waits = result.pop("waits", None)
-    return {
-        "id": job.id,
-        "kind": job.kind,
-        "tenant": job.tenant,
-        "state": job.state,
-        "waits": {**waits, "since": _moment(waits["since"])} if waits else None,
-        "wanted": job.wanted,
-        "lane": job.lane,
-        "priority": job.priority,
-        "attempt": job.attempt,
-        "holder": job.holder,
-        "created": _moment(job.created),
-        "started": _moment(job.started),
-        "finished": _moment(job.finished),
-        "arguments": dict(job.arguments),
-        "labels": dict(job.labels),
-        "result": result,
-        "code": job.code,
-        "message": job.message,
-    }
-
-
-def _waits_said(waits: Waits) -> str:
-    said = f"for {waits.resource} since {_moment(waits.since)}: {waits.what}"
-    if waits.passed:
-        said += f"; {waits.passed} that came later have begun"
-    return f"{said}; what comes later waits for it" if waits.first else said
+    echo_moved(found, as_json, given)
 
 
 def _jobs(app: App) -> JobsHere | JobsOverHttp:
@@ -290,21 +246,3 @@ def _jobs(app: App) -> JobsHere | JobsOverHttp:
     if isinstance(registry, RemoteRegistry):
         return JobsOverHttp(registry.link)
     return JobsHere(registry.database)
-
-
-def _echo_event(event: Event, as_json: bool) -> None:
-    if as_json:
-        import json
-
-        values = {"at": _moment(event.at), "level": event.level, "kind": event.kind}
-        line = {**values, "message": event.message, "data": dict(event.data)}
-        click.echo(json.dumps(line, ensure_ascii=False))
-        return
-    mark = "" if event.level == "info" else f"{event.level}: "
-    click.echo(f"{_moment(event.at)}  {mark}{harmless(event.message)}")
-
-
-def _moment(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
