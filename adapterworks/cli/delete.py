@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.agreeing import agree, say_unreached
 from adapterworks.cli.completion import complete_ref
+from adapterworks.manifests.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     from adapterworks.registry.lifecycle.purge import Purge
@@ -32,9 +34,9 @@ def command(
     alias points to is refused, unless its aliases are to go with it: then nobody is served by them.
 
     Its bytes go at the next gc and its grace. With --purge those that no other release has go at
-    once, from the store and from ADAPTERS_HOME, with reviews of its answers there, and are refused
-    from then on; it says which pushes,
-    later releases, gateways and builds still have some. Purging a deleted version finishes it.
+    once, from the store and from ADAPTERS_HOME, with reviews of its answers and the folders of its
+    builds there, and are refused from then on; it says which pushes, later releases, gateways and
+    builds still have some. Purging a deleted version finishes it.
 
     \b
     Example:
@@ -64,6 +66,7 @@ def command(
     if not as_json:
         _show(app.registry.upkeep.look_at_purge(parsed.name, version))
     agree("Erase these bytes for good?", yes=yes, what="deleted", as_json=as_json)
+    _empty_builds(app, parsed.name, version)
     done = app.registry.upkeep.purge(
         parsed.name, version, with_aliases=with_aliases, who=who, why=why
     )
@@ -80,6 +83,32 @@ def command(
     for name in done.reviews:
         printing.note(f"review `{name}` had its answers: erased with its votes")
     say_unreached(app)
+
+
+def _empty_builds(app: App, name: str, version: int) -> None:
+    """Empty the folders of its builds on this machine, which hold rows while they build and what
+    was sampled afterwards; not where another release has the same training.
+
+    Raises:
+        Conflict: one of them is being built in.
+    """
+    builds = app.settings.home / "builds"
+    if not app.registry.has_index or not builds.is_dir():
+        return
+    from adapterworks.builders.building.erased import builds_of, erase_builds
+
+    digest = app.registry.upkeep.look_at_purge(name, version).digest
+    training = None
+    with suppress(NotFound, Refused):  # purged before, and so is its record
+        training = app.registry.release(digest).digests.get("train")
+    if training is None:
+        return
+    if any(one.digest != digest for one in app.registry.origins.find_stages("train", training)):
+        return
+    folders = builds_of(builds, (), {training})
+    erase_builds(folders)
+    for folder in folders:
+        printing.note(f"emptied, as a build of it: {folder}")
 
 
 def _show(found: Purge) -> None:

@@ -178,7 +178,6 @@ def command(
     judged_by = None
     if judge is not None:
         who = parse_endpoint(judge, os.environ, judge_key_env)
-        _say(f"questions, references and answers of the test rows are sent to {who.host}")
         judged_by = JudgeTable(
             endpoint=f"{who.url}#{who.model}", key_env=judge_key_env, max_tokens=_ANY_BUDGET
         )

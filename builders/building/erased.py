@@ -46,8 +46,8 @@ def require_idle(folders: Collection[Path]) -> None:
     for folder in folders:
         if _is_held(folder):
             raise Conflict(
-                f"these rows are being learnt in `{folder}`",
-                hint="end that build, then erase: it could not go on without them anyway",
+                f"a build is under way in `{folder}`, from what is to be erased",
+                hint="end that build, then erase",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from adapterworks.builders.evaluation.needs import check_metrics, of_answers
 from adapterworks.builders.evaluation.remote import Remote
 from adapterworks.builders.evaluation.subjects import Released, find_subject
 from adapterworks.builders.evaluation.unjudged import PROD, judged_gates, unjudged
+from adapterworks.builders.plan.sent import of_test_rows
 from adapterworks.builders.rewards.asking import Judge
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput, NotFound
@@ -104,26 +106,27 @@ def evaluate_release(
         require_answering(remote.endpoint)
     asked = _judge(table.judge, candidate, cache)
     if asked is not None:
+        if say is not None:
+            say(of_test_rows(len(rows), asked.table))
         require_answering(asked.endpoint)
     named = {*subjects} | ({NEAREST} if table.baseline == NEAREST else set())
     no_prod = not _has_prod(registry, candidate)
     left = unjudged(asked_of, table, named, no_prod=no_prod)
     gates = judged_gates(table, named, no_prod=no_prod)
-    evaluation = evaluate_subjects(
-        subjects,
-        rows,
-        table.model_copy(update={"gates": gates}),
-        engines=engines or Engines(),
-        say=say,
-        seed=manifest.train.seed,
-        max_length=manifest.train.max_length,
-        train=splits.train,
-        remotes={remote.endpoint.name: remote} if remote else None,
-        judge=asked,
-        progress=progress,
-    )
-    if asked is not None:
-        asked.close()
+    with nullcontext() if asked is None else closing(asked):
+        evaluation = evaluate_subjects(
+            subjects,
+            rows,
+            table.model_copy(update={"gates": gates}),
+            engines=engines or Engines(),
+            say=say,
+            seed=manifest.train.seed,
+            max_length=manifest.train.max_length,
+            train=splits.train,
+            remotes={remote.endpoint.name: remote} if remote else None,
+            judge=asked,
+            progress=progress,
+        )
     return evaluation.with_gates(left) if left else evaluation
 
 

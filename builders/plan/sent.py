@@ -22,22 +22,27 @@ def sent(manifest: Manifest, rows: Mapping[str, int]) -> list[str]:
     if rewarding is not None:
         told = f"prompts of {rows.get('train', 0)} training and {rows.get('validation', 0)} "
         told += "validation rows, with the answers that are sampled to them"
-        found.append(_said(told, rewarding))
+        found.append(_said(told, rewarding) + _budget(rewarding))
     judge = manifest.evaluate.judge
     if judge is not None and rows.get("test"):
-        told = f"questions, reference answers and answers of {rows['test']} test rows"
-        found.append(_said(told, judge))
+        found.append(of_test_rows(rows["test"], judge) + _budget(judge))
     return found
+
+
+def of_test_rows(count: int, judge: JudgeTable) -> str:
+    """What a judge is shown of so many test rows."""
+    return _said(f"questions, reference answers and answers of {count} test rows", judge)
 
 
 def _said(what: str, judge: JudgeTable) -> str:
     url, _, model = judge.endpoint.partition("#")
     address = urlsplit(url)
     where = "on this machine" if _here(address.hostname or "") else "so they leave this machine"
-    return (
-        f"{what} are sent to the judge `{model}` at {address.netloc}, {where}; at most "
-        f"{judge.max_tokens:,} tokens"
-    )
+    return f"{what} are sent to the judge `{model}` at {address.netloc}, {where}"
+
+
+def _budget(judge: JudgeTable) -> str:
+    return f"; at most {judge.max_tokens:,} tokens"
 
 
 def _here(host: str) -> bool:

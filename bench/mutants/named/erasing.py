@@ -177,4 +177,15 @@ NAMED = (
         ),
         "its training would go on with the rows, and publish what it learnt of them",
     ),
+    Named(
+        "builds-of-a-purged-release-stay",
+        "adapterworks/cli/delete.py",
+        "    erase_builds(folders)\n",
+        "    pass\n",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_the_folders_of_its_builds_go_with_a_purged_release",
+        ),
+        "what it sampled of the rows would stay when the release is gone",
+    ),
 )

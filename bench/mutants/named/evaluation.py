@@ -162,4 +162,12 @@ NAMED = (
         ),
         "a training of hours would end at a gate that its test rows could never pass",
     ),
+    Named(
+        "a-judge-is-shown-answers-in-silence",
+        "builders/evaluation/releases.py",
+        "            say(of_test_rows(len(rows), asked.table))\n",
+        "            pass\n",
+        ("tests/builders/evaluation/test_cli.py",),
+        "rows would leave the machine, and nobody be told",
+    ),
 )

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from adapterworks.app import App
 from adapterworks.builders.building.erased import builds_of, erase_builds
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.record import Stages
 from adapterworks.builders.training.events import EventLog
+from adapterworks.cli.delete import command as delete
 from adapterworks.manifests.errors import Conflict
+from tests.registry.releases import publish
 
 
 def folder(builds: Path, name: str, dataset: str | None, training: str) -> Path:
@@ -64,8 +68,29 @@ def test_a_published_build_keeps_no_rows(tmp_path: Path) -> None:
 def test_what_is_being_built_is_refused_and_nothing_goes(tmp_path: Path) -> None:
     idle = folder(tmp_path, "a-1", "sha256:1", "sha256:a")
     busy = folder(tmp_path, "b-1", "sha256:1", "sha256:b")
-    with build_lock(busy), pytest.raises(Conflict, match="these rows are being learnt in"):
+    with build_lock(busy), pytest.raises(Conflict, match="a build is under way in"):
         erase_builds([idle, busy])
     assert (idle / "encoded.safetensors").exists()
     erase_builds([idle, busy])
     assert not (busy / "encoded.safetensors").exists()
+
+
+def test_the_folders_of_its_builds_go_with_a_purged_release(home: Path, tmp_path: Path) -> None:
+    app = App()
+    for number, training in ((1, "sha256:a"), (2, "sha256:a"), (3, "sha256:c")):
+        publish(app.registry, tmp_path / "made", number, digests={"train": training})
+    shared = folder(app.settings.home / "builds", "medical-a", None, "sha256:a")
+    own = folder(app.settings.home / "builds", "medical-c", None, "sha256:c")
+    asked = ["--purge", "--why", "withdrew", "--yes"]
+    with build_lock(own):
+        refused = CliRunner().invoke(delete, ["medical@3", *asked], obj=app)
+        assert isinstance(refused.exception, Conflict)
+    for ref, left in (("medical@3", shared), ("medical@1", shared)):
+        done = CliRunner().invoke(delete, [ref, *asked], obj=app)
+        assert done.exit_code == 0, done.output
+        assert (left / "samples.jsonl").exists(), "`medical@2` is of the same training"
+    assert [path.name for path in own.iterdir()] == [".lock"]
+    done = CliRunner().invoke(delete, ["medical@2", *asked], obj=app)
+    assert f"emptied, as a build of it: {shared}" in done.stderr
+    assert [path.name for path in shared.iterdir()] == [".lock"]
+    app.close()

@@ -123,6 +123,9 @@ def test_a_model_behind_an_endpoint_is_compared_and_a_judge_is_asked(
     assert len({body["messages"][-1]["content"] for body in sent} & answers.keys()) == 3
     assert all(body["messages"][-1]["role"] == "user" for body in sent)
     assert "the questions of the test rows are sent to 127.0.0.1" in result.stderr
+    host = asked.url.removeprefix("http://").removesuffix("/v1")
+    shown = f"answers of 3 test rows are sent to the judge `judge` at {host}, on this machine"
+    assert shown in result.stderr
     assert "left out, as an endpoint gives answers only: perplexity" in result.stderr
 
 
