@@ -30,7 +30,8 @@ from adapterworks.builders.data.template_lints import template_lints
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.evaluation.needs import check_test_rows
 from adapterworks.builders.evaluation.report import slices_of
-from adapterworks.builders.evaluation.scorers import versions
+from adapterworks.builders.evaluation.retention import PACKAGE as RETAINED
+from adapterworks.builders.evaluation.scorers import installed, versions
 from adapterworks.builders.evaluation.transfer import ancestor_tests, require_provable
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape, read_shape
@@ -392,6 +393,7 @@ def _environment(manifest: Manifest) -> Environment:
         metrics=metric_code(manifest),
         scorers=versions(_measured_by(manifest)),
         rewarding=rewarding,
+        asking=installed([RETAINED]) if manifest.evaluate.retention.on else {},
     )
 
 

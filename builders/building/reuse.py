@@ -192,16 +192,21 @@ def changed(known: Known, plan: Plan, stage: str, prod: str | None) -> list[str]
             for name, digest in plan.metrics.items()
             if code.get(name, digest) != digest
         ]
-        scored = known.lock.get("scorers", {})
-        found += [
-            f"`{package}`, which scores: {scored.get(package, 'version not recorded')} → {version}"
-            for package, version in plan.scorers.items()
-            if scored.get(package) != version
-        ]
+        found += _moved(known.lock.get("scorers", {}), plan.scorers, "scores")
     if stage == "ask":
         found += ["the test rows"] * (known.lock["asked"] != plan.asked)
+        found += _moved(known.lock.get("asking", {}), plan.asking, "brings what retention asks")
         found += [] if found else _missing_answers(known, plan, prod)
     return found
+
+
+def _moved(before: Mapping[str, str], now: Mapping[str, str], what: str) -> list[str]:
+    """Packages with another version than then."""
+    return [
+        f"`{package}`, which {what}: {before.get(package, 'version not recorded')} → {version}"
+        for package, version in now.items()
+        if before.get(package) != version
+    ]
 
 
 def _missing_answers(known: Known, plan: Plan, prod: str | None) -> list[str]:

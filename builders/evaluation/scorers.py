@@ -28,12 +28,18 @@ def versions(names: Iterable[str]) -> dict[str, str]:
         InvalidInput, Refused: as `metric`.
     """
     packages = {one for name in names for one in metric_named(name).packages}
-    found = {package: _version(package) for package in packages}
+    found = installed(packages)
     for name in names:
         added = origin("metrics", name)
         if added.distribution is not None:  # its module may call others of it
-            found[added.distribution] = added.version
-    return {package: version for package, version in sorted(found.items()) if version}
+            found[added.distribution] = added.version or "?"
+    return dict(sorted(found.items()))
+
+
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Package → version of those that are installed."""
+    found = ((package, _version(package)) for package in sorted(packages))
+    return {package: version for package, version in found if version is not None}
 
 
 def scorer(name: str) -> dict[str, Any]:

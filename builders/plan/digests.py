@@ -80,6 +80,7 @@ class Inputs:
         sources: digest of what is told of the sources.
         metrics: metric → digest of the file that defines it.
         scorers: package that a metric scores with → its version.
+        asking: package that brings what retention asks → its version.
         origins: `start` → digest of the release that is continued, `reference` → what the policy is
             held near, `reward` → what says what an answer is worth, `teacher` → who teaches;
             empty where there is none.
@@ -97,6 +98,7 @@ class Inputs:
     metrics: Mapping[str, str]
     added: Mapping[tuple[Kind, str], str]
     scorers: Mapping[str, str] = field(default_factory=dict)
+    asking: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -146,6 +148,7 @@ def stage_digests(manifest: Manifest, inputs: Inputs) -> StageDigests:
             "semantics": ASKING_SEMANTICS,
             "manifest": own.get("ask", {}),
             "rows": inputs.asked,
+            **({"packages": dict(inputs.asking)} if inputs.asking else {}),
             "added": added.get("ask", {}),
         }
     )

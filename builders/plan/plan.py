@@ -52,7 +52,8 @@ from adapterworks.registry.releases.release import BaseIdentity, Parent
 class Environment:
     """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`);
     `metrics` has the digest of each used metric's file, `scorers` the version of each package that
-    those score with, `rewarding` of each that the rewards of sampled answers do."""
+    those score with, `rewarding` of each that the rewards of sampled answers do,
+    `asking` of each that brings what retention asks."""
 
     code: Mapping[str, str]
     packages: Mapping[str, str]
@@ -60,12 +61,13 @@ class Environment:
     metrics: Mapping[str, str] = field(default_factory=dict)
     scorers: Mapping[str, str] = field(default_factory=dict)
     rewarding: Mapping[str, str] = field(default_factory=dict)
+    asking: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
-    `encoded`, `asked`, `files`, `sources`, `metrics` and `scorers` are as `Inputs` says,
+    `encoded`, `asked`, `files`, `sources`, `metrics`, `scorers` and `asking` are as `Inputs` says,
     `rewarding` as `Environment`. `undropped`: the base
     has dropout of its own, which is off since the objective compares policies. `capped`: its
     attention scores are soft-capped, so it computes them one by one (`eager`). `text_alone`: it
@@ -90,6 +92,7 @@ class Plan(BaseModel):
     metrics: dict[str, str] = {}
     scorers: dict[str, str] = {}
     rewarding: dict[str, str] = {}
+    asking: dict[str, str] = {}
     code: dict[str, str]
     packages: dict[str, str]
     device: Literal["cpu", "cuda"]
@@ -162,6 +165,7 @@ class Plan(BaseModel):
                 sources=self.sources,
                 metrics=self.metrics,
                 scorers=self.scorers,
+                asking=self.asking,
                 added={(pin.table, pin.name): pin.digest for pin in self.extensions},
                 origins=self.origins.to_json(),
             ),
@@ -254,6 +258,7 @@ def make_plan(
         metrics=dict(environment.metrics),
         scorers=dict(environment.scorers),
         rewarding=dict(environment.rewarding),
+        asking=dict(environment.asking),
         code=dict(environment.code),
         packages=dict(environment.packages),
         device=machine.device,

@@ -95,7 +95,7 @@ def make_lock(
     prod: str | None = None,
 ) -> dict[str, Any]:
     """The lock's JSON; `code`, `packages`, `python` and both batches are those of the training,
-    `scorers` the packages of the evaluation.
+    `scorers` and `asking` the packages of the evaluation.
 
     Args:
         plan: of the build.
@@ -117,6 +117,7 @@ def make_lock(
         "asked": plan.asked,
         "metrics": plan.metrics,
         **({"scorers": plan.scorers} if plan.scorers else {}),
+        **({"asking": plan.asking} if plan.asking else {}),
         "prod": prod,
         # Named by digest: an alias moves, a name is another's elsewhere.
         "origins": plan.origins.to_json(),

