@@ -187,9 +187,15 @@ def test_a_damaged_index_is_neither_copied_nor_overwritten(tmp_path: Path) -> No
         file.execute("PRAGMA writable_schema = ON")
         file.execute("UPDATE sqlite_master SET rootpage = 999999 WHERE name = 'names'")
         file.commit()
-    sound = copy.read_bytes()
-    twice = sound[:-4096] + sound[-8192:-4096]  # its last page is its last but one
-    for damage in (None, b"garbage of another program", twice):
+    twisted = tmp_path / "twisted.db"  # two of its indexes are one: reading it raises nothing
+    twisted.write_bytes(copy.read_bytes())
+    with contextlib.closing(sqlite3.connect(twisted)) as file:
+        file.execute("PRAGMA writable_schema = ON")
+        root = "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_versions_1'"
+        of_names = "name = 'sqlite_autoindex_names_1'"
+        file.execute(f"UPDATE sqlite_master SET rootpage = ({root}) WHERE {of_names}")
+        file.commit()
+    for damage in (None, b"garbage of another program", twisted.read_bytes()):
         if damage is not None:
             for left in tmp_path.glob("index.db-*"):
                 left.unlink()
