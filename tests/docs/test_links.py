@@ -36,10 +36,15 @@ def test_links_lead_somewhere() -> None:
     assert {page: links for page, links in lost.items() if links} == {}
 
 
+def links(page: Path) -> list[str]:
+    """What a page links to, as it is written."""
+    return _LINK.findall(prose(page))
+
+
 def lost_links(page: Path) -> list[str]:
     """What a page links to that is not there."""
     lost = []
-    for target in _LINK.findall(prose(page)):
+    for target in links(page):
         if "://" in target or target.startswith("mailto:"):
             continue
         path, _, anchor = target.partition("#")
