@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing, review_shown
+from adapterworks.cli import printing, review_judging, review_shown
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.review_shelf import folder_of, review_of, reviews_of
 from adapterworks.cli.tenant_shown import cells
-from adapterworks.cli.values import COUNT, NAME, SEED, Real
+from adapterworks.cli.values import NAME, SEED, Real
 
 if TYPE_CHECKING:
     from adapterworks.builders.reviewing.outcome import Outcome
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from adapterworks.builders.reviewing.votes import Votes
 
 _name = click.argument("name")
-_reviewer = click.option("--reviewer", help="Who judges: a short name (default: ADAPTERS_USER).")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _confidence = click.option(
     "--confidence",
@@ -40,6 +39,10 @@ def command() -> None:
       adapters review show medical-4-3
       adapters review close medical-4-3 --why "two coders, 50 rows"
     """
+
+
+for _command in (review_judging.next_, review_judging.vote, review_judging.ask):
+    command.add_command(_command)
 
 
 @command.command()
@@ -82,7 +85,7 @@ def start(
     first, second = (app.registry.resolve(app.look_for(ref)) for ref in (reviewed, against))
     named = name or f"{first.name}-{first.version}-{second.version}"
     review = draw(app.registry, named, first, second, rows=rows, scale=scale, seed=seed)
-    write_review(_folder(app), review)
+    write_review(folder_of(app), review)
     if as_json:
         printing.echo_json(review_shown.table(review))
         return
@@ -103,96 +106,12 @@ def list_(app: App, as_json: bool) -> None:
     Example:
       adapters review list
     """
-    tables = [review_shown.table(review) for review in _reviews(app)]
+    tables = [review_shown.table(review) for review in reviews_of(app)]
     if as_json:
         printing.echo_json(tables)
         return
     columns = ("name", "reviewed", "against", "scale", "rows")
     printing.echo_table(columns, [cells(table, columns) for table in tables])
-
-
-@command.command("next")
-@_name
-@_reviewer
-@_as_json
-@click.pass_obj
-def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
-    """Show what a reviewer is to judge next; not whose answers they are.
-
-    \b
-    Example:
-      adapters review next medical-4-3 --reviewer ann --json
-    """
-    from adapterworks.builders.reviewing.votes import Votes
-
-    review = _review(app, name)
-    waiting = Votes(_folder(app), review).open(reviewer or app.settings.who)
-    if as_json:
-        printing.echo_json(
-            {"open": len(waiting), "next": review_shown.shown(waiting[0]) if waiting else None}
-        )
-    elif waiting:
-        review_shown.show_ballot(waiting[0], len(waiting))
-    else:
-        click.echo("all of it is judged")
-
-
-@command.command()
-@_name
-@click.argument("ballot")
-@click.argument("choice", type=COUNT)
-@_reviewer
-@_as_json
-@click.pass_obj
-def vote(
-    app: App, name: str, ballot: str, choice: int, reviewer: str | None, as_json: bool
-) -> None:
-    """Judge one ballot: 1 or 2 for the better answer, 0 for neither; or a mark from 1 to 5.
-
-    \b
-    Example:
-      adapters review vote medical-4-3 17 2 --reviewer ann
-    """
-    from adapterworks.builders.reviewing.votes import Votes
-
-    review = _review(app, name)
-    cast = Votes(_folder(app), review).cast(reviewer or app.settings.who, ballot, choice)
-    if as_json:
-        printing.echo_json(
-            {"reviewer": cast.reviewer, "ballot": cast.ballot, "choice": cast.choice}
-        )
-    else:
-        click.echo(f"kept: {cast.choice} for {cast.ballot}, by {cast.reviewer}")
-
-
-@command.command()
-@_name
-@_reviewer
-@click.pass_obj
-def ask(app: App, name: str, reviewer: str | None) -> None:
-    """Go through what a reviewer has not judged yet, one after the other.
-
-    Type 1 or 2 for the better answer, = for neither, or a mark from 1 to 5; s leaves one for later,
-    q ends. What was typed is kept at once; others may judge the same review meanwhile.
-
-    \b
-    Example:
-      adapters review ask medical-4-3 --reviewer ann
-    """
-    from adapterworks.builders.reviewing.votes import Votes
-
-    review, who = _review(app, name), reviewer or app.settings.who
-    held = Votes(_folder(app), review)
-    waiting = held.open(who)
-    for at, ballot in enumerate(waiting):
-        review_shown.show_ballot(ballot, len(waiting) - at)
-        choice = review_shown.typed(ballot)
-        if choice == review_shown.ENDS:
-            break
-        if isinstance(choice, int):
-            held.cast(who, ballot.name, choice)
-    left = len(held.open(who))
-    click.echo(f"{left} left; what is judged: adapters review show {name}")
 
 
 @command.command()
@@ -280,7 +199,7 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
     from adapterworks.builders.reviewing.votes import Votes
     from adapterworks.manifests.errors import InvalidInput
 
-    held = [Votes(_folder(app), one) for one in _reviews(app) if one.adapter == adapter]
+    held = [Votes(folder_of(app), one) for one in reviews_of(app) if one.adapter == adapter]
     held = [one for one in held if preferences_of(one.review, one.all, one.looked)]
     found = [one.review for one in held]
     sides = {side.digest: side.ref for one in found for side in (one.against, one.reviewed)}
@@ -317,30 +236,10 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
     printing.echo_table(columns, [cells(row, columns) for row in rows])
 
 
-def _folder(app: App) -> Path:
-    return app.settings.home / "reviews"
-
-
-def _reviews(app: App) -> list[Review]:
-    """All that can be read; the others are named."""
-    from adapterworks.builders.reviewing.review import reviews
-
-    found, broken = reviews(_folder(app))
-    for said in broken:
-        printing.note(said)
-    return found
-
-
-def _review(app: App, name: str) -> Review:
-    from adapterworks.builders.reviewing.review import read_review
-
-    return read_review(_folder(app), name)
-
-
 def _outcome(app: App, name: str, confidence: float) -> tuple[Review, Votes, Outcome]:
     from adapterworks.builders.reviewing.outcome import outcome
     from adapterworks.builders.reviewing.votes import Votes
 
-    review = _review(app, name)
-    held = Votes(_folder(app), review)
+    review = review_of(app, name)
+    held = Votes(folder_of(app), review)
     return review, held, outcome(review, held.all, confidence, looked=held.looked)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from adapterworks.gateway.config.tables import IntegrationTable
+from adapterworks.gateway.config.jobs import IntegrationTable
 from adapterworks.gateway.jobs.objects import AskedIntegration
 from adapterworks.gateway.request.errors import InvalidField
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from adapterworks.gateway.config.jobs import Integration
 from adapterworks.gateway.config.table import Table
-from adapterworks.gateway.config.tables import Integration
 from adapterworks.registry.jobs.events import METRICS, Checkpoint, Event
 from adapterworks.registry.jobs.fine_tuning import REINFORCEMENT
 from adapterworks.registry.jobs.job import Job

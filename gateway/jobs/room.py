@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapterworks.gateway.config.tables import JobsTable
+from adapterworks.gateway.config.jobs import JobsTable
 from adapterworks.gateway.files.joining import Joiner
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.scans import Scans

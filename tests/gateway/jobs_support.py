@@ -10,8 +10,9 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+from adapterworks.gateway.config.jobs import JobsTable
 from adapterworks.gateway.config.oidc import OidcTable
-from adapterworks.gateway.config.tables import GatewayConfig, JobsTable, RegistryTable, TrustTable
+from adapterworks.gateway.config.tables import GatewayConfig, RegistryTable, TrustTable
 from adapterworks.gateway.config.webhooks import WebhookTable
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits, Tenant

@@ -712,7 +712,7 @@ NAMED = (
     ),
     Named(
         "a-neighbours-projects-match",
-        "gateway/config/tables.py",
+        "gateway/config/jobs.py",
         "            if tenant and (runs_on or",
         "            if tenant and (False or",
         (f"{_OF_INTEGRATIONS}::test_a_pattern_that_matches_a_neighbours_projects_is_refused",),

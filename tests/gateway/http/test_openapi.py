@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from adapterworks.gateway.config.tables import JobsTable, RegistryTable
+from adapterworks.gateway.config.jobs import JobsTable
+from adapterworks.gateway.config.tables import RegistryTable
 from adapterworks.gateway.http.app import create_app
 from adapterworks.gateway.http.routes.openapi import document
 from tests.gateway.running import Running, Start

@@ -10,7 +10,7 @@ import openai
 import pytest
 from pydantic import ValidationError
 
-from adapterworks.gateway.config.tables import IntegrationTable
+from adapterworks.gateway.config.jobs import IntegrationTable
 from adapterworks.gateway.jobs.integrating import allowed
 from adapterworks.gateway.jobs.objects import AskedIntegration
 from adapterworks.gateway.request.errors import InvalidField

@@ -18,7 +18,7 @@ from adapterworks.app import App
 from adapterworks.builders.data.recipes import load_recipe
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.rewards.sandbox import refusal
-from adapterworks.gateway.config.tables import JobsTable
+from adapterworks.gateway.config.jobs import JobsTable
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
