@@ -193,6 +193,8 @@ def test_the_command_begins_a_worker_for_a_build_that_has_none(
     place = Place(app, *["forgotten"] * 9)
     for module in (placed, opening):
         monkeypatch.setattr(module, "open_executor", lambda *_: place)
+    monkeypatch.setattr("adapterworks.cli.jobs._FOLLOW_S", 0.0)
+    monkeypatch.setattr("adapterworks.cli.jobs_elsewhere._LOOK_S", 0.0)
 
     def ask(*words: str) -> Any:
         return CliRunner().invoke(jobs, words, obj=app)
