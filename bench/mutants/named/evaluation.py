@@ -23,6 +23,7 @@ NAMED = (
         '"rows": [row.digest for row in rows],',
         (f"{_OF_PAIRED}::test_scores_are_kept_under_all_that_decides_them",),
         "a watch would go on with what was right under another reference",
+        quick=False,
     ),
     Named(
         "kept-scores-know-no-scorer",
@@ -31,6 +32,7 @@ NAMED = (
         '"scorer": str(name),',
         (f"{_OF_PAIRED}::test_scores_are_kept_under_all_that_decides_them",),
         "a watch would mix the scores of two metrics",
+        quick=False,
     ),
     Named(
         "a-watched-grader-has-lost-its-definition",
@@ -39,6 +41,7 @@ NAMED = (
         "            return metric.name, metric\n",
         (f"{_OF_PAIRED}::test_a_grader_of_the_manifest_is_watched",),
         "a release that is judged by graders could not be watched",
+        quick=False,
     ),
     Named(
         "a-metric-that-refuses-rows-needs-no-reference",
@@ -47,6 +50,7 @@ NAMED = (
         "    if metric.reads_columns or metric.require is not None:\n",
         (f"{_OF_SHADOWED}::test_what_a_metric_cannot_score_is_left_out_with_the_reason",),
         "numbers would be compared with an empty answer, and all requests left out",
+        quick=False,
     ),
     Named(
         "another-scorers-package-is-the-same-evaluation",
@@ -177,5 +181,6 @@ NAMED = (
         "            pass\n",
         ("tests/builders/evaluation/test_cli.py",),
         "rows would leave the machine, and nobody be told",
+        quick=False,
     ),
 )
