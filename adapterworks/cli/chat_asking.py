@@ -180,7 +180,7 @@ def _unreached(address: Address, error: Exception) -> Unavailable:
         return _stranger(address, "what is no HTTP")
     closed = isinstance(error, ConnectionResetError) and not address.secure
     return Unavailable(
-        f"no gateway answers at {address.url}: {error}",
+        f"no gateway answers at {address.url}: {getattr(error, 'strerror', None) or error}",
         hint="where TLS is spoken, write `https://`"
         if closed
         else "start one with `adapters serve --open`, or say where it is with `--url`",

@@ -84,11 +84,17 @@ def training_lints(
                 )
             )
     lints += technique.train_lints(train) + objective.lints(manifest)
-    if train.epochs > 5:
+    most = (
+        train.epochs
+        if train.max_steps is None
+        else train.max_steps * train.batch_size / max(rows, 1)
+    )
+    epochs = min(train.epochs, most)
+    if epochs > 5:
         lints.append(
             Lint(
                 "train.epochs",
-                f"{train.epochs:g} epochs over {rows} rows; 1 to 3 is usual, more memorizes",
+                f"{epochs:g} epochs over {rows} rows; 1 to 3 is usual, more memorizes",
                 "Ouyang et al. 2022, appendix C.1; Taori et al. 2023",
             )
         )

@@ -453,6 +453,14 @@ NAMED = (
         "an adapter would be trained for hours that `adapters serve` starts no engine for",
     ),
     Named(
+        "epochs-that-nobody-trains-are-many",
+        "builders/plan/lints.py",
+        "    epochs = min(train.epochs, most)\n",
+        "    epochs = train.epochs\n",
+        (f"{_TESTS}/test_lints.py::test_nothing_is_unusual_about_the_usual",),
+        "the first plan of a newcomer would blame a quick look for ten epochs",
+    ),
+    Named(
         "few-rows-are-said-of-nothing",
         "builders/plan/lints.py",
         "if rows < 200 and answers:",

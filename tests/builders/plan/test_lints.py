@@ -36,6 +36,7 @@ def lints(
 
 def test_nothing_is_unusual_about_the_usual() -> None:
     assert lints() == {}
+    assert lints(epochs=10, max_steps=600) == {}, "it ends after 4.8"
     assert lints(epochs=5.0, rows=200, steps=10, learning_rate=2e-4) == {}
 
 
@@ -48,6 +49,8 @@ def test_nothing_is_unusual_about_the_usual() -> None:
          "1.9e-05 is 0.095× the usual 0.0002 of `lora`"),
         ({"epochs": 5.1}, "train.epochs",
          "5.1 epochs over 1000 rows; 1 to 3 is usual, more memorizes"),
+        ({"epochs": 10, "max_steps": 750}, "train.epochs",
+         "6 epochs over 1000 rows; 1 to 3 is usual, more memorizes"),
         ({"rows": 199}, "data.train", "199 rows are few"),
         ({"steps": 9}, "train.epochs",
          "9 optimizer steps are few; the schedule hardly begins"),
