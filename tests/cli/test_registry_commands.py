@@ -17,7 +17,10 @@ from adapterworks.cli.main import cli
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound, Refused
 from adapterworks.registry.datasets.store import Datasets
+from adapterworks.registry.jobs import putting
+from adapterworks.registry.jobs import schema as jobs_schema
 from adapterworks.registry.jobs.files import Files, NewFile
+from adapterworks.registry.jobs.job import DETACHED, OPERATOR, NewJob
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import parent_of
 from tests.registry.datasets.seals import seal_of
@@ -403,3 +406,34 @@ def test_what_a_stranger_wrote_does_nothing_to_the_terminal(home: Path, tmp_path
     assert r"\x1b[31mred\r\u202e" in shown
     assert json.loads(run("show", "medical@1", "--json"))["release"]["description"] == text
     assert json.loads(run("diff", "medical@1", "medical@2", "--json"))["lock"]
+
+
+def test_what_is_done_to_an_index_is_told_in_json(shelf: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "index.backup"
+    told = run_json("registry", "backup", str(copy))
+    assert told == {"file": str(copy), "bytes": copy.stat().st_size}
+    assert set(run_json("registry", "upgrade")) == {"version"}
+    for left in shelf.glob("index.db*"):
+        left.unlink()
+    whole = run_json("registry", "rebuild-index", "--dry-run")
+    assert {row["state"] for row in whole["unlisted"]} == {"whole"}
+    assert len(whole["unlisted"]) == 4
+    assert whole["listed"] == []
+    for left in shelf.glob("index.db*"):
+        left.unlink()
+    told = run_json("registry", "restore", str(copy))
+    assert (told["file"], told["unlisted"], told["deposits"]) == (str(copy), 0, 0)
+    assert run_json("registry", "rebuild-index", "--yes")["listed"] == []
+    assert "medical@1" in run("show", "medical:prod")
+
+
+def test_a_job_that_is_moved_is_told_in_json(shelf: Path) -> None:
+    app = App()
+    jobs_schema.migrate(app.registry.database)
+    with app.registry.database.write() as connection:
+        job = putting.put(connection, NewJob(DETACHED, OPERATOR, "on:1", {}), now=1.0)
+    app.registry.close()
+    for verb, state in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        told = run_json("jobs", verb, job.id)
+        assert (told["id"], told["state"]) == (job.id, state)
+    assert len(run_json("webhook", "secret")["secret"]) > 20
