@@ -179,18 +179,7 @@ class GatewayEngine:
             async with httpx2.AsyncClient(headers=self._headers, timeout=self._times) as client:
 
                 async def post(body: bytes) -> tuple[int, bytes]:
-                    for _ in range(_TRIES):
-                        try:
-                            response = await client.post(
-                                f"{self._url}/v1/completions",
-                                content=body,
-                                headers={"content-type": "application/json"},
-                            )
-                        except (httpx2.HTTPError, OSError) as error:
-                            raise self._unavailable(error) from error
-                        if response.status_code not in (429, 503):
-                            break
-                        await asyncio.sleep(_wait(response.headers.get("retry-after")))
+                    response = await self._patiently(client, body)
                     if response.status_code == 200:
                         self._check(response, self._names[adapter], adapter)
                     return response.status_code, response.content
@@ -198,6 +187,33 @@ class GatewayEngine:
                 return await ask(post)
 
         return asyncio.run(run())
+
+    async def _patiently(self, client: httpx2.AsyncClient, body: bytes) -> httpx2.Response:
+        """Its answer; asked again while it is busy, its engine comes up, or it is started anew.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        import httpx2
+
+        left = _TRIES
+        while True:
+            left, wait = left - 1, None
+            try:
+                response = await client.post(
+                    f"{self._url}/v1/completions",
+                    content=body,
+                    headers={"content-type": "application/json"},
+                )
+            except (httpx2.HTTPError, OSError) as error:
+                # A question that takes too long is not asked again.
+                if isinstance(error, httpx2.TimeoutException) or not left:
+                    raise self._unavailable(error) from error
+            else:
+                if response.status_code not in (429, 503) or not left:
+                    return response
+                wait = response.headers.get("retry-after")
+            await asyncio.sleep(_wait(wait))
 
     def _require(self, name: str, release: str | None) -> None:
         """Ask what a name stands for there."""

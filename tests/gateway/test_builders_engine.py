@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import httpx2
 import pytest
 from transformers import AutoTokenizer
 
@@ -9,11 +13,12 @@ from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.render import render_prompts
 from adapterworks.builders.endpoints.endpoint import parse_endpoint
 from adapterworks.builders.engines.choice import Engines
-from adapterworks.builders.engines.engine import Adapter, Model
+from adapterworks.builders.engines.engine import Adapter, Model, Sampling
 from adapterworks.builders.engines.session import Subject
 from adapterworks.builders.evaluation.asking import asked
 from adapterworks.builders.evaluation.remote import Prices, Remote
-from adapterworks.engines.gateway import GatewayOpener
+from adapterworks.engines import gateway as module
+from adapterworks.engines.gateway import GatewayEngine, GatewayOpener
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.registry import Registry
@@ -94,6 +99,72 @@ def test_what_is_not_published_is_refused_without_asking(model: Model) -> None:
     assert opener.refuses(model, None) is None
     with pytest.raises(InvalidInput, match="no gateway is named"):
         opener.open(model, [], longest=64)
+
+
+def answering(
+    monkeypatch: pytest.MonkeyPatch, model: Model, answers: list[int | Exception]
+) -> tuple[GatewayEngine, list[bytes]]:
+    """A gateway that answers so, one after the other, and what it was asked; nobody waits."""
+    asked: list[bytes] = []
+
+    async def post(self: object, url: str, *, content: bytes, headers: object) -> Any:
+        asked.append(content)
+        answer = answers[min(len(asked), len(answers)) - 1]
+        if isinstance(answer, Exception):
+            raise answer
+        choice = {
+            "index": 0,
+            "token_ids": [5],
+            "finish_reason": "length",
+            "logprobs": {"token_logprobs": [-0.5]},
+        }
+        headers = {"x-base-digest": model.digest}
+        return httpx2.Response(answer, headers=headers, json={"choices": [choice]})
+
+    monkeypatch.setattr(httpx2.AsyncClient, "post", post)
+    monkeypatch.setattr(module, "_wait", lambda retry_after: 0.0)
+    return GatewayEngine("http://gateway", None, model), asked
+
+
+MODEL = Model("sha256:" + "7" * 64, "small", Path("nowhere"))
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        httpx2.ConnectError("refused"),
+        httpx2.ReadError(""),
+        httpx2.RemoteProtocolError("closed"),
+        503,
+        429,
+    ],
+)
+def test_a_gateway_that_is_started_anew_meanwhile_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch, before: int | Exception
+) -> None:
+    engine, asked = answering(monkeypatch, MODEL, [before, before, 200])
+    ((one,),) = engine.complete([[3, 4]], Sampling(1))
+    assert one.token_ids == (5,)
+    assert len({*asked}) == 1
+    assert len(asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "times"),
+    [
+        (httpx2.ConnectError("refused"), module._TRIES),
+        (503, module._TRIES),
+        (httpx2.ReadTimeout("an hour"), 1),
+        (500, 1),
+    ],
+)
+def test_one_that_stays_away_is_unavailable(
+    monkeypatch: pytest.MonkeyPatch, answer: int | Exception, times: int
+) -> None:
+    engine, asked = answering(monkeypatch, MODEL, [answer])
+    with pytest.raises(Unavailable):
+        engine.complete([[3, 4]], Sampling(1))
+    assert len(asked) == times
 
 
 def test_a_gateway_that_is_not_there_is_unavailable(model: Model) -> None:

@@ -40,6 +40,17 @@ NAMED = (
         "a build would end with a trace of Python's where its engine was killed",
     ),
     Named(
+        "a-gateway-that-is-started-anew-ends-an-evaluation",
+        "adapterworks/engines/gateway.py",
+        "if isinstance(error, httpx2.TimeoutException) or not left:",
+        "if True:",
+        (
+            "tests/gateway/test_builders_engine.py"
+            "::test_a_gateway_that_is_started_anew_meanwhile_is_asked_again",
+        ),
+        "an evaluation of an hour would end because a gateway was upgraded",
+    ),
+    Named(
         "a-process-that-lives-is-waited-for",
         "gateway/engines/local.py",
         "            if await self._healthy():\n                return False\n",
