@@ -83,11 +83,11 @@ class PromptTuning(SoftPrompt[PromptTuningTable]):
                 task_type="CAUSAL_LM",
             ),
         )
-        embeddings = model.get_input_embeddings().weight
         chosen = initial_tokens(model, table)
         with torch.no_grad():
             soft = adapted.prompt_encoder["default"].embedding.weight
-            soft.copy_(embeddings[chosen])
+            # Not rows of the weight: Gemma's embedding multiplies them by √hidden.
+            soft.copy_(model.get_input_embeddings()(chosen))
         return adapted
 
     def convert(self, source: Source, folder: Path) -> Conversion:

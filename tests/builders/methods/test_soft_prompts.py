@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -18,6 +19,7 @@ from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_c
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.soft_prompts import initial_tokens
 from adapterworks.manifests.models import ServeTable
+from bench.architectures import make_base
 from tests.builders.build_support import manifest_for
 from tests.builders.methods.made import SMALL, convert, draw, manifest_of, write_adapter
 
@@ -136,6 +138,38 @@ def test_a_prompt_starts_from_its_text_repeated(tiny: Path) -> None:
         embeddings = base_of(tiny).get_input_embeddings().weight
         assert torch.equal(soft.detach(), embeddings[(ids * 3)[:count]].detach())
         assert soft.requires_grad
+
+
+@pytest.mark.parametrize("name", ["Gemma", "Gemma2", "Gemma3", "Cohere2"])
+def test_before_any_step_it_is_to_the_base_what_its_text_is(name: str, tmp_path: Path) -> None:
+    """Gemma's embedding multiplies its rows by √hidden, and what comes as an embedding is not
+    multiplied: its keys and values, and what PEFT starts from, are those of the text's tokens."""
+    folder = make_base(name, tmp_path)
+    table = manifest_of("prompt-tuning", virtual_tokens=3, init_text="abc").method
+    model, base = base_of(folder), base_of(folder)
+    ids = initial_tokens(model, table)
+    adapted: Any = METHODS["prompt-tuning"].attach(model, table, 1)
+    theirs: Any = get_peft_model(
+        base_of(folder),
+        PromptTuningConfig(
+            num_virtual_tokens=3,
+            prompt_tuning_init="TEXT",
+            prompt_tuning_init_text="abc",
+            tokenizer_name_or_path=str(folder),
+            task_type="CAUSAL_LM",
+        ),
+    )
+    soft, of_peft = (
+        one.prompt_encoder["default"].embedding.weight.detach() for one in (adapted, theirs)
+    )
+    text = AutoTokenizer.from_pretrained(folder)("abc")["input_ids"]
+    if text == ids.tolist():  # PEFT's may begin with special tokens
+        torch.testing.assert_close(soft, of_peft)
+    rest = torch.tensor([[40, 50, 60]])
+    with torch.no_grad():
+        behind = adapted.eval()(input_ids=rest, attention_mask=torch.ones(1, 3)).logits[:, -3:]
+        whole = base(input_ids=torch.cat([ids[None], rest], 1)).logits[:, -3:]
+    torch.testing.assert_close(behind, whole, rtol=0, atol=1e-4)
 
 
 def test_without_text_it_starts_from_frequent_tokens(
