@@ -19,13 +19,14 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from adapterworks.builders.building import holding
 from adapterworks.builders.building.line import Line, Standing, Waiter, Waiting
-from adapterworks.builders.plan.cards import held_on_cards
+from adapterworks.builders.building.reservation import Reservation
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
 from adapterworks.manifests.errors import Refused
@@ -59,46 +60,6 @@ class _Left:
             f"{kept} are kept, as it has waited for long" if kept else "",
         )
         return "; ".join(filter(None, said))
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """What a build on this machine was promised, in bytes.
-
-    Attributes:
-        what: who is told of it knows the build by.
-        process: that holds it, with the processes it starts.
-        device: whose memory it is.
-        size: of the promise; of GPUs, of each.
-        before: what the process held already when it was made; of GPUs, nothing.
-        cards: the GPUs, as CUDA calls them; empty: whichever there are.
-    """
-
-    what: str
-    process: int
-    device: str
-    size: int
-    before: int
-    cards: Sequence[str] = ()
-
-    @property
-    def unused(self) -> int:
-        """What of it is still to be taken of a CPU's memory; of GPUs, of the one with most left."""
-        if self.device == "cpu":
-            return max(0, self.size - max(0, _held_by(self.process) - self.before))
-        held = _held_on_cards(self.process) if self.cards else {}
-        return max((self.unused_of(card, held) for card in self.cards), default=self.size)
-
-    def unused_of(self, card: str, held: Mapping[str, int]) -> int:
-        """What of it is still to be taken of a GPU: all of it, where nobody says what is held.
-
-        Args:
-            held: what its process holds of each.
-        """
-        if self.cards and card not in self.cards:
-            return 0
-        taken = held.get(card, 0) if card else 0
-        return max(0, self.size - taken)
 
 
 class Reservations:
@@ -201,7 +162,7 @@ class Reservations:
                 self._line.leave(self._waiter)
             self._line.pass_by(machine.device, self._waiter)
             process = os.getpid()
-            mine = Reservation(what, process, machine.device, size, _held_by(process), cards)
+            mine = Reservation(what, process, machine.device, size, holding.held_by(process), cards)
             path, descriptor = self._write(mine)
         try:
             yield cards
@@ -224,7 +185,7 @@ class Reservations:
     def _left_of_cards(self, machine: Machine, others: Sequence[Reservation]) -> _Left:
         """The same card by card. What is kept for who waits is kept of the freest ones."""
         free = {at: card.free for at, card in enumerate(machine.each)}
-        held, most = [_held_on_cards(other.process) for other in others], 0
+        held, most = [holding.held_of_cards(other.process) for other in others], 0
         for at, card in enumerate(machine.each):
             each = [
                 (other.size, other.unused_of(card.id, of))
@@ -311,30 +272,3 @@ def _this_machine() -> str:
     """Its name with the start it is in: after another one nothing of before is reserved."""
     boot = _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else "boot"
     return f"{socket.gethostname()}-{boot}"
-
-
-def _held_on_cards(process: int) -> dict[str, int]:
-    """Bytes that a process and those it started hold of each GPU."""
-    import psutil
-
-    processes = [process]
-    with suppress(psutil.Error):
-        processes += [one.pid for one in psutil.Process(process).children(recursive=True)]
-    return held_on_cards(processes)
-
-
-def _held_by(process: int) -> int:
-    """Bytes that a process and those it started have taken of free memory.
-
-    What they map of files is not among them: it is the disk's copy, which free memory counts.
-    """
-    import psutil
-
-    held = 0
-    with suppress(psutil.Error):
-        parent = psutil.Process(process)
-        for one in (parent, *parent.children(recursive=True)):
-            with suppress(psutil.Error):
-                memory = one.memory_info()
-                held += memory.rss - getattr(memory, "shared", 0)  # Linux alone tells them apart
-    return held

@@ -23,14 +23,13 @@ from adapterworks.builders.evaluation.comparison import CANDIDATE
 from adapterworks.builders.evaluation.evaluate import Evaluation, evaluate_subjects
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment, make_lock
+from adapterworks.builders.rebuilding.as_built import manifest_of, with_base
+from adapterworks.builders.rebuilding.same import require_same_base, require_same_rows
 from adapterworks.builders.rebuilding.weights import Distance, distance
 from adapterworks.builders.training.events import EventLog, Listener
-from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Refused
+from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import RetentionTable, SafetyTable
-from adapterworks.manifests.models import Manifest, StartTable
-from adapterworks.manifests.naming import manifest_of_release
-from adapterworks.manifests.paths import place
-from adapterworks.manifests.sources import FileSource, parse_base
+from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.reading.diff import LOCK, Change, changes, flatten
 from adapterworks.registry.registry import Registry
@@ -130,17 +129,18 @@ def rebuild(
         Refused, Unavailable: as `run_build`; the folder is kept then, for its log.
     """
     resolved = registry.resolve(ref)
+    title = f"{resolved.name}@{resolved.version}"
     release = registry.release(resolved.digest)
     if release.manifest is None or release.plan is None or LOCK not in release.files:
         raise InvalidInput(
-            f"`{_title(resolved)}` was not built from a manifest",
+            f"`{title}` was not built from a manifest",
             hint="only what `adapters build` published can be built again",
         )
     lock = json.loads(registry.read(resolved.digest, LOCK))
     manifest = located(
-        _with_base(_manifest(release, lock, _title(resolved), own), release, bases, data_dir),
+        with_base(manifest_of(release, lock, title, own), release, bases, data_dir),
         lock,
-        what=_title(resolved),
+        what=title,
         cache=home / "cache",
         folder=data_dir,
     )
@@ -149,8 +149,8 @@ def rebuild(
     )
     prepared = _prepared_then(release, lock, manifest, again)
     here = make_lock(prepared.plan, prepared.sources, environment().python)
-    _require_same_base(resolved, lock, here)
-    _require_same_rows(resolved, lock, here)
+    require_same_base(title, lock, here)
+    require_same_rows(title, lock, here)
     differences = changes(
         _surroundings(_with_evaluations(lock, prepared.plan)), _surroundings(here)
     )
@@ -165,7 +165,7 @@ def rebuild(
             evaluation = _evaluate(prepared, folder, engines or Engines(), events)
         trained = registry.checkout(resolved.digest, release.trained)
         return Rebuilt(
-            ref=_title(resolved),
+            ref=title,
             digest=resolved.digest,
             differences=differences,
             weights=distance(trained, folder / "train" / "adapter"),
@@ -181,69 +181,6 @@ def sentence(change: Change) -> str:
     was = "not recorded" if change.before is None else f"`{change.before}`"
     now = "missing" if change.after is None else f"`{change.after}`"
     return f"differs from the lock: {change.key} was {was}, is {now}"
-
-
-def _title(resolved: Resolved) -> str:
-    return f"{resolved.name}@{resolved.version}"
-
-
-def _manifest(
-    release: Release, lock: Mapping[str, Any], title: str, own: Manifest | None
-) -> Manifest:
-    """The release's manifest with the micro batch it was trained with, which orders the sums, and
-    with as many answers generated together."""
-    digests = {pin["name"]: pin["digest"] for pin in lock.get("extensions", ())}
-    manifest = manifest_of_release(release.manifest or {}, title, own=own, digests=digests)
-    train = {"trackers": (), "tracking": (), "micro_batch_size": lock.get("micro_batch")}
-    if train["micro_batch_size"] is None:
-        train["micro_batch_size"] = manifest.train.micro_batch_size
-    changed: dict[str, Any] = {"train": manifest.train.model_copy(update=train)}
-    if generated := lock.get("generation_batch"):
-        kept = {"generation_batch_size": generated}
-        changed["objective"] = manifest.objective.model_copy(update=kept)
-    return _with_origins(manifest.model_copy(update=changed), release)
-
-
-def _with_origins(manifest: Manifest, release: Release) -> Manifest:
-    """The releases that it began from and was held near, by their digests: an alias may have moved
-    and a name mean something else since."""
-    exact = {
-        parent.relation: f"{(parent.ref or '').partition('@')[0]}@{parent.digest}"
-        for parent in release.parents
-        if parent.digest is not None and parent.ref is not None
-    }
-    changed: dict[str, Any] = {}
-    begun = exact.get("start", exact.get("stage"))
-    if manifest.start is not None and begun is not None:
-        changed["start"] = StartTable.model_validate({"from": begun})
-    named = {"reference": "reference", "reward": "reward_release", "teacher": "teacher"}
-    held = {key: exact[relation] for relation, key in named.items() if relation in exact}
-    if held:
-        changed["objective"] = manifest.objective.model_copy(update=held)
-    return manifest.model_copy(update=changed)
-
-
-def _with_base(
-    manifest: Manifest, release: Release, bases: BaseStore, data_dir: Path | None
-) -> Manifest:
-    """The manifest with the place of a base that was a folder: known by its digest, or said."""
-    model = manifest.base.model
-    folder = isinstance(parse_base(model), FileSource) or model == release.base.model
-    if not folder or model.startswith("hub:"):
-        return manifest
-    known = bases.find(release.base.digest)
-    if known is not None and Path(known.model).is_dir():
-        model = known.model
-    elif data_dir is not None and place(model, data_dir).is_dir():
-        model = str(place(model, data_dir))
-    elif known is None and model not in {source.name for source in bases.sources()}:
-        raise NotFound(
-            f"`{release.name}` was built on a base in the folder `{model}`, and where that is on "
-            "this machine is not known",
-            hint=f"name the folder it is in with `--data-dir`, or the base: adapters base add "
-            f"{release.base.model} FOLDER",
-        )
-    return manifest.model_copy(update={"base": manifest.base.model_copy(update={"model": model})})
 
 
 def _with_evaluations(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -283,36 +220,6 @@ def _prepared_then(
         raise refused
     assert last is not None
     return last  # other rows: the caller says which
-
-
-def _require_same_base(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:
-    before, after = lock["base"]["digest"], here["base"]["digest"]
-    if before != after:
-        raise IntegrityError(
-            f"`{_title(resolved)}` was built on base {before}, but `{lock['base']['model']}` here "
-            f"is {after}",
-            hint="fetch the base at the revision that `adapters show` prints",
-        )
-
-
-def _require_same_rows(resolved: Resolved, lock: Mapping[str, Any], here: Any) -> None:
-    before, after = lock["data"]["splits"], here["data"]["splits"]
-    changed = [name for name in before if before[name] != after.get(name)]
-    if not changed:
-        return
-    files = changes(*(_files(entries["data"]["sources"]) for entries in (lock, here)))
-    raise IntegrityError(
-        f"the {' and '.join(changed)} rows are not those that `{_title(resolved)}` was built from",
-        hint="; ".join(
-            f"`{c.key}` was {c.before or 'absent'}, is {c.after or 'absent'}" for c in files
-        )
-        or "every file has the bytes it had: the code that makes rows of them has changed "
-        f"(adapterworks {lock['code']['version']} built it)",
-    )
-
-
-def _files(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    return {name: digest for source in sources for name, digest in source["files"].items()}
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building import reservations as module
+from adapterworks.builders.building import holding
 from adapterworks.builders.building.line import LOOK_S, MOST_PASSED, PATIENCE_S, Waiter
 from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.plan.machine import Machine
@@ -59,7 +59,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    monkeypatch.setattr(module, "_held_by", lambda process: 0)
+    monkeypatch.setattr(holding, "held_by", lambda process: 0)
     return Place(tmp_path)
 
 

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 import adapterworks.builders.rebuilding.rebuild as module
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment
+from adapterworks.builders.rebuilding.as_built import manifest_of
 from adapterworks.builders.rebuilding.weights import distance
 from adapterworks.cli.verify import command as verify
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
@@ -59,7 +60,7 @@ def test_the_same_base_rows_and_code_give_the_same_bits(workshop: Workshop) -> N
 def test_what_differs_is_said_and_its_distance_measured(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, evaluated = module._manifest, module._with_evaluations
+    read, evaluated = manifest_of, module._with_evaluations
 
     def of_before(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
         """The lock of a version that did not say how often it evaluated: after 70 of 70."""
@@ -77,7 +78,7 @@ def test_what_differs_is_said_and_its_distance_measured(
         return manifest.model_copy(update={"train": train})
 
     other = replace(environment(), packages={**environment().packages, "torch": "1.0"})
-    monkeypatch.setattr(module, "_manifest", other_seed)
+    monkeypatch.setattr(module, "manifest_of", other_seed)
     monkeypatch.setattr("adapterworks.builders.building.prepare.environment", lambda: other)
     result = rebuilt(workshop)
     assert result.exit_code == 0, result.output or result.exception
