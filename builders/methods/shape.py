@@ -59,6 +59,7 @@ class BaseShape:
         mixes: kinds of layers that mix positions by something else than attention.
         uniform_cache: every layer keeps `kv_heads` keys and values of `head_dim` for a position.
         architecture: what `config.json` calls it.
+        classes: what it calls the model's class, which engines go by.
         chance: it has dropout, or something like it, of its own.
         capped: its attention scores are soft-capped, which `eager` attention alone computes.
         eager: it computes all its attention's scores, those or because it knows no other way.
@@ -85,6 +86,7 @@ class BaseShape:
     mixes: tuple[str, ...] = ()
     uniform_cache: bool = True
     architecture: str = ""
+    classes: tuple[str, ...] = ()
     chance: bool = False
     capped: bool = False
     eager: bool = False
@@ -227,6 +229,7 @@ def read_shape(checkpoint: Path, *, described: bool = False) -> BaseShape:
             mixes or getattr(config, "kv_lora_rank", None) or getattr(config, "multi_query", False)
         ),
         architecture=config.model_type,
+        classes=tuple(model.config.architectures or ()) or (type(model).__name__,),
         chance=any(True for _ in chances(model)),
         capped=caps_scores(config),
         eager=caps_scores(config) or config._attn_implementation == EAGER,

@@ -8,39 +8,38 @@ from __future__ import annotations
 from typing import Any
 
 from adapterworks.builders.data.formats import FORMATS
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Default, Lint, Technique
 from adapterworks.builders.objectives.objective import Objective, objective_of
+from adapterworks.builders.plan.served import without_lora
 from adapterworks.manifests.models import Manifest
 
-NOT_SERVED = {
-    "bloom": "BloomForCausalLM",
-    "falcon": "FalconForCausalLM",
-    "gpt2": "GPT2LMHeadModel",
-    "gptj": "GPTJForCausalLM",
-    "stablelm": "StableLmForCausalLM",
-}
-"""Types of bases whose class in vLLM takes no LoRA (lacks `SupportsLoRA` in 0.32), with the class.
 
-An engine of such a base does not start, with whatever adapter: LoRA is always switched on.
-"""
-
-
-def served_lints(architecture: str) -> list[Lint]:
-    """What is trained on a base of this type, and no engine here will serve.
-
-    Args:
-        architecture: what `config.json` calls it.
-    """
-    if architecture not in NOT_SERVED:
-        return []
-    return [
-        Lint(
-            "base.model",
-            f"a base of type `{architecture}` cannot be served: vLLM has no LoRA for it, and "
-            "`adapters serve` starts no engine; exports and evaluation with `huggingface` work",
-            f"vLLM 0.32: `{NOT_SERVED[architecture]}` does not support LoRA yet",
+def base_lints(manifest: Manifest, shape: BaseShape) -> list[Lint]:
+    """What this kind of base is not, whatever it is trained for: served, or in 4 bits."""
+    lints = []
+    if (found := without_lora(shape.classes)) is not None:
+        lints.append(
+            Lint(
+                "base.model",
+                f"a base of type `{shape.architecture}` cannot be served: vLLM has no LoRA for it, "
+                "and `adapters serve` starts no engine; exports and evaluation with `huggingface` "
+                "work",
+                f"vLLM: `{found}` does not support LoRA yet",
+            )
         )
-    ]
+    if manifest.base.quantization == "nf4" and shape.experts:
+        whole = shape.parameters - shape.linear_parameters - 2 * shape.vocab * shape.hidden
+        lints.append(
+            Lint(
+                "base.quantization",
+                f"NF4 leaves the experts of `{shape.architecture}` as they are, about "
+                f"{max(0, whole) / shape.parameters:.0%} of its {shape.parameters:,} weights: "
+                "training and engines hold them whole",
+                "bitsandbytes quantizes linear layers; transformers stacks experts in one tensor",
+            )
+        )
+    return lints
 
 
 def usual_rate(technique: Technique[Any], objective: Objective) -> Default:

@@ -33,7 +33,7 @@ from adapterworks.builders.plan.generation import (
     learnt_together,
     with_sampling,
 )
-from adapterworks.builders.plan.lints import served_lints, training_lints, usual_rate
+from adapterworks.builders.plan.lints import base_lints, training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
 from adapterworks.builders.plan.occupied import USABLE
 from adapterworks.builders.plan.origins import Origins
@@ -237,7 +237,7 @@ def make_plan(
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)
-    lints = technique.lints(shape, manifest.method) + served_lints(shape.architecture)
+    lints = technique.lints(shape, manifest.method) + base_lints(manifest, shape)
     lints += training_lints(
         manifest,
         technique,

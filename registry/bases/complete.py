@@ -107,6 +107,20 @@ def weight_files(checkpoint: Path) -> list[Path]:
     return [single] if single.exists() else sorted(checkpoint.glob("*.safetensors"))
 
 
+def stored_shapes(checkpoint: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a checkpoint's tensors by their names in the files, whose headers say them.
+
+    Raises:
+        InvalidInput: as `weight_files`.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(checkpoint):
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        found |= {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
+    return found
+
+
 def left_out(model_type: str, names: Iterable[str]) -> str:
     """What stands before a tensor's name where the model names the module; empty for most.
 
@@ -149,18 +163,14 @@ def require_complete(checkpoint: Path, model: nn.Module | None = None) -> None:
         InvalidInput: there are no safetensors, too few numbers in them, or `meta_model` refuses.
     """
     model = meta_model(checkpoint) if model is None else model
-    stored = 0
-    files = weight_files(checkpoint)
-    for path in files:
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        stored += sum(prod(v["shape"]) for k, v in header.items() if k != "__metadata__")
-    if not files:
+    shapes = stored_shapes(checkpoint)
+    if not shapes:
         raise InvalidInput(
             f"`{checkpoint}` has no safetensors file",
             hint="pickled checkpoints are not read; convert the base to safetensors",
         )
     needed = sum(parameter.numel() for parameter in model.parameters())
+    stored = sum(map(prod, shapes.values()))
     if stored < needed:
         raise InvalidInput(
             f"the files in `{checkpoint}` hold {stored:,} numbers, and its `config.json` describes "

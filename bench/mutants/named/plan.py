@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _TESTS = "tests/builders/plan"
+_OF_SERVED = f"{_TESTS}/test_served.py"
 _MEMORY = f"{_TESTS}/test_memory.py"
 _FIT = f"{_TESTS}/test_fit.py"
 _NUMBERS = f"{_TESTS}/test_numbers.py"
@@ -40,7 +41,7 @@ NAMED = (
     ),
     Named(
         "what-a-build-has-of-its-card-is-counted-twice",
-        "builders/building/reservations.py",
+        "builders/building/reservation.py",
         "        return max(0, self.size - taken)\n",
         "        return self.size\n",
         (f"{_RESERVED}::test_what_a_build_has_taken_of_its_card_is_counted_once",),
@@ -447,9 +448,9 @@ NAMED = (
     Named(
         "a-base-that-is-never-served-is-planned-without-a-word",
         _PLAN,
-        " + served_lints(shape.architecture)\n",
+        " + base_lints(manifest, shape)\n",
         "\n",
-        (f"{_TESTS}/test_lints.py::test_a_base_that_no_engine_takes_a_lora_for_is_said",),
+        (f"{_OF_SERVED}::test_a_base_that_no_engine_takes_a_lora_for_is_said",),
         "an adapter would be trained for hours that `adapters serve` starts no engine for",
     ),
     Named(
@@ -459,6 +460,22 @@ NAMED = (
         "    epochs = train.epochs\n",
         (f"{_TESTS}/test_lints.py::test_nothing_is_unusual_about_the_usual",),
         "the first plan of a newcomer would blame a quick look for ten epochs",
+    ),
+    Named(
+        "a-class-takes-what-its-parent-takes-not",
+        "builders/plan/served.py",
+        "return _MARK in bases or any(",
+        "return _MARK in bases and any(",
+        (f"{_OF_SERVED}::test_a_class_takes_what_its_ancestors_take",),
+        "nearly every base would be said to be served by no engine",
+    ),
+    Named(
+        "experts-are-said-to-be-in-four-bits",
+        "builders/plan/lints.py",
+        'if manifest.base.quantization == "nf4" and shape.experts:',
+        'if manifest.base.quantization != "nf4" and shape.experts:',
+        (f"{_OF_SERVED}::test_experts_of_an_nf4_base_are_said_to_be_whole",),
+        "a mixture of experts would be bought a GPU of a quarter of its size",
     ),
     Named(
         "few-rows-are-said-of-nothing",
@@ -542,8 +559,8 @@ NAMED = (
     ),
     Named(
         "what-was-taken-is-counted-twice",
-        "builders/building/reservations.py",
-        "return max(0, self.size - max(0, _held_by(self.process) - self.before))",
+        "builders/building/reservation.py",
+        "return max(0, self.size - max(0, holding.held_by(self.process) - self.before))",
         "return self.size",
         (f"{_RESERVED}::test_what_a_holder_has_taken_is_counted_once",),
         "half of the machine's memory would lie idle",

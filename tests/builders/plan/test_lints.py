@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import json
-import re
-from dataclasses import replace
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.shape import read_shape
-from adapterworks.builders.plan.lints import NOT_SERVED, served_lints, training_lints
+from adapterworks.builders.plan.lints import training_lints
 from adapterworks.manifests.models import Manifest
 from tests.builders.build_support import manifest_for
-from tests.builders.plan.test_plan import plan_for
 
 
 def lints(
@@ -97,29 +90,3 @@ def test_few_test_rows_under_a_gate_are_unusual() -> None:
     assert found(manifest_for("lora"), 9) == [], "nothing is decided by them"
     (few,) = found(manifest, 98)
     assert few.startswith("98 test rows are few: at 95 % a gain shows from about 20 points on")
-
-
-@pytest.mark.parametrize("architecture", NOT_SERVED)
-def test_a_base_that_no_engine_takes_a_lora_for_is_said(architecture: str, tiny: Path) -> None:
-    shape = replace(read_shape(tiny), architecture=architecture)
-    assert served_lints(read_shape(tiny).architecture) == []
-    (lint,) = [one for one in plan_for("lora", shape).lints if one.key == "base.model"]
-    assert f"`{architecture}` cannot be served: vLLM has no LoRA for it" in lint.message
-
-
-def test_vllms_own_classes_say_so() -> None:
-    found = find_spec("vllm")
-    assert found is not None
-    assert found.origin is not None
-    models = Path(found.origin).parent / "model_executor" / "models"
-    bases: dict[str, str] = {}
-    for name in ("bloom", "falcon", "gpt2", "gpt_j", "stablelm", "llama", "opt"):
-        for node in ast.parse((models / f"{name}.py").read_text()).body:
-            if isinstance(node, ast.ClassDef):
-                bases[node.name] = " ".join(map(ast.unparse, node.bases))
-    registry = (models / "registry.py").read_text()
-    for name in NOT_SERVED.values():
-        (used,) = set(re.findall(rf'"{name}": \("\w+", "(\w+)"\)', registry))
-        assert "SupportsLoRA" not in bases[used]
-    assert "SupportsLoRA" in bases["LlamaForCausalLM"]
-    assert "SupportsLoRA" in bases["OPTForCausalLM"]
