@@ -73,6 +73,6 @@ def spec_for(model: Model, adapters: Sequence[Adapter], longest: int, forms: Pat
         max_cpu_loras=loras,
         kv_cache_gib=ENGINE_CACHE_GIB,
         gpu_memory_utilization=ENGINE_SHARE,
-        forms=loadable(one.form for one in servables),
+        forms=loadable((one.form for one in servables), {}),
         servables=forms,
     )

@@ -1,11 +1,13 @@
 """Virtual tokens put in front of a request inside the engine, where no one counts them.
 
 Invariant: the front end never sees them, so usage, echoes and stop conditions are about the
-client's own tokens; positions, cache blocks and their hashes are about both together.
+client's own tokens; positions, of pictures and sounds too, cache blocks and their hashes are about
+both together.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from vllm.v1.metrics.stats import PrefillStats
@@ -48,12 +50,19 @@ def _scored(request: Request) -> bool:
 def prepend(request: Request, adapter: VirtualTokens) -> None:
     """Put the adapter's virtual tokens in front of a request that was not scheduled yet.
 
-    The placeholder is the prompt's own first token: penalties look at the set of a prompt's tokens,
-    which so stays what it was.
+    The placeholder is the prompt's own first token that stands for itself: penalties look at the
+    set of a prompt's tokens, which so stays what it was.
     """
     count, prompt = adapter.count, request.prompt_token_ids
     assert prompt
-    padding = [prompt[0]] * count
+    padding = [_of_itself(request, prompt)] * count
+    request.mm_features = [
+        replace(
+            feature,
+            mm_position=replace(feature.mm_position, offset=feature.mm_position.offset + count),
+        )
+        for feature in request.mm_features
+    ]
     request.prompt_token_ids = padding + prompt
     request._all_token_ids[:0] = padding
     request.num_prompt_tokens += count
@@ -67,3 +76,16 @@ def prepend(request: Request, adapter: VirtualTokens) -> None:
     request.cache_salt = f"{adapter.digest}:{request.cache_salt or ''}{own}"
     request.block_hashes.clear()
     request.update_block_hashes()
+
+
+def _of_itself(request: Request, prompt: list[int]) -> int:
+    """The first token of a prompt that is no place for a picture or a sound; models that count
+    positions by them (M-RoPE) would take one more for it."""
+    taken = {
+        at
+        for feature in request.mm_features
+        for at in range(
+            feature.mm_position.offset, feature.mm_position.offset + feature.mm_position.length
+        )
+    }
+    return next((token for at, token in enumerate(prompt) if at not in taken), prompt[0])

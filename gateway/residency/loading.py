@@ -83,7 +83,8 @@ class Loader:
                 "without support for those",
                 hint="restart `adapters serve`: it looks at the releases there are; those with "
                 "virtual tokens also need the engine plugin to be on (vLLM 0.32, and not "
-                "ADAPTERS_ENGINE_PLUGIN=0)",
+                "ADAPTERS_ENGINE_PLUGIN=0), one device, and no speculative decoding by a draft "
+                "model, EAGLE or MTP",
             )
         if self._trust.require_signature:
             await asyncio.to_thread(self._registry.signatures.require, release.digest, self._keys)

@@ -231,7 +231,7 @@ NAMED = (
     Named(
         "a-soft-prompt-does-not-start-from-its-text",
         _PROMPT,
-        "soft.copy_(embeddings[chosen])",
+        "soft.copy_(model.get_input_embeddings()(chosen))",
         "pass",
         (f"{_OF_SOFT}::test_a_prompt_starts_from_its_text_repeated",),
         "`init_text` would do nothing",

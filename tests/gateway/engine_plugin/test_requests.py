@@ -11,7 +11,13 @@ from typing import Any, cast
 import pytest
 import torch
 from safetensors.torch import save_file
+from vllm.config import SpeculativeConfig
 from vllm.exceptions import VLLMValidationError
+from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
+from vllm.sampling_params import SamplingParams
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.request import Request
 
 from adapterworks.gateway.engine_plugin import prefix_connector
 from adapterworks.gateway.engine_plugin.front import admit, ask_for_positions, scores_prompts
@@ -29,7 +35,8 @@ from adapterworks.gateway.engine_plugin.virtual_requests import (
     prepend,
     virtual_tokens,
 )
-from adapterworks.gateway.engines import client
+from adapterworks.gateway.engines import probing
+from adapterworks.gateway.engines.launch import WITHOUT_CACHE
 
 DIGEST = "a" * 64
 TOKENS, HEADS, WIDTH = 6, 2, 3
@@ -158,6 +165,7 @@ class Queued:
         self.sampling_params = SimpleNamespace(prompt_logprobs=None)
         self.kv_transfer_params = {"adapter_digest": DIGEST}
         self.prompt_token_ids = [7, 8, 9]
+        self.mm_features: list[Any] = []
         self._all_token_ids = [7, 8, 9]
         self.num_prompt_tokens = 3
         self.prefill_stats: Any = None
@@ -184,6 +192,79 @@ def test_virtual_tokens_come_first_and_in_the_hash(servables: Path, salt: str | 
     assert request.skip_reading_prefix_cache is False
     assert request.block_hashes == []
     assert request.hashed == [(f"{DIGEST}:{salt or ''}", whole)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "first"), [([2, 50, 50, 7, 50], 2), ([50, 50, 7, 2, 50], 7), ([50, 50], 50)]
+)
+def test_pictures_move_with_the_prompt(servables: Path, prompt: list[int], first: int) -> None:
+    """vLLM puts what it made of a picture where the request says; and a placeholder that stood for
+    one would be counted as one. What the front end has, and shares among `n` answers, stays."""
+    places = [range(at, end) for at, end in _runs(prompt, 50)]
+    given = [
+        MultiModalFeatureSpec(
+            data=None,
+            modality="image",
+            identifier=f"picture {one}",
+            mm_position=PlaceholderRange(offset=place.start, length=len(place)),
+        )
+        for one, place in enumerate(places)
+    ]
+    request: Any = Queued()
+    request.prompt_token_ids, request._all_token_ids = [*prompt], [*prompt]
+    request.mm_features = given
+    adapter = virtual_tokens(request)
+    assert adapter is not None
+    prepend(request, adapter)
+    assert request.prompt_token_ids == [first] * TOKENS + prompt
+    for feature, own, place in zip(request.mm_features, given, places, strict=True):
+        moved = feature.mm_position
+        assert (moved.offset, moved.length) == (place.start + TOKENS, len(place))
+        assert set(request.prompt_token_ids[moved.offset : moved.offset + moved.length]) == {50}
+        assert feature.identifier == own.identifier
+        assert own.mm_position.offset == place.start
+
+
+def _runs(prompt: list[int], wanted: int) -> list[tuple[int, int]]:
+    """Where a token stands, from … to, run by run."""
+    found: list[tuple[int, int]] = []
+    for at, token in enumerate(prompt):
+        if token == wanted and found and found[-1][1] == at:
+            found[-1] = (found[-1][0], at + 1)
+        elif token == wanted:
+            found.append((at, at + 1))
+    return found
+
+
+def test_vllm_hashes_a_picture_into_the_block_that_it_has_moved_to(servables: Path) -> None:
+    """With vLLM's own request: the same picture in one place is the same block, another is not."""
+
+    def blocks(picture: str) -> list[Any]:
+        request = Request(
+            request_id="one",
+            prompt_token_ids=[2, 50, 50, 7],
+            sampling_params=SamplingParams(
+                extra_args={"kv_transfer_params": {"adapter_digest": DIGEST}}
+            ),
+            pooling_params=None,
+            mm_features=[
+                MultiModalFeatureSpec(None, "image", picture, PlaceholderRange(offset=1, length=2))
+            ],
+            block_hasher=get_request_block_hasher(4, sha256),
+        )
+        adapter = virtual_tokens(request)
+        assert adapter is not None
+        prepend(request, adapter)
+        return [*request.block_hashes]
+
+    # The first block is four virtual tokens; two, one of the prompt's own and the beginning of the
+    # picture are the second one.
+    init_none_hash(sha256)
+    first, other, again = blocks("a"), blocks("b"), blocks("a")
+    assert len(first) == 2
+    assert first == again
+    assert first[0] == other[0]
+    assert first[1] != other[1]
 
 
 def test_nothing_of_a_prompt_that_is_scored_comes_from_the_cache(servables: Path) -> None:
@@ -245,7 +326,7 @@ def test_prompts_are_scored_where_the_worker_was_mended(
 
 
 def test_the_gateway_calls_the_positions_what_the_plugin_does() -> None:
-    assert client.POSITIONS == POSITIONS
+    assert probing.POSITIONS == POSITIONS
 
 
 def test_virtual_tokens_are_counted_by_what_a_request_says(servables: Path) -> None:
@@ -275,6 +356,44 @@ def test_without_the_plugin_nothing_takes_virtual_tokens(
     made: Any = PrefixConnector
     with pytest.raises(ValueError, match="need the adapterworks engine plugin"):
         made(None, None, None)
+
+
+def engine_config(method: str | None = None, groups: int = 1, devices: int = 1) -> tuple[Any, Any]:
+    """What an engine says of itself to a connector."""
+    drafts = None
+    if method is not None:
+        drafts = SpeculativeConfig.__new__(SpeculativeConfig)
+        drafts.method = cast("Any", method)
+    config = SimpleNamespace(
+        parallel_config=SimpleNamespace(world_size=devices),
+        speculative_config=drafts,
+    )
+    return config, SimpleNamespace(kv_cache_groups=[None] * groups)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (engine_config("eagle"), "speculative decoding by `eagle`: its draft has a cache"),
+        (engine_config("eagle3"), "speculative decoding by `eagle3`"),
+        (engine_config("mtp"), "speculative decoding by `mtp`"),
+        (engine_config("draft_model"), "speculative decoding by `draft_model`"),
+        (engine_config("custom_class"), "speculative decoding by `custom_class`"),
+        (engine_config(groups=2), "share one kind of cache"),
+        (engine_config(devices=2), "one device only"),
+    ],
+)
+def test_an_engine_with_parts_that_no_prefix_stands_before_does_not_start(
+    config: tuple[Any, Any], words: str
+) -> None:
+    made: Any = PrefixConnector
+    with pytest.raises(ValueError, match=words):
+        made(config[0], None, config[1])
+
+
+@pytest.mark.parametrize("method", [None, *sorted(WITHOUT_CACHE)])
+def test_a_draft_without_a_cache_is_no_obstacle(method: str | None) -> None:
+    prefix_connector._require(*engine_config(method))
 
 
 def test_what_the_engines_cache_lacks_of_the_prefix_is_loaded(servables: Path) -> None:
@@ -369,8 +488,13 @@ def test_what_cannot_be_loaded_fails_its_own_blocks_once(
     assert worker.get_block_ids_with_load_errors() == set()
 
 
-def test_the_adapters_used_last_are_kept(servables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix_connector, "KEPT", 2)
+@pytest.mark.parametrize(("room", "kept"), [(2.0, "ac"), (1.99, "c"), (0.5, "c"), (3.0, "bac")])
+def test_the_adapters_used_last_are_kept_by_what_they_take(
+    servables: Path, monkeypatch: pytest.MonkeyPatch, room: float, kept: str
+) -> None:
+    """In bytes as they are kept, half of the file's; the one that is being used always."""
+    size = 2 * 2 * TOKENS * HEADS * WIDTH * 2
+    monkeypatch.setattr(prefix_connector, "KEPT_BYTES", room * size)
     content = (servables / DIGEST / "servable" / "prefix.safetensors").read_bytes()
     digests = [letter * 64 for letter in "abc"]
     for digest in digests[1:]:
@@ -380,4 +504,4 @@ def test_the_adapters_used_last_are_kept(servables: Path, monkeypatch: pytest.Mo
     worker._dtype = torch.bfloat16
     for digest in (digests[0], digests[1], digests[0], digests[2]):
         assert worker._adapter(digest)["layers.0.key"].dtype == torch.bfloat16
-    assert list(worker._tensors) == [digests[0], digests[2]]
+    assert list(worker._tensors) == [letter * 64 for letter in kept]

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from adapterworks.gateway.config.engines import LocalEngine
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines import cpu, launch, plan
-from adapterworks.gateway.engines.launch import EngineSpec, command, loadable
+from adapterworks.gateway.engines.launch import (
+    EngineSpec,
+    command,
+    loadable,
+    without_virtual_tokens,
+)
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.registry.bases.base import Base
+from bench.architectures import make_base
 
 SPEC = EngineSpec(
     id="one",
@@ -78,7 +86,68 @@ def test_virtual_tokens_are_for_engines_with_the_plugin(
 ) -> None:
     monkeypatch.setenv("ADAPTERS_ENGINE_PLUGIN", switch)
     monkeypatch.setattr(launch, "_version", lambda package: version)
-    assert loadable(["prompt", "lora", "prefix", "prompt"]) == forms
+    assert loadable(["prompt", "lora", "prefix", "prompt"], {}) == forms
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"speculative-config": '{"method": "eagle3", "model": "x"}'}, "a cache of its own"),
+        ({"speculative_config": '{"model": "a/draft"}'}, "a cache of its own"),
+        ({"speculative-config": "not JSON"}, "a cache of its own"),
+        ({"spec-method": "mtp"}, "a cache of its own"),
+        ({"spec-model": "a/draft"}, "a cache of its own"),
+        ({"tensor-parallel-size": 2}, "`tensor-parallel-size` is 2"),
+        ({"pipeline_parallel_size": "4"}, "`pipeline-parallel-size` is 4"),
+        ({"spec-method": "ngram"}, None),
+        ({"speculative-config": '{"method": "ngram", "num_speculative_tokens": 4}'}, None),
+        ({"tensor-parallel-size": 1, "enforce-eager": True}, None),
+    ],
+)
+def test_an_engine_that_would_not_start_with_virtual_tokens_serves_the_loras(
+    options: dict[str, Any], why: str | None
+) -> None:
+    """Else one prefix among a base's releases would end its engine for all of them."""
+    said = without_virtual_tokens(options)
+    assert (said is None) if why is None else (why in str(said))
+    virtual = () if why else ("prefix",)
+    assert loadable(["lora", "prefix"], options) == ("lora", *virtual)
+
+
+@pytest.mark.parametrize("name", ["Mixtral", "GPT-OSS", "Llama"])
+def test_experts_are_served_as_training_had_them(
+    name: str, tmp_path: Path, nf4_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bitsandbytes leaves them whole, and the loader of its kernels would quantize them."""
+    monkeypatch.setattr(plan, "device", lambda: "cuda")
+    base = replace(nf4_base, checkpoint=make_base(name, tmp_path / "base"))
+    spec = plan._spec(GatewayConfig(), LocalEngine(), base, [], 0, None)
+    dense = name != "Llama"
+    assert spec.folder == (base.served if dense else base.checkpoint)
+    assert spec.quantizes is not dense
+    said: list[str] = []
+    plan._say_of(spec, base, [], said.append)
+    assert [("in bfloat16 at the values of NF4" in line) for line in said] == [True] * dense
+
+
+def test_who_is_left_out_and_why_is_said(nf4_base: Base) -> None:
+    said: list[str] = []
+    base: Any = nf4_base
+    releases: Any = [
+        SimpleNamespace(name=name, base=base, servable=SimpleNamespace(form=form, rank=rank))
+        for name, form, rank in (
+            ("calm", "lora", 8),
+            ("kind", "prefix", None),
+            ("blunt", "prompt", None),
+        )
+    ]
+    table = LocalEngine(options={"speculative-config": '{"method": "eagle"}'})
+    spec = plan._spec(GatewayConfig(), table, base, releases, 0, None)
+    assert spec.forms == ("lora",)
+    plan._say_of(spec, base, releases, said.append)
+    assert len(said) == 1
+    assert said[0].startswith("left out: `blunt`, `kind` (")
+    assert "its speculative decoding has a draft with a cache" in said[0]
 
 
 def test_the_wheel_brings_openmp() -> None:
