@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building import holding
+from adapterworks.builders.building import holding as measured
 from adapterworks.builders.building import reservations as module
 from adapterworks.builders.building.line import Waiter
 from adapterworks.builders.building.reservations import Reservations
@@ -29,14 +29,14 @@ def machine(free: int = 1000, *, device: Any = "cpu", total: int = 1000) -> Call
     return lambda: Machine(device, "test", free * MIB, "fp32", 2, total=total * MIB)
 
 
-HELD_BY = holding.held_by
+HELD_BY = measured.held_by
 
 
 @pytest.fixture(autouse=True)
 def holding(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many bytes this process has, as the module is told."""
     held = {"now": 50 * MIB}
-    monkeypatch.setattr(holding, "held_by", lambda process: held["now"])
+    monkeypatch.setattr(measured, "held_by", lambda process: held["now"])
     return held
 
 
@@ -110,7 +110,7 @@ def cards(*free: int, names: tuple[str, ...] = CARDS) -> Callable[[], Machine]:
 def on_cards(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How many bytes this process holds of each card, as the driver says."""
     held: dict[str, int] = {}
-    monkeypatch.setattr(holding, "held_of_cards", lambda process: held)
+    monkeypatch.setattr(measured, "held_of_cards", lambda process: held)
     return held
 
 
