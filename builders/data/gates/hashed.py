@@ -127,10 +127,25 @@ def common_shingles(documents: Documents | Sequence[Numbers]) -> Numbers:
 
 
 def template_of(documents: Documents | Sequence[Numbers]) -> Template:
-    """The template of a collection.
+    """The template of a collection."""
+    distinct, found = _candidates(documents)
+    if not found:
+        return NO_TEMPLATE
+    shingles, counts = np.unique(np.concatenate(found), return_counts=True)
+    bound = max(COMMON_ROWS, COMMON_SHARE * distinct)
+    ruling = max(COMMON_ROWS, RULING_SHARE * distinct)
+    return Template(shingles[counts > bound], shingles[counts > ruling])
 
-    Counted in buckets first, so that only what may be so frequent is counted one by one.
+
+def _candidates(documents: Documents | Sequence[Numbers]) -> tuple[int, list[Numbers]]:
+    """How many different documents there are, and the shingles that may be frequent in them.
+
+    Counted in buckets first, so that only what may be so frequent is counted one by one. A single
+    batch is counted one by one as it is: zeroing the buckets would take longer.
     """
+    batch = next(_distinct(documents), [])
+    if len(batch) < _BATCH:
+        return len(batch), batch
     distinct = 0
     buckets = np.zeros(_BUCKETS, dtype=np.int64)
     for batch in _distinct(documents):
@@ -143,11 +158,7 @@ def template_of(documents: Documents | Sequence[Numbers]) -> Template:
         whole = np.concatenate(batch)
         frequent = buckets[(whole % np.uint64(_BUCKETS)).astype(np.int64)] > bound
         found.append(whole[frequent])
-    if not found:
-        return NO_TEMPLATE
-    shingles, counts = np.unique(np.concatenate(found), return_counts=True)
-    ruling = max(COMMON_ROWS, RULING_SHARE * distinct)
-    return Template(shingles[counts > bound], shingles[counts > ruling])
+    return distinct, found
 
 
 def _distinct(documents: Documents | Sequence[Numbers]) -> Iterator[list[Numbers]]:
