@@ -29,8 +29,9 @@ paths are relative to the manifest.
 
 `[[stages]]` makes several trainings of one manifest, each with a `name` and whatever differs in
 `[objective]`, `[data]`, `[train]` and `[evaluate]`; each begins where the one before ended and
-gives a release of its own, and the next one is begun only if its gates pass. A profile and `--set`
-name them: `[profiles.quick.stages.sft]`, `--set stages.sft.train.epochs=1`.
+gives a release of its own, and the next one is begun only if that stage's own gates pass: the
+manifest's `[[evaluate.gates]]` judge the last stage. A profile and `--set` name them:
+`[profiles.quick.stages.sft]`, `--set stages.sft.train.epochs=1`.
 """
 
 

@@ -11,6 +11,8 @@
 A stage says what differs from the rest of the manifest. Every stage but the last publishes under an
 alias of its name; the next one begins there (`[start] from = "NAME:sft"`). A profile and `--set`
 name stages by their names: `[profiles.quick.stages.sft]`, `--set stages.sft.train.epochs=1`.
+`[[evaluate.gates]]` of the manifest judge what the build is for, its last stage; a stage before it
+is judged by gates of its own, if it has any, and ends the build where one fails.
 
 Invariant: base, method and name are those of all stages, so what one leaves the next can continue.
 """
@@ -96,6 +98,8 @@ def stage_of(merged: Merged, name: str) -> Merged:
     if isinstance(before, dict) and isinstance(now, dict):
         same = now.get("kind", before.get("kind")) == before.get("kind")
         rest["objective"] = before if same else {}
+    if index + 1 < len(names) and isinstance(rest.get("evaluate"), dict):
+        rest["evaluate"].pop("gates", None)
     own.lay_over(table, Origin((STAGES, index)))
     for path in _leaves(table):
         origin = merged.origin((STAGES, name, *path))

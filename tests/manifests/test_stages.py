@@ -92,6 +92,21 @@ def test_a_release_may_come_before_the_first_stage(tmp_path: Path) -> None:
     assert starts == ["other@3", "tiny:sft", "tiny:pairs"]
 
 
+def test_the_manifests_gates_judge_the_last_stage_and_a_stages_own_that_stage(
+    tmp_path: Path,
+) -> None:
+    """A gate for what the build is for ends no stage before it."""
+    of_all = '[[evaluate.gates]]\nmetric = "exact_match"\nmin_gain = 0.2\n[[stages]]\nname = "sft"'
+    own = 'name = "pairs"\nevaluate.gates = [{ metric = "exact_match", min_gain = 0.1 }]'
+    rows = ('train = "rows.jsonl"', 'train = "rows.jsonl"\ntest_share = 0.2')
+    path = written(tmp_path, rows, ('[[stages]]\nname = "sft"', of_all), ('name = "pairs"', own))
+    gains = [[gate.min_gain for gate in one.evaluate.gates] for one in load_manifest(path).chain]
+    assert gains == [[], [0.1], [0.2]]
+    given = ["evaluate.gates=[{metric='exact_match', min_gain=0.3}]"]
+    over = load_manifest(path, overrides=given).chain
+    assert [[gate.min_gain for gate in one.evaluate.gates] for one in over] == [[], [0.1], [0.3]]
+
+
 @pytest.mark.parametrize(
     ("change", "key", "said"),
     [

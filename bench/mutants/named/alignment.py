@@ -180,6 +180,16 @@ NAMED = (
         "the alias would name a half-done chain",
     ),
     Named(
+        "the-manifests-gates-end-the-first-stage",
+        _STAGES,
+        'rest["evaluate"].pop("gates", None)',
+        "pass",
+        (
+            f"{_OF_STAGES}::test_the_manifests_gates_judge_the_last_stage_and_a_stages_own_that_stage",
+        ),
+        "what a build is for would be asked of its first stage, which ends there",
+    ),
+    Named(
         "keys-of-another-objective-stay",
         _STAGES,
         'rest["objective"] = before if same else {}',
