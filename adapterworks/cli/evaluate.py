@@ -267,7 +267,7 @@ def _print(report: dict[str, Any]) -> None:
         cost = f", cost {used['cost']:.4g}" if "cost" in used else ""
         click.echo(
             f"{name}: {used['prompt_tokens']} prompt and {used['completion_tokens']} completion "
-            f"tokens{cost}, {used['cut']} answers cut"
+            f"tokens{cost}, {used['cut']} answers cut, {used.get('declined', 0)} questions declined"
         )
     if "judge" in report:
         _print_judged(report["judge"])

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said, Unaffordable
+from adapterworks.builders.endpoints.account import Unaffordable
+from adapterworks.builders.endpoints.asking import PARALLEL
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers
 from adapterworks.builders.endpoints.ledger import Ledger
@@ -61,9 +63,7 @@ class Budget:
             money = None if self.most_cost is None else self.most_cost - self.cost
             ledger = Ledger(allowed, price, self.most - self.tokens, money)
             try:
-                answers += kept.ask(
-                    endpoint, allowed, parallel=parallel, again=ledger.again, heard=ledger.heard
-                )
+                answers += kept.ask(endpoint, allowed, parallel=parallel, account=ledger)
             except Unaffordable:
                 self.spent = True
                 answers += ledger.answered

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from adapterworks.builders.data.rows import Message
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.manifests.endings import ending_of
 
 Verdict = Literal["A", "B", "tie"]

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from adapterworks.builders.endpoints.asking import Chat, Said
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.price import Price
 
 
 class Ledger:
-    """Of one batch.
+    """The account of one batch within a budget.
 
     Args:
         chats: which can all cost the most they can.
@@ -28,28 +28,31 @@ class Ledger:
     ) -> None:
         self._chats, self._price = chats, price
         self._left, self._money = tokens, money
-        self._held = [(chat.most_prompt, chat.max_tokens) for chat in chats]
+        self._tries = [0] * len(chats)  # that may have been billed
+        self._room = [1] * len(chats)  # tries that are held
         self._said: dict[int, Said] = {}
-        self._lost: set[int] = set()
+
+    def sent(self, number: int) -> None:
+        """A try that may be billed."""
+        self._tries[number] += 1
+
+    def unbilled(self, number: int) -> None:
+        """The last one was not."""
+        self._tries[number] -= 1
+
+    def again(self, number: int) -> bool:
+        """Whether a chat can be paid once more, beside what all others hold now; it then holds
+        that, too."""
+        before, self._room[number] = self._room[number], self._tries[number] + 1
+        tokens, money = _sums([self._held(n) for n in range(len(self._chats))], self._price)
+        if tokens > self._left or (self._money is not None and money > self._money):
+            self._room[number] = before
+            return False
+        return True
 
     def heard(self, number: int, said: Said) -> None:
         """A chat cost what it cost; the rest of what it held is free."""
         self._said[number] = said
-        self._held[number] = said.spent(self._chats[number])
-
-    def again(self, chat: Chat) -> bool:
-        """Whether a chat can be paid once more, beside what all others hold now; it then holds
-        that, too."""
-        number = self._chats.index(chat)
-        self._lost.add(number)
-        prompt, completion = self._held[number]
-        more = prompt + chat.most_prompt, completion + chat.max_tokens
-        held = [*self._held[:number], more, *self._held[number + 1 :]]
-        tokens, money = _sums(held, self._price)
-        if tokens > self._left or (self._money is not None and money > self._money):
-            return False
-        self._held = held
-        return True
 
     @property
     def answered(self) -> list[Said]:
@@ -62,8 +65,17 @@ class Ledger:
     @property
     def spent(self) -> tuple[int, Decimal]:
         """Tokens and money of what was heard, or may have been billed unheard."""
-        counted = sorted(self._lost | self._said.keys())
-        return _sums([self._held[number] for number in counted], self._price)
+        return _sums([self._cost(n, self._tries[n]) for n in range(len(self._chats))], self._price)
+
+    def _held(self, number: int) -> tuple[int, int]:
+        return self._cost(number, self._room[number])
+
+    def _cost(self, number: int, tries: int) -> tuple[int, int]:
+        """Tokens of prompt and answer of a chat that is heard, or was tried so often."""
+        chat, said = self._chats[number], self._said.get(number)
+        if said is not None:
+            return said.spent(chat)
+        return tries * chat.most_prompt, tries * chat.max_tokens
 
 
 def _sums(held: Sequence[tuple[int, int]], price: Price) -> tuple[int, Decimal]:

@@ -18,7 +18,8 @@ import numpy as np
 
 from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat, Progress, Said
+from adapterworks.builders.endpoints.asking import Progress
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.comparing import (
     MATERIAL,
     Verdicts,

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Message
-from adapterworks.builders.endpoints.asking import Chat, Said, ask_endpoint
+from adapterworks.builders.endpoints.asking import ask_endpoint
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.evaluation.generator import Progress
 from adapterworks.manifests.errors import InvalidInput
@@ -124,7 +125,8 @@ class Remote:
         raise self._only_answers()
 
     def used(self) -> dict[str, Any]:
-        """For the report: who answered, how many answers were cut, tokens and their cost."""
+        """For the report: who answered, how many answers were cut, how many questions were declined
+        (too long, a filter: the answer is empty), tokens and their cost."""
         answers = [*self._said, *self._drawn]
         prompt = sum(said.prompt_tokens for said in answers)
         completion = sum(said.completion_tokens for said in answers)
@@ -132,6 +134,7 @@ class Remote:
             "url": self.endpoint.url,
             "model": self.endpoint.model,
             "cut": sum(said.cut for said in self._said),
+            "declined": sum(bool(said.declined) for said in answers),
             "prompt_tokens": prompt,
             "completion_tokens": completion,
         }

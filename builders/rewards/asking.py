@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from adapterworks.builders.endpoints.asking import Chat, Said, require_answering
+from adapterworks.builders.endpoints.asking import require_answering
 from adapterworks.builders.endpoints.budget import Budget
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint, parse_endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers, kept_answers
 from adapterworks.manifests.errors import Refused

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat, Said
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.comparing import (
     MATERIAL,
     compared,

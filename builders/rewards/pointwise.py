@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat, Said
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.comparing import MATERIAL, conversation, marked
 from adapterworks.builders.objectives.graders import filled
 from adapterworks.builders.rewards.abstaining import agreed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adapterworks.builders.data.rows import Message, Row
-from adapterworks.builders.endpoints.asking import Chat, Said
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.synthesis.making import Asking
 
 

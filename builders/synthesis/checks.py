@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.builders.synthesis.against import Against
 from adapterworks.builders.synthesis.making import Asking

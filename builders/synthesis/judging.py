@@ -7,7 +7,7 @@ Invariant: a judge sees texts between marks, as material, and never who wrote th
 from __future__ import annotations
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
 
 _TOKENS = 512

@@ -13,8 +13,9 @@ from itertools import islice
 from typing import Protocol, TypeVar
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import PARALLEL, Chat, Said
+from adapterworks.builders.endpoints.asking import PARALLEL
 from adapterworks.builders.endpoints.budget import Budget
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.kept import KeptAnswers
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import marked
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.endings import ending_of

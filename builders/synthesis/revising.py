@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from adapterworks.builders.data.rows import Message
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, compared, conversation, marked
 from adapterworks.builders.synthesis.constitution import Principle
 from adapterworks.manifests.digests import digest_json

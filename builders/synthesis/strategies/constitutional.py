@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from adapterworks.builders.data.rows import Message, Row
-from adapterworks.builders.endpoints.asking import PARALLEL, Said
+from adapterworks.builders.endpoints.asking import PARALLEL
+from adapterworks.builders.endpoints.chat import Said
 from adapterworks.builders.endpoints.comparing import preferred, read_verdict
 from adapterworks.builders.synthesis.constitution import Constitution, Principle
 from adapterworks.builders.synthesis.making import Asking, Turn

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.builders.endpoints.asking import PARALLEL, Said
+from adapterworks.builders.endpoints.asking import PARALLEL
+from adapterworks.builders.endpoints.chat import Said
 from adapterworks.builders.synthesis.checks import Checks
 from adapterworks.builders.synthesis.making import Asking, Turn
 from adapterworks.builders.synthesis.novelty import Questions

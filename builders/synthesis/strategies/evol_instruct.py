@@ -21,7 +21,7 @@ import re
 from collections.abc import Sequence
 
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
 from adapterworks.builders.evaluation.metrics.overlap import tokens
 from adapterworks.builders.synthesis.answering import Answering

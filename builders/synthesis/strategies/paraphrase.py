@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.data.wording import alike
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
 from adapterworks.builders.failures.clusters import Space
 from adapterworks.builders.synthesis.answering import Answering

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from adapterworks.builders.data.rows import Message, Row
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
 from adapterworks.builders.evaluation.metrics.overlap import tokens
 from adapterworks.builders.synthesis.answering import Answering

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.endpoints.asking import Chat, Said, ask_endpoint
+from adapterworks.builders.endpoints.asking import ask_endpoint
+from adapterworks.builders.endpoints.chat import Chat, Said
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.manifests.errors import Refused, Unavailable
 from tests.builders.endpoints.standin import completion, endpoint

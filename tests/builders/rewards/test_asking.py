@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.endpoints.asking import Chat
+from adapterworks.builders.endpoints import asking as sending
+from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.rewards.asking import Judge, require_judge
 from adapterworks.builders.rewards.elsewhere import Elsewhere
 from adapterworks.builders.rewards.sandbox import refusal
-from adapterworks.manifests.errors import Conflict, InvalidInput, Refused
+from adapterworks.manifests.errors import Conflict, InvalidInput, Refused, Unavailable
 from adapterworks.manifests.graders import Multi, PythonGrader, ScoreModel, StringCheck, Turn
 from adapterworks.manifests.judging import RewardJudge
 from tests.builders.endpoints.standin import completion, endpoint
@@ -95,6 +96,39 @@ def test_the_budget_is_of_the_whole_training_and_is_never_exceeded(tmp_path: Pat
         with pytest.raises(Refused, match="it has cost 20"):
             poor.ask([exact])
         poor.ask([chat for chat in chats if chat.most_tokens == 1480])
+
+
+def test_a_chat_that_is_too_long_for_the_judge_is_an_abstention(tmp_path: Path) -> None:
+    """Of a ring of three, one pair is declined: the others decide, and the share is told."""
+
+    def answer(body: dict[str, Any]) -> Reply:
+        shown = str(body["messages"][-1]["content"])
+        if "bbb" in shown and "cc" in shown:
+            return 400, {"error": {"code": "context_length_exceeded", "message": "too long"}}, {}
+        return longer(body)
+
+    with endpoint(answer) as asked:
+        pairs = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
+        found = pairs.said(ROWS[:1], [["a", "bbb", "cc"]])
+    assert found.rewards == [[0.0, 1.0, 1.0]]
+    assert found.told == {"judge_abstained": pytest.approx(1 / 3), "judge_tokens": 40.0}
+
+
+def test_what_failed_is_in_the_judges_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on has what is left after tries that may have been billed unheard."""
+    monkeypatch.setattr(sending, "_FIRST_WAIT", 0.0)
+    chat_ = Chat([{"role": "user", "content": "x"}], 90)
+    with endpoint(lambda body: (504, {}, {})) as asked:
+        judge = Judge(table(asked.url, max_tokens=10 * chat_.most_tokens), tmp_path / "kept", {})
+        with pytest.raises(Unavailable):
+            judge.ask([chat_])
+        judge.close()
+        again = Judge(table(asked.url, max_tokens=10 * chat_.most_tokens), tmp_path / "kept", {})
+        with pytest.raises(Refused, match=f"it has cost {8 * chat_.most_tokens}"):
+            again.ask([chat_, Chat([{"role": "user", "content": "y"}], 91)])
+        assert len(asked.bodies) == 8
 
 
 def test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.endpoints.asking import Said
+from adapterworks.builders.endpoints.chat import Said
 from adapterworks.builders.objectives.graders import NoColumn, columns_of
 from adapterworks.builders.rewards.abstaining import agreed, completed
 from adapterworks.builders.rewards.elsewhere import Elsewhere
