@@ -9,13 +9,12 @@ asked, and is asked the whole of what the first did not answer.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +31,7 @@ from adapterworks.builders.engines.engine import (
 )
 from adapterworks.builders.engines.sources import code_digest, versions
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
+from adapterworks.engines.loop import Loop
 from adapterworks.engines.spec import engine_dtype, spec_for
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
@@ -64,6 +64,7 @@ class Vllm:
     def __init__(self, run: Path, say: Callable[[str], None] | None = None) -> None:
         self._run = run
         self._say = say or (lambda _: None)
+        self._loops: WeakSet[Loop] = WeakSet()
 
     def identity(self, model: Model) -> Identity:
         """Versions, device and precision of the engine that is installed."""
@@ -95,7 +96,14 @@ class Vllm:
             Unavailable: it did not start; the message names its log.
         """
         require("cpu", "an engine of its own")
-        return VllmEngine(model, adapters, longest=longest, run=self._run, say=self._say)
+        loop = Loop("engine of a build")
+        self._loops.add(loop)
+        return VllmEngine(model, adapters, longest=longest, run=self._run, say=self._say, loop=loop)
+
+    def interrupt(self, thread: int) -> None:
+        """End what a thread waits for: an engine that comes up, or its answers."""
+        for loop in [*self._loops]:
+            loop.interrupt(thread)
 
 
 class VllmEngine:
@@ -109,6 +117,7 @@ class VllmEngine:
         longest: int,
         run: Path,
         say: Callable[[str], None],
+        loop: Loop,
     ) -> None:
         from adapterworks.gateway.config.tables import SupervisorTable
         from adapterworks.gateway.engines.local import LocalEngine
@@ -117,19 +126,15 @@ class VllmEngine:
         self._generation = 1  # of the process that holds them
         # Where the plugin looks for virtual tokens: HEX/servable, as under a registry's checkouts.
         self._forms = Path(tempfile.mkdtemp(prefix="adapters-forms-"))
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="engine of a build", daemon=True
-        )
+        self._loop = loop
         self._engine: LocalEngine | None = None
         try:
             spec = spec_for(model, adapters, longest, self._forms)
             self._spec = spec
-            self._thread.start()
             self._engine = LocalEngine(
                 spec, run=run, supervisor=SupervisorTable(), request_seconds=3600.0, say=say
             )
-            self._wait(self._come_up(self._engine))
+            self._loop.wait(_come_up(self._engine))
             for adapter in adapters:
                 self.know(adapter)
         except BaseException:
@@ -207,13 +212,7 @@ class VllmEngine:
     def close(self) -> None:
         """End the process; idempotent."""
         engine, self._engine = self._engine, None
-        if engine is not None:
-            self._wait(engine.stop())
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-        if not self._loop.is_closed():
-            self._loop.close()
+        self._loop.close(engine.stop() if engine is not None else None)
         shutil.rmtree(self._forms, ignore_errors=True)
 
     @property
@@ -245,10 +244,6 @@ class VllmEngine:
             except (ConnectionError, TimeoutError) as error:
                 raise Unavailable("the engine broke off its answer") from error
 
-    async def _come_up(self, engine: LocalEngine) -> None:
-        await engine.start()
-        await engine.ready()
-
     def _running(self) -> LocalEngine:
         if self._engine is None:
             raise Unavailable("this engine has ended")
@@ -264,12 +259,12 @@ class VllmEngine:
         asked = engine.health.generation
         try:
             self._load_again()
-            return self._wait(question())
+            return self._loop.wait(question())
         except (Refused, Unavailable):
-            if not self._wait(engine.another(asked)):
+            if not self._loop.wait(engine.another(asked)):
                 raise
         self._load_again()
-        return self._wait(question())
+        return self._loop.wait(question())
 
     def _load_again(self) -> None:
         """Give a process that is not the one which was told them every adapter."""
@@ -278,17 +273,13 @@ class VllmEngine:
         if now == self._generation:
             return
         for adapter in self._adapters.values():
-            self._wait(_load(engine, adapter))
+            self._loop.wait(_load(engine, adapter))
         self._generation = now
 
-    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        """Have the thread do it; what interrupts us interrupts it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+
+async def _come_up(engine: LocalEngine) -> None:
+    await engine.start()
+    await engine.ready()
 
 
 def _load(engine: LocalEngine, adapter: Adapter) -> Coroutine[Any, Any, None]:

@@ -5,7 +5,8 @@ JSON a question, one an answer (`training/engine_sampler.py`). The engine is sta
 first asked, and ended with the training.
 
 Invariant: an adapter is loaded under the digest of its files, and the one before is unloaded first,
-so that the engine has one at a time and no name comes to mean something else.
+so that the engine has one at a time and no name comes to mean something else. What is asked for
+when the training ends, or is ended, is broken off.
 """
 
 from __future__ import annotations
@@ -24,13 +25,23 @@ from typing import Any
 
 from adapterworks.builders.building.prepare import Prepared
 from adapterworks.builders.engines.choice import VLLM, Engines
-from adapterworks.builders.engines.engine import Adapter, Completion, Engine, Forgetful, Sampling
+from adapterworks.builders.engines.engine import (
+    Adapter,
+    Completion,
+    Engine,
+    Forgetful,
+    Interruptible,
+    Opener,
+    Sampling,
+)
 from adapterworks.builders.evaluation.subjects import base_model
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.training.failure import error_to_json
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 from adapterworks.registry.releases.forms import LORA
+
+_POLL = 0.05  # seconds
 
 
 @contextmanager
@@ -54,8 +65,7 @@ def sampling(prepared: Prepared, engines: Engines, folder: Path) -> Iterator[str
             try:
                 yield address
             finally:
-                server.shutdown()
-                thread.join()
+                _end(server, thread, asked.opener)
     finally:
         asked.close()
         shutil.rmtree(place, ignore_errors=True)
@@ -81,6 +91,16 @@ def require_sampling(prepared: Prepared, engines: Engines) -> None:
         )
 
 
+def _end(server: _Server, thread: threading.Thread, opener: Opener) -> None:
+    """End the thread that serves, and what it waits for."""
+    threading.Thread(target=server.shutdown, daemon=True).start()
+    while thread.is_alive():
+        # Again and again: it may have been about to begin with the next thing.
+        if isinstance(opener, Interruptible) and thread.ident is not None:
+            opener.interrupt(thread.ident)
+        thread.join(_POLL)
+
+
 class _Server(socketserver.UnixStreamServer):
     """One question at a time: the training waits for its answer."""
 
@@ -93,8 +113,11 @@ def _handler(asked: _Asked) -> type[socketserver.StreamRequestHandler]:
                     answer = asked.answer(json.loads(line))
                 except AdapterworksError as error:
                     answer = error_to_json(error)
-                self.wfile.write(json.dumps(answer).encode() + b"\n")
-                self.wfile.flush()
+                try:
+                    self.wfile.write(json.dumps(answer).encode() + b"\n")
+                    self.wfile.flush()
+                except OSError:
+                    return  # the training has ended
 
     return Handler
 

@@ -271,6 +271,19 @@ class Forgetful(Protocol):
         """Let go of the adapter of this digest; what it does not know is no error."""
 
 
+@runtime_checkable
+class Interruptible(Protocol):
+    """A way to get engines that ends what a thread waits for: nobody wants it any more."""
+
+    def interrupt(self, thread: int) -> None:
+        """Have what this thread waits for, an engine or its answers, fail with `Unavailable`; who
+        waits for nothing is no error.
+
+        Args:
+            thread: its `ident`.
+        """
+
+
 class Opener(Protocol):
     """One way to get an engine: the Hugging Face model, a vLLM of our own, a running gateway."""
 

@@ -22,6 +22,7 @@ from adapterworks.builders.objectives.objective import Layout, Loss, Objective
 from adapterworks.builders.objectives.pairs import LEARNING_RATE
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.verdicts import with_value
+from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.objective import ReferenceTable
 from adapterworks.manifests.values import PositiveFloat
@@ -68,24 +69,19 @@ class Kto(Objective):
         max_length: int,
         loss_on: LossOn,
     ) -> list[Example]:
-        """Two sequences an answer: the answer, and another row's answer to the same prompt, by
-        which the divergence is estimated. A comparison's best answer is good, its next one bad.
+        """Two sequences an answer: the answer, and an answer to another prompt behind its prompt,
+        by which the divergence is estimated. A comparison's best answer is good, its next one bad.
 
         Raises:
-            InvalidInput: there is one row, or a judgement is neither 0 nor 1.
+            InvalidInput: all rows have one prompt, or a judgement is neither 0 nor 1.
         """
         if not rows:
             return []
-        if len(rows) == 1:
-            raise InvalidInput(
-                "`kto` estimates a divergence from answers to other prompts, and there is one row",
-                hint="give it more rows, validation rows too",
-            )
         own: list[Row] = []
         others: list[Row] = []
         judged: list[tuple[int, float]] = []
-        for number, row in enumerate(rows):
-            following = rows[(number + 1) % len(rows)]
+        for number, (row, place) in enumerate(zip(rows, _elsewhere(rows), strict=True)):
+            following = rows[place]
             for answer, good in _judged(row, number):
                 own.append(row.answered(answer))
                 others.append(_answered_by(row, following))
@@ -142,6 +138,28 @@ def _judged(row: Row, number: int) -> list[tuple[int, float]]:
             hint="decide from which judgement on an answer is good",
         )
     return [(0, float(judgement))]
+
+
+def _elsewhere(rows: Sequence[Row]) -> list[int]:
+    """Of each row the number of the next one that has another prompt, the first after the last.
+
+    Raises:
+        InvalidInput: none has.
+    """
+    prompts = [digest_json([list(row.prompt), list(row.tools)]) for row in rows]
+    count = len(prompts)
+    last = next((n for n in range(count) if prompts[n] != prompts[(n + 1) % count]), None)
+    if last is None:
+        raise InvalidInput(
+            "`kto` estimates a divergence from answers to other prompts, and there is one prompt",
+            hint="give it rows with other prompts, validation rows too",
+        )
+    found = [0] * count
+    for back in range(count):  # from the last of its prompt backwards
+        number = (last - back) % count
+        following = (number + 1) % count
+        found[number] = following if prompts[number] != prompts[following] else found[following]
+    return found
 
 
 def _answered_by(row: Row, other: Row) -> Row:

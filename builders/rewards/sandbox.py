@@ -2,7 +2,8 @@
 
 By bubblewrap (`bwrap`): namespaces of its own, of the file system only Python and the system's
 libraries, read-only, and an empty `/tmp` in memory. Where there is none, nothing is run: `require`
-says so before anything is trained or asked. What is run in it: code_tests.py, python_grader.py.
+says so before anything is trained or asked, and one that does not begin later is an error, never a
+wrong answer. What is run in it: code_tests.py, python_grader.py.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache")
 _SAID = 1 << 16
 _ROOM = 16 << 20
 _AGAIN_S = 60.0
+_TRIES = 3
+# The first thing that is said inside: without it the sandbox, and not the program, has failed.
+_BEGUN = b"!"
+_BEGINS = "import os; os.write(3, b'!')\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +63,15 @@ def require() -> None:
     """
     why = refusal()
     if why is not None:
-        raise Refused(
-            f"a model's code is run in a sandbox only, and {why}",
-            hint="install bubblewrap (`apt-get install bubblewrap`), or leave `unit_tests` and "
-            "`python` graders out",
-        )
+        raise _refused(why)
+
+
+def _refused(why: str) -> Refused:
+    return Refused(
+        f"a model's code is run in a sandbox only, and {why}",
+        hint="install bubblewrap (`apt-get install bubblewrap`), or leave `unit_tests` and "
+        "`python` graders out",
+    )
 
 
 def told_of(limits: Limits) -> dict[str, Any]:
@@ -81,21 +90,35 @@ def told_of(limits: Limits) -> dict[str, Any]:
 
 
 def run_inside(program: str, told: str, limits: Limits) -> bytes:
-    """What a program says that is run in a sandbox; nothing where it failed."""
-    sandbox = _program()
-    assert sandbox is not None
-    # The word is said on a channel of its own: what the code prints is not looked at.
-    command = ["/bin/sh", "-c", 'exec 3>&1 1>/dev/null 2>&1; exec "$@"', "sh"]
-    command += [sandbox, *_walls(), "--", _python(), "-I", "-S", "-c", program]
-    said = said_by(
-        command,
-        told.encode(),
-        most=_SAID,
-        seconds=limits.seconds,
-        memory=limits.memory,
-        waits=limits.waits,
-    )
-    return said or b""
+    """What a program says that is run in a sandbox; nothing where it failed.
+
+    Raises:
+        Refused: no sandbox began: that says nothing of the program.
+    """
+    why = "there is no sandbox here"
+    for _ in range(_TRIES):
+        sandbox = _program()
+        if sandbox is None:
+            break
+        # The word is said on a channel of its own: what the code prints is not looked at.
+        command = ["/bin/sh", "-c", 'exec 3>&1 1>/dev/null 2>&1; exec "$@"', "sh"]
+        command += [sandbox, *_walls(), "--", _python(), "-I", "-S", "-c", _BEGINS + program]
+        try:
+            heard = said_by(
+                command,
+                told.encode(),
+                most=_SAID,
+                seconds=limits.seconds,
+                memory=limits.memory,
+                waits=limits.waits,
+            )
+        except OSError as error:
+            why = f"`{sandbox}` does not run ({error})"
+            continue
+        if heard.said.startswith(_BEGUN):
+            return heard.said.removeprefix(_BEGUN) if heard.well else b""
+        why = _try(_trial(sandbox)) or f"`{sandbox}` ended {_TRIES} times before its program began"
+    raise _refused(why)
 
 
 def _walls() -> list[str]:
@@ -140,13 +163,18 @@ class _Try:
 
     def __call__(self, program: str) -> str | None:
         """Why it does not work; None if it does."""
-        command = (program, *_walls(), "--", _python(), "-I", "-S", "-c", "pass")
+        command = _trial(program)
         with self.lock:
             late = self.why is not None and time.monotonic() - self.at > _AGAIN_S
             if self.of != command or late:
                 self.why, self.at = _try(command), time.monotonic()
                 self.of = command
             return self.why
+
+
+def _trial(program: str) -> tuple[str, ...]:
+    """A sandbox in which nothing is done."""
+    return (program, *_walls(), "--", _python(), "-I", "-S", "-c", "pass")
 
 
 def _try(command: Sequence[str]) -> str | None:

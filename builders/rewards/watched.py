@@ -14,15 +14,24 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 _LOOK_S = 0.1
 _AT_ONCE = 1 << 16
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a command said, and whether it ended well: by itself, within its bounds."""
+
+    said: bytes
+    well: bool
+
+
 def said_by(
     command: Sequence[str], told: bytes, *, most: int, seconds: float, memory: int, waits: float
-) -> bytes | None:
-    """What a command says on its standard output; None if it failed or went beyond its bounds.
+) -> Heard:
+    """What a command says on its standard output.
 
     Args:
         told: on its standard input.
@@ -31,6 +40,9 @@ def said_by(
             two looks, a tenth of a second apart.
         memory: bytes that they may have resident together, up to the same.
         waits: seconds of the wall's clock.
+
+    Raises:
+        OSError: it cannot be started.
     """
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -88,13 +100,13 @@ def _tell(pipe: object, told: bytes) -> None:
         pipe.close()  # type: ignore[attr-defined]
 
 
-def _heard(process: subprocess.Popen[bytes], most: int, bounds: _Bounds) -> bytes | None:
-    """What it says until it ends; None if it failed, said too much or had enough."""
+def _heard(process: subprocess.Popen[bytes], most: int, bounds: _Bounds) -> Heard:
+    """What it says until it ends, fails, has said too much or had enough."""
     assert process.stdout is not None
     output, said = process.stdout.fileno(), b""
     while True:
         if bounds.passed():
-            return None
+            return Heard(said, False)
         if not select.select([output], [], [], _LOOK_S)[0]:
             continue
         part = os.read(output, _AT_ONCE)
@@ -102,9 +114,9 @@ def _heard(process: subprocess.Popen[bytes], most: int, bounds: _Bounds) -> byte
             break
         said += part
         if len(said) > most:
-            return None
+            return Heard(said, False)
     while process.poll() is None:  # it has closed its output, and may go on
         if bounds.passed():
-            return None
+            return Heard(said, False)
         time.sleep(0.005)
-    return said if process.returncode == 0 else None
+    return Heard(said, process.returncode == 0)

@@ -20,7 +20,7 @@ from adapterworks.builders.objectives.objective import LOSS
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.checkpoint import Companion
-from adapterworks.builders.training.forward import Forward
+from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.samplers import Sample, Sampler
 from adapterworks.builders.training.sampling import (
     Collected,
@@ -85,8 +85,14 @@ class Distilled(Sampling):
         else:
             groups = self._sampled(examples, indices, 1, None)
             pairs = [_bare(pair) for pair in _pairs(examples, indices, groups)]
-        rows = self._taught(pairs)
-        return {LOSS: self.forward.measured(rows, self.plan.micro_batch)[LOSS]}
+        pairs.sort(key=lambda pair: len(pair[0].input_ids))
+        total = count = 0.0
+        for some in chunks([*range(len(pairs))], self._at_once):
+            rows = self._taught([pairs[index] for index in some])
+            own = sum(rows.counts)
+            total += self.forward.measured(rows, self.plan.micro_batch)[LOSS] * own
+            count += own
+        return {LOSS: total / count}
 
     def stepped(self) -> None:
         self.teacher.stepped()
@@ -94,6 +100,12 @@ class Distilled(Sampling):
     @property
     def companion(self) -> Companion | None:
         return self.teacher if isinstance(self.teacher, Average) and self.teacher.weights else None
+
+    @property
+    def _at_once(self) -> int:
+        """Rows whose states of the teacher are in memory together: as many as a step's."""
+        micro = self.plan.micro_batch
+        return micro * -(-self.plan.manifest.train.batch_size // micro)
 
     def _sampled(
         self,

@@ -18,6 +18,7 @@ import torch
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
+from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.graders import grade_sampled
 from adapterworks.builders.objectives.highest import highest_reward
@@ -47,6 +48,7 @@ from adapterworks.builders.training.sampling import (
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.extensions import load
 
+_WORTH = "a reward that cannot judge an answer must say what it is worth"
 WITHOUT_VALUE = "graders_without_value"
 """In a step's log: answers that a grader gives no value, which are worth 0 to it."""
 
@@ -154,10 +156,10 @@ class Rollouts(Sampling):
     def measured(self, examples: EncodedSet) -> dict[str, float]:
         """The mean reward of the likeliest answers to the validation prompts."""
         most, total = self.objective.settings.max_completion, 0.0
-        for micro in chunks([*range(len(examples))], self.plan.micro_batch):
-            prompts = [prompt_of(example[0]) for example in examples.chosen(micro)]
+        for some in chunks([*range(len(examples))], self.plan.manifest.train.batch_size):
+            prompts = [prompt_of(example[0]) for example in examples.chosen(some)]
             groups = self.sampler.sample(prompts, 1, most, None)
-            total += sum(value for (value,) in self._rewards("validation", micro, groups))
+            total += sum(value for (value,) in self._rewards("validation", some, groups))
         return {"reward": total / len(examples)}
 
     def _rewards(
@@ -169,52 +171,81 @@ class Rollouts(Sampling):
             Refused: something says no number.
         """
         rows = [self.rows[split][index] for index in indices]
-        said = self.elsewhere.said(rows, [[self._text(one) for one in group] for group in groups])
+        texts = [[self._text(one) for one in group] for group in groups]
+        said = self.elsewhere.said(rows, texts)
         self.told = said.told
+        verified = iter(self._verified(split, indices, texts))
         found = [
             [
-                self._reward(split, index, sample, [given[at][place] for given in said.grades])
+                self._graded(next(verified), row, text, [given[at][place] for given in said.grades])
                 + said.rewards[at][place]
-                for place, sample in enumerate(group)
+                for place, text in enumerate(group)
             ]
-            for at, (index, group) in enumerate(zip(indices, groups, strict=True))
+            for at, (row, group) in enumerate(zip(rows, texts, strict=True))
         ]
         if self.judge is None:
             return found
         answered = [
-            answered_with(self.rows[split][index], spoken(self._text(sample)))
-            for index, group in zip(indices, groups, strict=True)
-            for sample in group
+            answered_with(row, spoken(text))
+            for row, group in zip(rows, texts, strict=True)
+            for text in group
         ]
         prompts = [at for at, group in enumerate(groups) for _ in group]
         judged = iter(self.judge.rewards(answered, prompts))
         weight = self.objective.settings.reward_release_weight
         return [[value + weight * next(judged) for value in group] for group in found]
 
-    def _reward(
-        self, split: str, index: int, sample: Sample, elsewhere: Sequence[Mapping[str, float]]
-    ) -> float:
-        row = self.rows[split][index]
-        text = self._text(sample)
-        total = 0.0
+    def _verified(
+        self, split: str, indices: Sequence[int], texts: Sequence[Sequence[str]]
+    ) -> list[float]:
+        """What the verifiers give every answer, one group after another.
+
+        Raises:
+            Refused: one says no number, or fails.
+        """
+        answers = [text for group in texts for text in group]
+        places = [index for index, group in zip(indices, texts, strict=True) for _ in group]
+        rows = [self.rows[split][index] for index in places]
+        totals = [0.0] * len(answers)
         for name, metric, weight in self.rewards:
             try:
-                value = float(metric.score(text, row))
+                values = metric.scores(answers, rows)
             except (AdapterworksError, MemoryError):
                 raise
-            except Exception as error:
-                raise Refused(
-                    f"reward `{name}` of {split} row {row.number or index + 1} ended in "
-                    f"{type(error).__name__} ({str(error)[:200]}); the answer: {text[:80]!r}",
-                    hint="a reward that cannot judge an answer must say what it is worth",
-                ) from error
-            if not math.isfinite(value):
-                raise Refused(
-                    f"reward `{name}` of {split} row {row.number or index + 1} is {value}, which "
-                    f"is no number; the answer: {text[:80]!r}",
-                    hint="a reward that cannot judge an answer must say what it is worth",
-                )
-            total += weight * value
+            except Exception:  # one of them alone says which it is
+                values = [
+                    self._score(name, metric, split, *one)
+                    for one in zip(places, answers, strict=True)
+                ]
+            for place, value in enumerate(values):
+                if not math.isfinite(value):
+                    raise Refused(
+                        f"reward `{name}` of {self._place(split, places[place])} is {value}, which "
+                        f"is no number; the answer: {answers[place][:80]!r}",
+                        hint=_WORTH,
+                    )
+                totals[place] += weight * value
+        return totals
+
+    def _score(self, name: str, metric: Metric, split: str, index: int, text: str) -> float:
+        try:
+            return metric.score(text, self.rows[split][index])
+        except (AdapterworksError, MemoryError):
+            raise
+        except Exception as error:
+            raise Refused(
+                f"reward `{name}` of {self._place(split, index)} ended in "
+                f"{type(error).__name__} ({str(error)[:200]}); the answer: {text[:80]!r}",
+                hint=_WORTH,
+            ) from error
+
+    def _place(self, split: str, index: int) -> str:
+        return f"{split} row {self.rows[split][index].number or index + 1}"
+
+    def _graded(
+        self, total: float, row: Row, text: str, elsewhere: Sequence[Mapping[str, float]]
+    ) -> float:
+        """The total with what the graders give an answer."""
         graders = self.objective.settings.graders
         for grader, given in zip(graders, elsewhere, strict=True):
             worth = grade_sampled(grader, text, row, given)

@@ -110,7 +110,7 @@ def engine(process: Process, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     engine._adapters, engine._forms, engine._generation = {}, tmp_path, 1
     engine._spec = SimpleNamespace(max_num_seqs=4)  # type: ignore[assignment]
     monkeypatch.setattr(engine, "_running", lambda: process)
-    monkeypatch.setattr(engine, "_wait", wait)
+    engine._loop = SimpleNamespace(wait=wait)  # type: ignore[assignment]
     return engine
 
 

@@ -511,8 +511,8 @@ NAMED = (
     Named(
         "a-reward-fails-without-a-name",
         _ROLLOUTS,
-        "            except Exception as error:\n                raise Refused(",
-        "            except ImportError as error:\n                raise Refused(",
+        "        except Exception as error:\n            raise Refused(",
+        "        except ImportError as error:\n            raise Refused(",
         (f"{_OF_ROLLOUTS}::test_a_reward_that_fails_is_refused_by_name",),
         "a training would end in a trace that says neither the row nor the answer",
     ),

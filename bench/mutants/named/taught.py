@@ -30,6 +30,22 @@ _PAYS = f"{_ANCHORED}::test_a_step_pays_for_where_it_is"
 
 NAMED = (
     Named(
+        "a-measurement-holds-all-states",
+        _DISTILLED,
+        "chunks([*range(len(pairs))], self._at_once)",
+        "chunks([*range(len(pairs))], len(pairs))",
+        (f"{_TRAINED}::test_a_measurement_holds_the_states_of_a_steps_rows_and_no_more",),
+        "a thousand validation rows would be gigabytes",
+    ),
+    Named(
+        "a-measurement-is-a-mean-of-means",
+        _DISTILLED,
+        "[LOSS] * own\n            count += own",
+        "[LOSS]\n            count += 1",
+        (f"{_TRAINED}::test_a_measurement_holds_the_states_of_a_steps_rows_and_no_more",),
+        "short rows would count more than long ones",
+    ),
+    Named(
         "the-divergences-ends-are-exchanged",
         _DISTILLATION,
         "if beta == 0:\n        return _kl(teacher, student)",

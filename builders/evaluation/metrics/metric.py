@@ -132,7 +132,14 @@ class Metric:
         Args:
             answer: the whole text, with its reasoning.
         """
-        return float(self.per_example(self.measured([Prediction(answer)], [row]))[0])
+        return self.scores([answer], [row])[0]
+
+    def scores(self, answers: Sequence[str], rows: Sequence[Row]) -> list[float]:
+        """Of one answer to each row, at once: what runs programs runs them side by side."""
+        if not answers:
+            return []
+        found = self.per_example(self.measured([Prediction(one) for one in answers], rows))
+        return [float(score) for score in found]
 
     def measured(self, predictions: Sequence[Prediction], rows: Sequence[Row]) -> Floats:
         """`statistics` of what is said: answers and references without their reasoning, or whole

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from adapterworks.builders.building import sampling
 from adapterworks.builders.building.run import run_build
 from adapterworks.builders.building.sampling import _handler, _Server
 from adapterworks.builders.engines.choice import VLLM, Engines
@@ -147,6 +150,52 @@ def test_without_such_an_engine_nothing_begins(workshop: Workshop) -> None:
             home=workshop.home,
             who="tester",
         )
+
+
+def test_who_ends_a_training_does_not_wait_for_the_engines_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C while an engine samples: what it was asked for is broken off, and it is closed."""
+    begun, broken_off, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow:
+        def complete(self, *given: Any, **more: Any) -> Any:
+            begun.set()
+            assert broken_off.wait(60), "the batch was waited for"
+            raise Unavailable("broken off")
+
+        def close(self) -> None:
+            closed.set()
+
+    class Interruptible(Opener):
+        def interrupt(self, thread: int) -> None:
+            broken_off.set()
+
+    def load(asked: Any, *_: Any) -> dict[str, float]:
+        asked.engine = Slow()
+        return {}
+
+    monkeypatch.setattr(sampling._Asked, "_load", load)
+    monkeypatch.setattr(sampling, "require_sampling", lambda *_: None)
+    manifest = SimpleNamespace(objective=SimpleNamespace(engine=VLLM))
+    prepared: Any = SimpleNamespace(plan=SimpleNamespace(manifest=manifest))
+    question = {"digest": "d", "adapter": "a", "seeds": None, "most": 1, "stop": [], "count": 1}
+
+    def train() -> None:
+        engines = Engines(openers={VLLM: Interruptible()})
+        with (
+            sampling.sampling(prepared, engines, tmp_path) as address,
+            socket.socket(socket.AF_UNIX) as channel,
+        ):
+            channel.connect(str(address))
+            channel.sendall(json.dumps({**question, "prompts": [[1]]}).encode() + b"\n")
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert closed.is_set()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_what_a_step_sampled_is_kept_until_it_is_in_a_checkpoint(tmp_path: Path) -> None:

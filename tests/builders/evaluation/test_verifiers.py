@@ -279,6 +279,31 @@ def test_without_a_sandbox_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None
     assert ran == []
 
 
+@pytest.mark.skipif(sandbox.refusal() is not None, reason=f"no sandbox: {sandbox.refusal()}")
+def test_one_that_does_not_begin_is_no_wrong_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It worked when it was tried, and later the machine has no namespaces left: once is asked
+    again, for good is an error with its reason."""
+    real, left, program = sandbox._program(), tmp_path / "left", tmp_path / "bwrap"
+    script = (
+        "#!/bin/sh\nif [ -s {left} ]; then rm {left}; echo none left >&2; exit 1; fi\n"
+        'exec {real} "$@"\n'
+    )
+    program.write_text(script.format(left=left, real=real))
+    program.chmod(0o755)
+    monkeypatch.setattr(sandbox, "_program", lambda: str(program))
+    assert passes(["x = 1"], ["assert x == 1"]) == [True]
+    left.write_text("once")
+    assert passes(["x = 1"], ["assert x == 1"]) == [True]
+    assert not left.exists()
+    program.write_text("#!/bin/sh\necho none left >&2\nexit 1\n")
+    with pytest.raises(Refused, match=r"run in a sandbox only, .*cannot make one here \(none left"):
+        passes(["x = 1"], ["assert x == 1"])
+    with pytest.raises(Refused, match="none left"):
+        value_of("def grade(sample, item):\n    return 1", {}, {})
+
+
 def test_one_that_does_not_work_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "bwrap"
     broken.write_text("#!/bin/sh\necho no namespaces here >&2\nexit 1\n")

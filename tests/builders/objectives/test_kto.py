@@ -124,6 +124,34 @@ def test_an_answer_stands_beside_another_rows(tiny: Path) -> None:
         assert (example.count, example.row) == (1, number)
 
 
+@pytest.mark.parametrize(
+    ("asked", "others"),
+    [
+        ("aabc", (2, 2, 3, 0)),  # good and bad answers to one prompt stand side by side
+        ("abca", (1, 2, 3, 1)),  # the last and the first
+        ("aaba", (2, 2, 3, 2)),
+        ("aaab", (3, 3, 3, 0)),
+    ],
+)
+def test_the_other_answer_is_to_another_prompt(
+    tiny: Path, asked: str, others: tuple[int, ...]
+) -> None:
+    """An answer to the same prompt would be as likely as the policy makes it, not by chance."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    rows = [
+        Row(chat(f"q{prompt}", f"a{number}").messages, {}, scores=(number % 2,))
+        for number, prompt in enumerate(asked)
+    ]
+    found = []
+    for example in kto().encode(tokenizer, rows, 64, "completion"):
+        labels = example.sequences[1].labels
+        found.append(tokenizer.decode([label for label in labels if label != IGNORED]))
+    for text, other in zip(found, others, strict=True):
+        assert f"a{other}" in text
+
+
 def test_a_comparison_is_a_good_and_a_bad_answer(tiny: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -140,8 +168,9 @@ def test_rows_that_judge_nothing_are_refused(tiny: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    with pytest.raises(InvalidInput, match="there is one row"):
-        kto().encode(tokenizer, [judged(0, 1.0)], 64, "completion")
+    for rows in ([judged(0, 1.0)], [judged(0, 1.0)] * 3):
+        with pytest.raises(InvalidInput, match="there is one prompt"):
+            kto().encode(tokenizer, rows, 64, "completion")
     with pytest.raises(InvalidInput, match=r"row 1 is judged 0\.5"):
         kto().encode(tokenizer, [judged(0, 1.0), judged(1, 0.5)], 64, "completion")
     with pytest.raises(InvalidInput, match="a judged answer, whose judgement would be ignored"):

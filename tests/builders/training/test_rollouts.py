@@ -128,8 +128,8 @@ def test_a_reward_that_is_no_number_is_refused(job: Make) -> None:
     name, _, weight = trainer.rollouts.rewards[0]
 
     class Broken:
-        def score(self, answer: str, row: Row) -> float:
-            return float("nan") if answer == "no" else 1.0
+        def scores(self, answers: list[str], rows: list[Row]) -> list[float]:
+            return [float("nan") if answer == "no" else 1.0 for answer in answers]
 
     trainer.rollouts.rewards = [(name, Broken(), weight)]
     with pytest.raises(Refused, match=r"`exact_match` of train row 4 is nan.*'no'"):
@@ -143,13 +143,41 @@ def test_a_reward_that_fails_is_refused_by_name(job: Make) -> None:
     name, _, weight = trainer.rollouts.rewards[0]
 
     class Broken:
+        def scores(self, answers: list[str], rows: list[Row]) -> list[float]:
+            return [self.score(answer, row) for answer, row in zip(answers, rows, strict=True)]
+
         def score(self, answer: str, row: Row) -> float:
-            raise RecursionError("too deep")
+            if answer == "A1":
+                raise RecursionError("too deep")
+            return 0.5
 
     trainer.rollouts.rewards = [(name, Broken(), weight)]
-    named = r"`exact_match` of train row 4 ended in RecursionError \(too deep\).*'A0'"
+    named = r"`exact_match` of train row 4 ended in RecursionError \(too deep\).*'A1'"
     with pytest.raises(Refused, match=named):
         trainer.rollouts.collect(trainer.rows["train"], [3], 0)
+
+
+@pytest.mark.train
+def test_a_verifier_is_asked_once_a_step_and_gives_what_it_gives_to_one(job: Make) -> None:
+    """So that one that runs programs runs them side by side, in the order of the answers."""
+    trainer, _ = scripted(job(), ["A0", "A1", "no", "nothing"])
+    assert trainer.rollouts is not None
+    name, metric, weight = trainer.rollouts.rewards[0]
+    asked: list[tuple[list[str], list[Row]]] = []
+
+    class Watched:
+        def scores(self, answers: list[str], rows: list[Row]) -> list[float]:
+            asked.append((answers, rows))
+            return metric.scores(answers, rows)
+
+    trainer.rollouts.rewards = [(name, Watched(), weight)]
+    found = trainer.rollouts.collect(trainer.rows["train"], [0, 1, 2], 7)
+    ((answers, rows),) = asked
+    assert len(answers) == 12
+    own = [metric.score(answer, row) for answer, row in zip(answers, rows, strict=True)]
+    assert own == [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+    assert [one[0].values["reward"] for one in found.rows.examples] == own
+    assert metric.scores([], []) == []
 
 
 @pytest.mark.train
