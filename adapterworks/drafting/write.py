@@ -159,24 +159,38 @@ def _train(seen: Look, epochs: int) -> list[str]:
     return [*lines, ""]
 
 
+# task → metrics, the gate's, and its least gain. Pairs are not learnt as words: what training moves
+# is by how much the better answer is the likelier one.
+_METRICS = {
+    "prose": (("perplexity",), "perplexity", "0.0"),
+    "labels": (("exact_match", "macro_f1"), "exact_match", "0.05"),
+    "comparison": (("preference_margin", "preference_accuracy"), "preference_margin", "0.0"),
+}
+_OF_ANSWERS = (("chrf", "rouge_l"), "chrf", "0.0")
+
+
 def _evaluate(seen: Look) -> list[str]:
-    if seen.task == "prose":
-        named, gain = "perplexity", "0.0"
-    elif seen.task == "labels":
-        named, gain = "exact_match macro_f1", "0.05"
-    else:
-        named, gain = "chrf rouge_l", "0.0"
-    metrics = named.split()
+    metrics, gate, gain = _METRICS.get(seen.task, _OF_ANSWERS)
     answer = min(512, 8 * ceil((seen.longest_answer + 8) / 8))
+    lines = ["[evaluate]", f"metrics = [{', '.join(quoted(metric) for metric in metrics)}]"]
+    if seen.task not in ("prose", "comparison"):
+        lines.append(f"max_new_tokens = {answer}")
+    if seen.task == "labels":
+        lines.append(_NEAREST)
+    if seen.task == "judged":
+        # Half of the references are bad answers: being like them is no gain.
+        return [
+            *lines,
+            "",
+            "# No gate: no metric tells from judged answers whether others are good.",
+            "",
+        ]
     return [
-        "[evaluate]",
-        f"metrics = [{', '.join(quoted(metric) for metric in metrics)}]",
-        *([] if seen.task == "prose" else [f"max_new_tokens = {answer}"]),
-        *([_NEAREST] if seen.task == "labels" else []),
+        *lines,
         "",
         "# The alias moves only if the adapter is better than its base beyond chance.",
         "[[evaluate.gates]]",
-        f"metric = {quoted(metrics[0])}",
+        f"metric = {quoted(gate)}",
         f"min_gain = {gain}",
         "confidence = 0.95",
         "",

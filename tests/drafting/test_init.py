@@ -154,6 +154,35 @@ def test_rows_of_every_kind_give_a_manifest_that_loads(here: Path, format: str) 
     assert told["format"] == format
 
 
+def test_what_is_asked_of_pairs_is_what_they_teach(here: Path) -> None:
+    """By how much the better answer is the likelier one, not whether an answer has its words; of
+    answers that are good or bad by themselves nothing is asked."""
+    pair = {"prompt": "Say it.", "chosen": "Said.", "rejected": "No."}
+    kinds: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "comparison": (pair, pair),
+        "judged": (
+            {"prompt": "Say it.", "completion": "Said.", "label": True},
+            {"prompt": "Say it.", "completion": "No.", "label": False},
+        ),
+    }
+    found = {}
+    for task, records in kinds.items():
+        lines = "\n".join(json.dumps(records[i % 2] | {"n": i}) for i in range(40))
+        (here / f"{task}.jsonl").write_text(lines)
+        told = json.loads(run("init", task, "--from", f"{task}.jsonl", "--json"))
+        assert told["task"] == task
+        evaluate = load_manifest(task).evaluate
+        gates = [(gate.kind, gate.metric, gate.against, gate.min_gain) for gate in evaluate.gates]
+        found[task] = evaluate.metrics, gates
+    assert found == {
+        "comparison": (
+            ("preference_margin", "preference_accuracy"),
+            [("gain", "preference_margin", "base", 0.0)],
+        ),
+        "judged": (("chrf", "rouge_l"), []),
+    }
+
+
 def split_rows(here: Path, name: str = "split.csv", column: str = "split") -> None:
     sides = ["train"] * 20 + ["test"] * 6 + ["valid"] * 4
     records = rows("prompt", "completion", count=30)
