@@ -58,7 +58,8 @@ def register() -> None:
             __version__,
         )
         return
-    from adapterworks.gateway.engine_plugin import front, lora_hooks
+    from adapterworks.gateway.engine_plugin import front, lora_hooks, seeds
 
     lora_hooks.install()
     front.install()
+    seeds.install()

@@ -109,6 +109,15 @@ def test_a_prompt_beyond_its_room_is_refused_and_it_goes_on(
     assert vllm.complete(prompts[:1], Sampling(1))
 
 
+@pytest.mark.engine
+def test_seeded_prompts_that_fill_more_than_a_step_are_answered(vllm: VllmEngine) -> None:
+    """Twelve of 240 tokens: the last ones are computed in parts, which ended vLLM 0.32 on a CPU."""
+    prompts = [[5 + number, *range(10, 249)] for number in range(12)]
+    sampling = Sampling(2, temperature=1.0, seeds=tuple(range(12)))
+    answers = vllm.complete(prompts, sampling)
+    assert [len(one.token_ids) for (one,) in answers] == [2] * 12
+
+
 def test_a_question_longer_than_the_model_starts_nothing(model: Model, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="was made for"):
         Vllm(tmp_path).open(model, [], longest=1 << 20)

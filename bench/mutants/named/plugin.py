@@ -26,6 +26,22 @@ _OF_STOCK = f"{_TESTS}/test_stock_path.py"
 
 NAMED = (
     Named(
+        "a-seed-draws-before-its-prompt-is-whole",
+        f"{_PLUGIN}/seeds.py",
+        "if one and place in generators",
+        "if not one and place in generators",
+        (f"{_TESTS}/test_seeds.py::test_a_seed_draws_the_same_however_its_prompt_was_cut",),
+        "one request with a seed would end the engine for everybody",
+    ),
+    Named(
+        "a-seed-is-lost-with-the-first-part",
+        f"{_PLUGIN}/seeds.py",
+        "        generators.update(kept)\n",
+        "        pass\n",
+        (f"{_TESTS}/test_seeds.py::test_a_seed_draws_the_same_however_its_prompt_was_cut",),
+        "a seed would draw something else each time",
+    ),
+    Named(
         "rows-of-the-base-get-an-adapter",
         _GROUPING,
         "        if slot >= 0:\n",
