@@ -65,6 +65,15 @@ class Loop:
             return
         if last is not None:
             asyncio.run_coroutine_threadsafe(last, self._loop).result()
+        asyncio.run_coroutine_threadsafe(_settled(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _settled() -> None:
+    """End what is left on the loop; who was cancelled closes what it holds."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
