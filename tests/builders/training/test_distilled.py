@@ -16,6 +16,7 @@ import torch
 from adapterworks.builders.objectives.batch import TEACHER, TokenSequence, padded
 from adapterworks.builders.objectives.distillation import Distillation, generalized_jsd
 from adapterworks.builders.plan.origins import Origins
+from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.distilled import Distilled, _bare
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.loop import Trainer
@@ -303,10 +304,11 @@ def test_of_some_rows_the_own_answer_is_learnt(job: Make) -> None:
 def test_a_measurement_holds_the_states_of_a_steps_rows_and_no_more(
     job: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of twelve rows six at once, a step's four in whole micro batches; a mean of all tokens."""
+    """Of nine rows six at once, a step's four in whole micro batches; a mean of all tokens."""
     made = job(objective={**SYSTEM, "lmbda": 0.0}, origins=OF_BASE, micro_batch_size=3)
     trainer, _ = scripted(made, ["no"])
     own, rows = distilled(trainer), trainer.rows["train"]
+    some = rows.chosen([*range(9)])
     asked: list[int] = []
     states = own.teacher.states
 
@@ -315,9 +317,9 @@ def test_a_measurement_holds_the_states_of_a_steps_rows_and_no_more(
         return states(sequences)
 
     monkeypatch.setattr(own.teacher, "states", watched)
-    found = own.measured(rows)["loss"]
-    assert asked == [6, 6]
-    whole = own._taught([_bare(example) for example in rows.chosen([*range(12)])])
+    found = own.measured(EncodedSet(tuple(some), tuple(rows.counts[:9])))["loss"]
+    assert asked == [6, 3]
+    whole = own._taught([_bare(example) for example in some])
     assert found == pytest.approx(trainer.forward.measured(whole, 3)["loss"], rel=1e-5)
     assert found > 0
 
