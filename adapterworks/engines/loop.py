@@ -29,6 +29,7 @@ class Loop:
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
         self._waiting: dict[int, Future[Any]] = {}  # by thread
+        self._begins = threading.Lock()
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Have the thread do it; what interrupts us interrupts it.
@@ -37,8 +38,9 @@ class Loop:
             Unavailable: another thread interrupted it.
         """
         me = threading.get_ident()
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        self._waiting[me] = future
+        with self._begins:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._waiting[me] = future
         try:
             return future.result()
         except CancelledError as error:
@@ -51,7 +53,8 @@ class Loop:
 
     def interrupt(self, thread: int) -> None:
         """End what a thread waits for."""
-        future = self._waiting.get(thread)
+        with self._begins:  # what has begun is waited for
+            future = self._waiting.get(thread)
         if future is not None:
             future.cancel()
 

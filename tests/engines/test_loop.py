@@ -36,7 +36,7 @@ def test_one_thread_is_interrupted_and_no_other() -> None:
     threads = {}
     for name in ("first", "second"):
         begun = threading.Event()
-        threads[name] = threading.Thread(target=wait, args=(name, begun))
+        threads[name] = threading.Thread(target=wait, args=(name, begun), daemon=True)
         threads[name].start()
         assert begun.wait(60)
     opener.interrupt(threading.get_ident())  # who waits for nothing
@@ -62,7 +62,7 @@ def test_the_end_is_waited_for_whoever_is_interrupted() -> None:
         await asyncio.to_thread(go_on.wait, 60)
         done.append("ended")
 
-    thread = threading.Thread(target=loop.close, args=(last(),))
+    thread = threading.Thread(target=loop.close, args=(last(),), daemon=True)
     thread.start()
     assert begun.wait(60)
     assert thread.ident is not None

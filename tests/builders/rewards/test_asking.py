@@ -56,6 +56,8 @@ def test_rewards_of_pairs_and_of_scores(tmp_path: Path) -> None:
         scored = Elsewhere((), Judge(table(asked.url, kind="pointwise"), tmp_path / "two", {}))
         assert scored.said(ROWS, texts).rewards == [[0.0, 0.5, 0.25], [0.0, 0.0, 0.0]]
         assert len(asked.bodies) == 6 + 4 * 3, "three asks for each different answer"
+        pairs.close()
+        scored.close()
 
 
 def test_what_it_said_is_kept_and_is_not_asked_again(tmp_path: Path) -> None:
@@ -70,6 +72,7 @@ def test_what_it_said_is_kept_and_is_not_asked_again(tmp_path: Path) -> None:
     # Nobody is there any more.
     again = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
     assert again.said(ROWS, texts).rewards == before
+    again.close()
     assert sent == 12
 
 
@@ -96,6 +99,7 @@ def test_the_budget_is_of_the_whole_training_and_is_never_exceeded(tmp_path: Pat
         with pytest.raises(Refused, match="it has cost 20"):
             poor.ask([exact])
         poor.ask([chat for chat in chats if chat.most_tokens == 1480])
+        poor.close()
 
 
 def test_a_chat_that_is_too_long_for_the_judge_is_an_abstention(tmp_path: Path) -> None:
@@ -110,6 +114,7 @@ def test_a_chat_that_is_too_long_for_the_judge_is_an_abstention(tmp_path: Path) 
     with endpoint(answer) as asked:
         pairs = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
         found = pairs.said(ROWS[:1], [["a", "bbb", "cc"]])
+        pairs.close()
     assert found.rewards == [[0.0, 1.0, 1.0]]
     assert found.told == {"judge_abstained": pytest.approx(1 / 3), "judge_tokens": 40.0}
 
@@ -127,7 +132,8 @@ def test_what_failed_is_in_the_judges_budget(
         judge.close()
         again = Judge(table(asked.url, max_tokens=10 * chat_.most_tokens), tmp_path / "kept", {})
         with pytest.raises(Refused, match=f"it has cost {8 * chat_.most_tokens}"):
-            again.ask([chat_, Chat([{"role": "user", "content": "y"}], 91)])
+            again.ask([Chat([{"role": "user", "content": "y"}], 90 + chat_.most_tokens + 1)])
+        again.close()
         assert len(asked.bodies) == 8
 
 
@@ -153,6 +159,7 @@ def test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula(tmp_path: Path) 
     with endpoint(answer) as asked:
         judge = Judge(table(asked.url, kind="graders", asks=1), tmp_path / "kept", {})
         found = Elsewhere((CHECK, formula), judge).said(ROWS, [["a", "bbb", "silent"], ["x", "y"]])
+        judge.close()
     assert found.rewards == [[0.0] * 3, [0.0] * 2]
     assert found.grades[0] == [[{}, {}, {}], [{}, {}]]
     assert found.grades[1] == [[{"long": 1.0}, {"long": 3.0}, {"long": 2.0}], [{"long": 1.0}] * 2]
