@@ -12,13 +12,12 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.graders import grade_sampled
 from adapterworks.builders.objectives.highest import highest_reward
@@ -51,6 +50,14 @@ from adapterworks.manifests.extensions import load
 _WORTH = "a reward that cannot judge an answer must say what it is worth"
 WITHOUT_VALUE = "graders_without_value"
 """In a step's log: answers that a grader gives no value, which are worth 0 to it."""
+
+
+class Verifier(Protocol):
+    """What gives an answer a score by itself; a metric of an evaluation is one."""
+
+    def score(self, answer: str, row: Row) -> float: ...
+
+    def scores(self, answers: Sequence[str], rows: Sequence[Row]) -> list[float]: ...
 
 
 class Rollouts(Sampling):
@@ -227,7 +234,7 @@ class Rollouts(Sampling):
                 totals[place] += weight * value
         return totals
 
-    def _score(self, name: str, metric: Metric, split: str, index: int, text: str) -> float:
+    def _score(self, name: str, metric: Verifier, split: str, index: int, text: str) -> float:
         try:
             return metric.score(text, self.rows[split][index])
         except (AdapterworksError, MemoryError):
