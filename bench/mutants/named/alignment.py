@@ -141,8 +141,8 @@ NAMED = (
     Named(
         "another-row-is-the-row-itself",
         _KTO,
-        "following = rows[(number + 1) % len(rows)]",
-        "following = rows[number]",
+        "            following = rows[place]\n",
+        "            following = row\n",
         (f"{_OF_KTO}::test_an_answer_stands_beside_another_rows",),
         "what is learnt would be measured by itself",
     ),
