@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from adapterworks.builders.building.record import recorded, start_over
@@ -44,11 +45,8 @@ def require_idle(folders: Collection[Path]) -> None:
         Conflict: naming the first.
     """
     for folder in folders:
-        if _is_held(folder):
-            raise Conflict(
-                f"a build is under way in `{folder}`, from what is to be erased",
-                hint="end that build, then erase",
-            )
+        with _idle(folder):
+            pass
 
 
 def erase_builds(folders: Collection[Path]) -> None:
@@ -57,18 +55,26 @@ def erase_builds(folders: Collection[Path]) -> None:
     Raises:
         Conflict: one of them has begun to build.
     """
-    require_idle(folders)
-    for folder in folders:
-        start_over(folder)
+    with ExitStack() as held:  # so that none begins between the look and the end
+        for folder in folders:
+            held.enter_context(_idle(folder))
+        for folder in folders:
+            start_over(folder)
 
 
-def _is_held(folder: Path) -> bool:
-    lock = folder / ".lock"
-    if not lock.exists():
-        return False
-    with lock.open("rb") as file:
+@contextmanager
+def _idle(folder: Path) -> Iterator[None]:
+    """Keep builds out of a folder.
+
+    Raises:
+        Conflict: one is under way there.
+    """
+    with (folder / ".lock").open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            return True
-    return False
+            raise Conflict(
+                f"a build is under way in `{folder}`, from what is to be erased",
+                hint="end that build, then erase",
+            ) from None
+        yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,20 @@ def read_source(folder: Path, number: int) -> str:
     return (folder / f"{number:06}.py").read_text(encoding="utf-8")
 
 
+@cache
+def reported_rules() -> frozenset[str]:
+    """The codes that `run_ruff` can report: one that was removed or renamed is reported as another
+    or not at all, one of the preview not without asking for it."""
+    from ruff import find_ruff_bin  # type: ignore[import-untyped]
+
+    command = [find_ruff_bin(), "rule", "--all", "--output-format", "json"]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    rules = json.loads(done.stdout)
+    return frozenset(
+        rule["code"] for rule in rules if not rule["preview"] and "Removed" not in rule["status"]
+    )
+
+
 def run_ruff(
     folder: Path, rules: Iterable[str], *, fix: bool = False
 ) -> list[tuple[int, dict[str, Any]]]:
@@ -33,7 +48,7 @@ def run_ruff(
 
     A source that does not parse has one violation whose `code` is `invalid-syntax` or None.
     """
-    from ruff import find_ruff_bin  # type: ignore[import-untyped]
+    from ruff import find_ruff_bin
 
     command = [find_ruff_bin(), "check", "--isolated", "--no-cache", "--quiet", "--exit-zero"]
     command += ["--target-version", TARGET, "--select", ",".join(sorted(rules))]

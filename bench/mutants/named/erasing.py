@@ -169,13 +169,24 @@ NAMED = (
     Named(
         "a-build-is-emptied-while-it-trains",
         "builders/building/erased.py",
-        "        except BlockingIOError:\n            return True\n",
-        "        except BlockingIOError:\n            return False\n",
+        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            fcntl.flock(file, fcntl.LOCK_UN | fcntl.LOCK_NB)\n",
         (
             "tests/builders/building/test_erased.py"
             "::test_what_is_being_built_is_refused_and_nothing_goes",
         ),
         "its training would go on with the rows, and publish what it learnt of them",
+    ),
+    Named(
+        "a-build-begins-while-it-is-emptied",
+        "builders/building/erased.py",
+        "            held.enter_context(_idle(folder))\n",
+        "            require_idle([folder])\n",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_no_build_begins_in_a_folder_while_it_is_emptied",
+        ),
+        "rows would be written behind the erasure, or a build lose its files under its hands",
     ),
     Named(
         "builds-of-a-purged-release-stay",

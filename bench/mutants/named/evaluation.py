@@ -87,8 +87,8 @@ NAMED = (
     Named(
         "any-rule-is-a-rule",
         "builders/evaluation/metrics/code.py",
-        "        except subprocess.CalledProcessError:\n            return False\n",
-        "        except subprocess.CalledProcessError:\n            return True\n",
+        " or rule not in reported_rules():\n",
+        " or not rule.isalnum():\n",
         (
             f"{_OF_METRICS}"
             "::test_a_rule_that_ruff_does_not_know_is_refused_before_anything_is_asked",
@@ -162,6 +162,39 @@ NAMED = (
             "::test_what_no_trial_could_be_is_refused_before_any_is_built",
         ),
         "trials would be ended early for the length of their base's tokens",
+    ),
+    Named(
+        "rules-on-their-way-out-are-reported",
+        "builders/data/linting.py",
+        ' and "Removed" not in rule["status"]',
+        "",
+        (
+            f"{_OF_METRICS}"
+            "::test_a_rule_that_ruff_does_not_know_is_refused_before_anything_is_asked",
+        ),
+        "every answer would be clean of a rule that is reported as another",
+    ),
+    Named(
+        "somebodys-own-score-is-a-share",
+        "builders/evaluation/metrics/metric.py",
+        ' and (self.binary or self.name in BUILTIN["metrics"])',
+        "",
+        (
+            "tests/builders/evaluation/test_gates.py"
+            "::test_a_gate_on_a_score_of_somebodys_own_may_ask_for_more_than_one",
+        ),
+        "a manifest with marks from 0 to 10 would be refused, though candidates pass its gate",
+    ),
+    Named(
+        "a-corpus-score-is-a-mean",
+        "builders/evaluation/gates/limit.py",
+        " or not (metric.is_mean or metric.among is not None)",
+        "",
+        (
+            "tests/builders/evaluation/test_gates.py"
+            "::test_a_corpus_score_is_refused_no_sooner_than_its_own_interval_does",
+        ),
+        "a gate that a candidate passes would be refused before its training",
     ),
     Named(
         "a-limit-may-ask-what-no-rows-show",

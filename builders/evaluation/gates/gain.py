@@ -35,7 +35,7 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
 
 def hopeless(gate: QualityGate, metric: Metric, rows: int) -> str | None:
     """A share gains one at most, and the gain has to be more than `min_gain`."""
-    impossible = metric.unit == "share" and gate.min_gain >= 1
+    impossible = metric.of_shares and gate.min_gain >= 1
     return f"no gain of it is above {shown(gate.min_gain, metric.unit)}" if impossible else None
 
 

@@ -39,7 +39,7 @@ def judge(gate: QualityGate, comparison: Comparison) -> GateOutcome:
 def hopeless(gate: QualityGate, metric: Metric, rows: int) -> str | None:
     """Even where every row has the best score, its interval has a width."""
     assert gate.limit is not None, "checked with the manifest"
-    if metric.unit != "share":
+    if not metric.of_shares or not (metric.is_mean or metric.among is not None):
         return None
     best = np.full(rows, float(metric.higher_is_better))
     bounds = share_interval(best, gate.confidence)

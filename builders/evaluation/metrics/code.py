@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adapterworks.builders.data.linting import run_ruff, write_sources
+from adapterworks.builders.data.linting import reported_rules, run_ruff, write_sources
 from adapterworks.builders.data.recipes.stdlib_ruff import RULES
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
@@ -111,31 +111,17 @@ def _broken(sources: Mapping[int, str], rules: set[str]) -> dict[int, set[str] |
 
 
 def _require_rules(rows: Sequence[Row]) -> None:
-    """Refuse rules that ruff does not know, before anything is asked."""
-    known: set[str] = set()
+    """Refuse, before anything is asked, what ruff reports nothing under: a rule that it does not
+    know, several (`B`), or one that was removed or is on trial."""
     for number, row in enumerate(rows, 1):
         rule = row.meta.get("rule", RULES[0])
-        if isinstance(rule, str) and rule in known:
-            continue
-        if not isinstance(rule, str) or not _is_rule(rule):
+        if not isinstance(rule, str) or rule not in reported_rules():
             raise InvalidInput(
                 f"row {row.number or number} names a rule in its column `rule` that ruff does not "
-                f"know: {rule!r}",
+                f"report: {rule!r}",
                 hint="`ruff_clean` looks for it in the answer: write one as `B006`, or leave the "
                 f"column out for {', '.join(RULES)}",
             )
-        known.add(rule)
-
-
-def _is_rule(rule: str) -> bool:
-    if not rule.isalnum():  # several, or an option
-        return False
-    with tempfile.TemporaryDirectory(prefix="ruff-rule-") as temporary:
-        try:
-            run_ruff(Path(temporary), {rule})
-        except subprocess.CalledProcessError:
-            return False
-    return True
 
 
 AST_MATCH = mean_metric(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
+from adapterworks.manifests.builtin import BUILTIN
 
 Floats = NDArray[np.float64]
 # What a metric asks of a model: that it answers, how likely it finds the reference, or by how much
@@ -119,6 +120,12 @@ class Metric:
         """Whether one answer has a score by itself, the larger the better: a verifier's, which can
         be a reward."""
         return self.needs == ANSWERS and self.higher_is_better
+
+    @property
+    def of_shares(self) -> bool:
+        """Whether every score is known to lie from 0 to 1 before any is there: one of somebody's
+        own may be any number."""
+        return self.unit == "share" and (self.binary or self.name in BUILTIN["metrics"])
 
     @property
     def absolute(self) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
+from adapterworks.builders.building import erased, lock
 from adapterworks.builders.building.erased import builds_of, erase_builds
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.record import Stages
@@ -73,6 +74,26 @@ def test_what_is_being_built_is_refused_and_nothing_goes(tmp_path: Path) -> None
     assert (idle / "encoded.safetensors").exists()
     erase_builds([idle, busy])
     assert not (busy / "encoded.safetensors").exists()
+
+
+def test_no_build_begins_in_a_folder_while_it_is_emptied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [folder(tmp_path, f"{name}-1", "sha256:1", "sha256:a") for name in "ab"]
+    monkeypatch.setattr(lock, "_PATIENCE", 0.0)
+    emptied = []
+
+    def start_over(at: Path) -> None:
+        for one in folders:
+            with pytest.raises(Conflict, match="is building this plan"), build_lock(one):
+                pass
+        emptied.append(at)
+
+    monkeypatch.setattr(erased, "start_over", start_over)
+    erase_builds(folders)
+    assert emptied == folders
+    with build_lock(folders[0]):
+        pass
 
 
 def test_the_folders_of_its_builds_go_with_a_purged_release(home: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from adapterworks.builders.evaluation.gates.gain import judge
 from adapterworks.builders.evaluation.gates.gate import GateOutcome, all_passed
 from adapterworks.builders.evaluation.gates.retention import Change, retention_outcomes
 from adapterworks.builders.evaluation.metrics import METRICS, metric
+from adapterworks.builders.evaluation.metrics.function import as_metric
 from adapterworks.builders.evaluation.metrics.metric import Prediction, mean_metric
 from adapterworks.builders.evaluation.statistics import Interval
 from adapterworks.manifests.evaluate_tables import QualityGate, RetentionTable
@@ -201,3 +202,23 @@ def test_a_gate_that_nobody_could_pass_is_refused_before_a_training(
     one = QualityGate(**{"metric": "exact_match", **gate})
     found = QUALITY_GATES.named(one.kind).hopeless(one, metric(one.metric), rows)
     assert (found is None) if why is None else (found is not None and why in found)
+
+
+@pytest.mark.parametrize("gate", [{"min_gain": 2.0}, {"kind": "limit", "limit": 7.0}])
+def test_a_gate_on_a_score_of_somebodys_own_may_ask_for_more_than_one(gate: dict[str, Any]) -> None:
+    """A function that gives from 0 to 10 is no share, whatever its unit says."""
+    ten = as_metric("ten", lambda answer, reference: 10.0)
+    one = QualityGate(**{"metric": "exact_match", **gate})
+    assert QUALITY_GATES.named(one.kind).hopeless(one, ten, 100) is None
+
+
+def test_a_corpus_score_is_refused_no_sooner_than_its_own_interval_does() -> None:
+    """Forty equal answers have a BLEU of 1 with another width than the mean of forty shares."""
+    rows = [chat("q", "the cat sat on the mat today")] * 40
+    given = {who: [Prediction(rows[0].answer)] * 40 for who in ("base", "candidate")}
+    comparison = compare([metric("bleu")], rows, given, 200, 0)["bleu"]
+    low = comparison.interval("candidate", 0.95).low
+    gate = QualityGate(metric="bleu", kind="limit", limit=low)
+    kind = QUALITY_GATES.named("limit")
+    assert kind.judge(gate, comparison).passed
+    assert kind.hopeless(gate, metric("bleu"), 40) is None

@@ -135,8 +135,25 @@ def test_ast_match_and_ruff_clean(answer: str, matches: float, clean: float) -> 
     assert METRICS["ruff_clean"].statistics(given, rows).item() == clean
 
 
-@pytest.mark.parametrize("rule", ["B0O6", "B006,E501", "--help", "", 7, ["B006"], "no such rule"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "B0O6",
+        "B006,E501",
+        "--help",
+        "",
+        7,
+        ["B006"],
+        "no such rule",
+        "B",
+        "ALL",
+        "E999",
+        "PGH001",
+        "FURB101",
+    ],
+)
 def test_a_rule_that_ruff_does_not_know_is_refused_before_anything_is_asked(rule: Any) -> None:
+    """What ruff would report under no such code is clean in every answer."""
     require = METRICS["ruff_clean"].require
     assert require is not None
     require([chat("q", "a"), chat("q", "a", rule="B006"), chat("q", "a", rule="B006")])
