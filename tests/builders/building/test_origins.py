@@ -142,27 +142,24 @@ def test_a_reference_that_the_training_does_not_start_from_is_refused(workshop: 
 
 
 @pytest.mark.train
-@pytest.mark.parametrize(
-    ("kind", "change", "said"),
-    [
+def test_what_cannot_be_continued_is_refused_before_anything_is_trained(
+    workshop: Workshop,
+) -> None:
+    workshop.json(workshop.manifest(epochs=1))
+    for kind, change, said in (
         ("lora", ('kind = "lora"', 'kind = "lora"\nrank = 4'), "was trained with another `[met"),
         ("prompt-tuning", ("", ""), "was trained with another `[method]`"),
         ("adalora", ("", ""), "a training of `adalora` cannot be continued"),
         ("lora", ('"tiny@1"', '"tiny@9"'), "tiny@9"),
         ("lora", ('model = "', 'quantization = "nf4"\nmodel = "'), "was trained on another base"),
-    ],
-)
-def test_what_cannot_be_continued_is_refused_before_anything_is_trained(
-    workshop: Workshop, kind: str, change: tuple[str, str], said: str
-) -> None:
-    workshop.json(workshop.manifest(epochs=1))
-    path = Path(pairs(workshop, kind))
-    if change[0]:
-        path.write_text(path.read_text().replace(*change))
-    failed = workshop.build(str(path))
-    assert failed.exit_code != 0
-    assert said in str(failed.output) + str(failed.exception)
-    assert not [*(workshop.home / "builds").glob("tiny-pairs-*")]
+    ):
+        path = Path(pairs(workshop, kind))
+        if change[0]:
+            path.write_text(path.read_text().replace(*change))
+        failed = workshop.build(str(path))
+        assert failed.exit_code != 0, said
+        assert said in str(failed.output) + str(failed.exception)
+        assert not [*(workshop.home / "builds").glob("tiny-pairs-*")], said
 
 
 @pytest.mark.train

@@ -109,8 +109,11 @@ def test_a_rebuild_is_taught_by_the_release_of_that_time(workshop: Workshop) -> 
 @pytest.mark.train
 @pytest.mark.parametrize(
     "table",
-    [SYSTEM, 'kind = "sdft"', 'kind = "sdft"\nteacher_rate = 1.0'],
-    ids=["base", "average", "live"],
+    [
+        pytest.param(SYSTEM, id="base"),
+        pytest.param('kind = "sdft"', id="average"),
+        pytest.param('kind = "sdft"\nteacher_rate = 1.0', id="live", marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_teaches_itself(workshop: Workshop, table: str) -> None:
     path = student(workshop, table)

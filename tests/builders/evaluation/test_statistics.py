@@ -235,7 +235,7 @@ def test_holm_worked_example() -> None:
     assert holm([]) == []
 
 
-@pytest.mark.parametrize("rows", [20, 50, 200])
+@pytest.mark.parametrize("rows", [20, 50, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_interval_of_a_gain_covers_it(rows: int) -> None:
     """Right and wrong answers: exact sums over all outcomes, no simulation (docs/log.md).
 

@@ -6,6 +6,7 @@ import ast
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.builders.build_support import TEMPLATE
 from tests.builders.exports.conftest import OPTIONS
 from tests.builders.exports.models import make_model
 from tests.builders.exports.test_proof import export, left
-from tests.builders.merging.conftest import Shelf, make_shelf
+from tests.builders.merging.conftest import Shelf, copy_shelf, make_shelf
 
 # As Gemma's and Mistral-7B-Instruct's are: what they do not take they refuse.
 NO_SYSTEM = (
@@ -47,16 +48,30 @@ NEVER = "{{ raise_exception('Not for talks') }}"
 DECIDED = "<s>" + TEMPLATE + "{# decided #}"
 
 
+@pytest.fixture(scope="module")
+def stocked_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Shelf]:
+    """What the registries of `shelf_of` are copies of."""
+
+    @cache
+    def make(template: str) -> Shelf:
+        folder = tmp_path_factory.mktemp("stocked")
+        checkpoint = make_model(folder / "model")
+        (checkpoint / "chat_template.jinja").write_text(template)
+        shelf = make_shelf(folder, checkpoint)
+        shelf.publish("one", 1, **OPTIONS)
+        shelf.registry.close()
+        return shelf
+
+    return make
+
+
 @pytest.fixture
-def shelf_of(tmp_path: Path) -> Callable[[str], Shelf]:
+def shelf_of(tmp_path: Path, stocked_of: Callable[[str], Shelf]) -> Callable[[str], Shelf]:
     """A registry on a model with a template, with the adapter `one@1`."""
 
     def make(template: str) -> Shelf:
-        checkpoint = make_model(tmp_path / "model")
-        (checkpoint / "chat_template.jinja").write_text(template)
-        shelf = make_shelf(tmp_path, checkpoint)
-        shelf.publish("one", 1, **OPTIONS)
-        return shelf
+        stocked = stocked_of(template)
+        return copy_shelf(stocked, tmp_path, stocked.folder / "model")
 
     return make
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,10 +116,23 @@ def make_shelf(folder: Path, tiny: Path) -> Shelf:
     return Shelf(registry, bases, bases.ensure(str(tiny)), folder)
 
 
-@pytest.fixture
-def shelf(tmp_path: Path, tiny: Path) -> Shelf:
-    """`one@1` and `two@1`, with different modules, scales and ranks of scale."""
-    shelf = make_shelf(tmp_path, tiny)
+def copy_shelf(stocked: Shelf, folder: Path, tiny: Path) -> Shelf:
+    """The same releases in another folder, without making them again."""
+    shutil.copytree(stocked.folder, folder, dirs_exist_ok=True)
+    return make_shelf(folder, tiny)
+
+
+@pytest.fixture(scope="session")
+def stocked(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Shelf:
+    """What `shelf` is a copy of."""
+    shelf = make_shelf(tmp_path_factory.mktemp("stocked"), tiny)
     shelf.publish("one", 1)
     shelf.publish("two", 2, target_modules=["q_proj", "down_proj"], lora_alpha=4, use_rslora=True)
+    shelf.registry.close()
     return shelf
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, tiny: Path, stocked: Shelf) -> Shelf:
+    """`one@1` and `two@1`, with different modules, scales and ranks of scale."""
+    return copy_shelf(stocked, tmp_path, tiny)

@@ -132,7 +132,7 @@ def test_a_group_keeps_what_its_rate_is_multiplied_by() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_more_memory_is_kept_than_is_planned(name: str) -> None:
     """Of matrices large enough that rows' and columns' sums are small beside them."""
-    given = [nn.Parameter(torch.randn(512, 512)), nn.Parameter(torch.randn(512, 512))]
+    given = [nn.Parameter(torch.randn(256, 256)), nn.Parameter(torch.randn(256, 256))]
     optimizer = OPTIMIZERS[name].make(
         [Group(given, ["0", "1"], matrix=OPTIMIZERS[name].matrices)], RATE, DECAY
     )

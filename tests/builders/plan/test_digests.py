@@ -170,6 +170,7 @@ FACTS = facts_of(encoded_rows(32), encoded_rows(8))
 FACTS = replace(FACTS, encoded={"train": "sha256:1"}, asked="sha256:2", sources=({"source": "a"},))
 PACKAGES = {"torch": "2.8.0+cpu", "transformers": "5", "peft": "1", "accelerate": "1"}
 HERE = Environment({"version": "0"}, PACKAGES, "3.11", {"exact_match": "sha256:3"})
+ANYTHING = replace(MACHINE, device="cuda", precision="fp32", cards=2)
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +182,12 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def shape(tiny: Path) -> BaseShape:
     return read_shape(tiny)
+
+
+@pytest.fixture(scope="module")
+def planned(tiny: Path) -> Plan:
+    """The manifest as it is, where everything can be planned for."""
+    return plan(read_shape(tiny), manifest(), machine=ANYTHING)
 
 
 def manifest(values: dict[str, Any] = MANIFEST) -> Manifest:
@@ -248,11 +255,10 @@ def test_a_key_without_a_decision_is_found() -> None:
 
 
 @pytest.mark.parametrize("key", sorted(OTHER))
-def test_a_key_moves_the_digests_that_were_decided_and_no_other(key: str, shape: BaseShape) -> None:
-    where = replace(
-        MACHINE, device="cuda", precision="fp32", cards=2
-    )  # which everything can be planned for
-    before = plan(shape, manifest(), machine=where)
+def test_a_key_moves_the_digests_that_were_decided_and_no_other(
+    key: str, shape: BaseShape, planned: Plan
+) -> None:
+    before, where = planned, ANYTHING
     if key.startswith("objective."):
         *tables, name = key.removeprefix("objective.").split(".")
         rollouts = RolloutTable.model_fields.keys() - ReferenceTable.model_fields.keys()

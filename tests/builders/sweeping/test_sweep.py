@@ -229,7 +229,9 @@ def test_one_that_fails_keeps_no_other_from_its_turn(load: Any, tmp_path: Path) 
     assert line(failed[0], sweep).endswith("failed: the training diverged")
 
 
-@pytest.mark.parametrize("dies_at", [1, 4, 8])
+@pytest.mark.parametrize(
+    "dies_at", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_a_sweep_that_was_killed_goes_on_as_if_it_had_not(
     load: Any, tmp_path: Path, dies_at: int
 ) -> None:

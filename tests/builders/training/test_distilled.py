@@ -332,8 +332,8 @@ def losses(made: TinyJob) -> list[float]:
 @pytest.mark.parametrize(
     ("name", "table"),
     [
-        ("reverse", {}),
-        ("forward", {"beta": 0.0}),
+        pytest.param("reverse", {}, marks=pytest.mark.slow),
+        pytest.param("forward", {"beta": 0.0}, marks=pytest.mark.slow),
         ("mixed", {"beta": 0.5, "lmbda": 0.5}),
     ],
 )
@@ -384,8 +384,17 @@ def test_an_average_is_the_exponential_one(job: Make) -> None:
         torch.testing.assert_close(teacher.weights[name], one, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.2, 1.0])
-@pytest.mark.parametrize("kind", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("rate", "kind"),
+    [
+        pytest.param(0.0, "lora", marks=pytest.mark.slow),
+        (0.2, "lora"),
+        (1.0, "lora"),
+        pytest.param(0.0, "full", marks=pytest.mark.slow),
+        (0.2, "full"),
+        pytest.param(1.0, "full", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_training_ends_as_one_that_was_not(job: Make, rate: float, kind: str) -> None:
     """Samples, teacher and every weight to the bit, beyond a checkpoint too."""
     given: dict[str, Any] = {

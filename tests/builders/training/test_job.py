@@ -314,17 +314,23 @@ def test_a_failure_comes_back_with_its_reason(
     ("codes", "said", "message"),
     [
         ({1: -9}, {}, "was killed, most likely for want of memory"),
-        (
+        pytest.param(
             {0: 1, 1: -15},
             {0: ["[rank0]: Traceback (most recent call last):", "[rank0]: ValueError: no column"]},
             "failed with exit code 1: ValueError: no column$",
+            marks=pytest.mark.slow,
         ),
         (
             {0: 1, 1: 1},
             {0: ["[rank0]: ValueError: no column"], 1: ["[rank1]: RuntimeError: peer is gone"]},
             "exit code 1: ValueError: no column$",
         ),
-        ({0: 3}, {0: ["one", "the last word"]}, "exit code 3: the last word$"),
+        pytest.param(
+            {0: 3},
+            {0: ["one", "the last word"]},
+            "exit code 3: the last word$",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["killed", "raised", "raised in both", "silent"],
 )
