@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from adapterworks.app import App
-from adapterworks.cli.printing import harmless
+from adapterworks.cli.printing import note
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 if TYPE_CHECKING:
@@ -67,7 +65,7 @@ class Watch:
 
     def _tell(self, line: str) -> None:
         if line != self._said:
-            click.echo(harmless(line), err=True)
+            note(line)
         self._said = line
 
 
