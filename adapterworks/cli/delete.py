@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -66,10 +67,11 @@ def command(
     if not as_json:
         _show(app.registry.upkeep.look_at_purge(parsed.name, version))
     agree("Erase these bytes for good?", yes=yes, what="deleted", as_json=as_json)
-    _empty_builds(app, parsed.name, version)
+    builds = _idle_builds(app, parsed.name, version)
     done = app.registry.upkeep.purge(
         parsed.name, version, with_aliases=with_aliases, who=who, why=why
     )
+    _empty(builds)  # last: a release that is not purged keeps them
     if as_json:
         copies = [str(copy) for copy in done.copies]
         values = {**printing.plain(done), "copies": copies}
@@ -85,27 +87,36 @@ def command(
     say_unreached(app)
 
 
-def _empty_builds(app: App, name: str, version: int) -> None:
-    """Empty the folders of its builds on this machine, which hold rows while they build and what
-    was sampled afterwards; not where another release has the same training.
+def _idle_builds(app: App, name: str, version: int) -> list[Path]:
+    """Folders of its builds on this machine, which hold rows while they build and what was sampled
+    afterwards; none where another release has the same training.
 
     Raises:
         Conflict: one of them is being built in.
     """
     builds = app.settings.home / "builds"
     if not app.registry.has_index or not builds.is_dir():
-        return
-    from adapterworks.builders.building.erased import builds_of, erase_builds
+        return []
+    from adapterworks.builders.building.erased import builds_of, require_idle
 
     digest = app.registry.upkeep.look_at_purge(name, version).digest
     training = None
     with suppress(NotFound, Refused):  # purged before, and so is its record
         training = app.registry.release(digest).digests.get("train")
     if training is None:
-        return
+        return []
     if any(one.digest != digest for one in app.registry.origins.find_stages("train", training)):
-        return
+        return []
     folders = builds_of(builds, (), {training})
+    require_idle(folders)
+    return folders
+
+
+def _empty(folders: list[Path]) -> None:
+    if not folders:
+        return
+    from adapterworks.builders.building.erased import erase_builds
+
     erase_builds(folders)
     for folder in folders:
         printing.note(f"emptied, as a build of it: {folder}")

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
-from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import (
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from adapterworks.registry.blobs.local import fsync_folder
 from adapterworks.registry.index import migrations
 
@@ -29,6 +36,7 @@ def backup(database: str, target: Path) -> None:
         NotFound: there is none.
         Conflict: `target` is there.
         IntegrityError: the index is damaged, and a copy of it would be, too.
+        Unavailable: one of both cannot be opened, read or written now.
     """
     source = _file_of(database, 'pg_dump --format=custom --file=index.dump "$ADAPTERS_DATABASE"')
     if not source.exists():
@@ -39,8 +47,9 @@ def backup(database: str, target: Path) -> None:
     staged.unlink(missing_ok=True)
     try:
         try:
-            _copy(source, staged)
-            sound = _sound(staged)
+            with _reachable(f"`{source}` was not copied to `{target}`"):
+                _copy(source, staged)
+                sound = _sound(staged)
         except sqlite3.DatabaseError as error:
             raise _damaged(source, str(error)) from error
         if not sound:
@@ -49,6 +58,19 @@ def backup(database: str, target: Path) -> None:
         fsync_folder(target.parent)
     finally:
         staged.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reachable(what: str) -> Iterator[None]:
+    """Tell what keeps a file from being used now, as a full disk, from damage (PEP 249)."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise Unavailable(
+            f"{what}: {error}",
+            hint="see that both folders are there and may be written, that their disks have room, "
+            "and that no other program locks the index",
+        ) from error
 
 
 def _damaged(source: Path, why: str) -> IntegrityError:
@@ -66,12 +88,14 @@ def restore(database: str, source: Path) -> None:
         InvalidInput: it is no SQLite index, or `source` is none.
         Conflict: there is an index that holds something (releases, tenants, usage, jobs), or one
             that is damaged, of which nobody can tell.
+        Unavailable: one of both cannot be opened, read or written now.
     """
     target = _file_of(database, 'pg_restore --no-owner --dbname="$ADAPTERS_DATABASE" index.dump')
     _check(source)
     away = "move it away first, if it is the copy that is wanted"
     try:
-        held = target.exists() and _holds_something(target)
+        with _reachable(f"`{target}` was not looked at"):
+            held = target.exists() and _holds_something(target)
     except sqlite3.DatabaseError as error:
         raise Conflict(f"`{target}` is damaged, and not overwritten: {error}", hint=away) from error
     if held:
@@ -80,7 +104,8 @@ def restore(database: str, source: Path) -> None:
     staged = target.with_name(f".{target.name}.part")
     staged.unlink(missing_ok=True)
     try:
-        _copy(source, staged)
+        with _reachable(f"`{source}` was not copied to `{target}`"):
+            _copy(source, staged)
         for left in ("-wal", "-shm"):
             target.with_name(target.name + left).unlink(missing_ok=True)
         staged.rename(target)

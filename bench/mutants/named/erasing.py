@@ -199,4 +199,15 @@ NAMED = (
         ),
         "what it sampled of the rows would stay when the release is gone",
     ),
+    Named(
+        "a-refused-purge-empties-builds",
+        "adapterworks/cli/delete.py",
+        "    require_idle(folders)\n    return folders\n",
+        "    require_idle(folders)\n    _empty(folders)\n    return folders\n",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_a_release_that_is_not_purged_keeps_its_builds",
+        ),
+        "a purge that an alias forbids would take what its builds have sampled",
+    ),
 )

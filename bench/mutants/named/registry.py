@@ -944,6 +944,17 @@ _OTHER_NAMED = (
         "tenants, their keys and what they owe would be overwritten",
     ),
     Named(
+        "a-full-disk-is-damage",
+        "registry/index/backup.py",
+        "    except sqlite3.OperationalError as error:\n",
+        "    except sqlite3.NotSupportedError as error:\n",
+        (
+            "tests/registry/index/test_backup.py::"
+            "test_a_disk_that_is_full_is_no_damage_of_the_index",
+        ),
+        "a sound index would be moved away, and an old copy put in its place",
+    ),
+    Named(
         "what-is-revoked-while-it-is-judged-counts",
         "registry/registry.py",
         "if cleared is not None and log.head(connection, name) != seen:",

@@ -115,3 +115,18 @@ def test_the_folders_of_its_builds_go_with_a_purged_release(home: Path, tmp_path
     assert f"emptied, as a build of it: {shared}" in done.stderr
     assert [path.name for path in shared.iterdir()] == [".lock"]
     app.close()
+
+
+def test_a_release_that_is_not_purged_keeps_its_builds(home: Path, tmp_path: Path) -> None:
+    """An alias points to it, so nothing is erased: what was sampled is there to be looked at."""
+    app = App()
+    publish(app.registry, tmp_path / "made", 1, alias="prod", digests={"train": "sha256:a"})
+    own = folder(app.settings.home / "builds", "medical-a", None, "sha256:a")
+    asked = ["medical@1", "--purge", "--why", "withdrew", "--yes"]
+    refused = CliRunner().invoke(delete, asked, obj=app)
+    assert isinstance(refused.exception, Conflict)
+    assert (own / "samples.jsonl").exists()
+    done = CliRunner().invoke(delete, [*asked, "--with-aliases"], obj=app)
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in own.iterdir()] == [".lock"]
+    app.close()

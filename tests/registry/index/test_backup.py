@@ -16,7 +16,13 @@ import pytest
 from adapterworks.gateway.storage import migrations as storage
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.manifests.errors import Conflict, IntegrityError, InvalidInput, NotFound
+from adapterworks.manifests.errors import (
+    Conflict,
+    IntegrityError,
+    InvalidInput,
+    NotFound,
+    Unavailable,
+)
 from adapterworks.registry.index.backup import backup, restore
 from adapterworks.registry.jobs import putting
 from adapterworks.registry.jobs import schema as jobs_schema
@@ -210,6 +216,28 @@ def test_a_damaged_index_is_neither_copied_nor_overwritten(tmp_path: Path) -> No
     restore(url, copy)
     with opened(tmp_path) as again:
         assert again.versions("medical")[0].version == 1
+
+
+def test_a_disk_that_is_full_is_no_damage_of_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is told of damage moves a sound index away."""
+    url, copy = f"sqlite:///{tmp_path / 'index.db'}", tmp_path / "copy.db"
+    opened(tmp_path).close()
+    with pytest.raises(Unavailable, match="unable to open"):
+        backup(url, tmp_path / "nowhere" / "copy.db")
+    backup(url, copy)
+
+    def full(*_: Path) -> bool:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    for name in ("_copy", "_holds_something"):
+        monkeypatch.setattr(f"adapterworks.registry.index.backup.{name}", full)
+        with pytest.raises(Unavailable, match="disk is full") as caught:
+            restore(url, copy)
+        assert "away" not in (caught.value.hint or "")
+    with pytest.raises(Unavailable, match=r"was not copied to .*: database or disk is full"):
+        backup(url, tmp_path / "second.db")
 
 
 def _tenant(registry: Registry) -> None:
