@@ -37,7 +37,7 @@ def command(app: App, once: bool, lane: str | None) -> None:
     from adapterworks.workers.executors.executor import GIVEN_BACK
     from adapterworks.workers.worker import Worker
 
-    if not app.registry.has_index:
+    if app.settings.registry is not None:
         raise InvalidInput(
             "a worker works in the registry's database itself: every write of a run shows its "
             "claim, and publishing a release and ending its job are one transaction",

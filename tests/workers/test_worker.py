@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -32,6 +32,7 @@ from adapterworks.registry.jobs.job import (
     NewJob,
     Outcome,
 )
+from adapterworks.registry.registry import Registry
 from adapterworks.settings import Settings
 from adapterworks.workers import child
 from adapterworks.workers.telling import Teller
@@ -205,6 +206,24 @@ def test_a_worker_of_a_lane_waits_for_an_index_that_is_away_when_it_begins(
     answers[:] = [Unavailable("the index is away")]
     refused = CliRunner().invoke(worker_command.command, ["--once"], obj=app)
     assert isinstance(refused.exception, Unavailable)
+
+
+def test_a_worker_of_a_lane_waits_for_an_index_that_cannot_be_opened_yet(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, opens = [Unavailable("the index is away")], Registry.open
+
+    def opened(**given: Any) -> Registry:
+        if answers:
+            raise answers.pop()
+        return opens(**given)
+
+    monkeypatch.setattr(Registry, "open", opened)
+    monkeypatch.setattr(worker_command, "_AGAIN_S", 0.0)
+    app = App()
+    done = CliRunner().invoke(worker_command.command, ["--lane", "on:1"], obj=app)
+    assert (done.exit_code, answers) == (0, [])
+    app.close()
 
 
 def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
