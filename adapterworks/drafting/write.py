@@ -159,18 +159,19 @@ def _train(seen: Look, epochs: int) -> list[str]:
     return [*lines, ""]
 
 
-# task → metrics, the gate's, and its least gain. Pairs are not learnt as words: what training moves
-# is by how much the better answer is the likelier one.
+# task → metrics, of which the first is the gate's, and its least gain. Pairs are not learnt as
+# words: training moves by how much the better answer is the likelier one.
 _METRICS = {
-    "prose": (("perplexity",), "perplexity", "0.0"),
-    "labels": (("exact_match", "macro_f1"), "exact_match", "0.05"),
-    "comparison": (("preference_margin", "preference_accuracy"), "preference_margin", "0.0"),
+    "prose": ("perplexity", "0.0"),
+    "labels": ("exact_match macro_f1", "0.05"),
+    "comparison": ("preference_margin preference_accuracy", "0.0"),
 }
-_OF_ANSWERS = (("chrf", "rouge_l"), "chrf", "0.0")
+_OF_ANSWERS = ("chrf rouge_l", "0.0")
 
 
 def _evaluate(seen: Look) -> list[str]:
-    metrics, gate, gain = _METRICS.get(seen.task, _OF_ANSWERS)
+    named, gain = _METRICS.get(seen.task, _OF_ANSWERS)
+    metrics = named.split()
     answer = min(512, 8 * ceil((seen.longest_answer + 8) / 8))
     lines = ["[evaluate]", f"metrics = [{', '.join(quoted(metric) for metric in metrics)}]"]
     if seen.task not in ("prose", "comparison"):
@@ -190,7 +191,7 @@ def _evaluate(seen: Look) -> list[str]:
         "",
         "# The alias moves only if the adapter is better than its base beyond chance.",
         "[[evaluate.gates]]",
-        f"metric = {quoted(gate)}",
+        f"metric = {quoted(metrics[0])}",
         f"min_gain = {gain}",
         "confidence = 0.95",
         "",

@@ -156,9 +156,9 @@ class PrefixConnector(KVConnectorBase_V1):
         if digest not in self._tensors:
             found = load_file(find(digest).file)
             self._tensors[digest] = {name: t.to(self._dtype) for name, t in found.items()}
+            while len(self._tensors) > 1 and self._held() > KEPT_BYTES:
+                self._tensors.popitem(last=False)
         self._tensors.move_to_end(digest)
-        while len(self._tensors) > 1 and self._held() > KEPT_BYTES:
-            self._tensors.popitem(last=False)
         return self._tensors[digest]
 
     def _held(self) -> int:

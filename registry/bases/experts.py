@@ -16,12 +16,13 @@ def holds_experts(checkpoint: Path) -> bool:
     """Whether a checkpoint's files hold experts: each by itself, or a layer's stacked.
 
     Asked of the headers, by the names that the field gives them; three dimensions that are no
-    convolution's are taken for a stack, whatever its name.
+    convolution's are taken for a stack, whatever its name, but for a stack of one, which positions
+    and class tokens of towers are.
 
     Raises:
         InvalidInput: the index of its files cannot be read, or names one that is not there.
     """
     return any(
-        "experts" in name.split(".") or (len(shape) == 3 and "conv" not in name)
+        "experts" in name.split(".") or (len(shape) == 3 and shape[0] > 1 and "conv" not in name)
         for name, shape in stored_shapes(checkpoint).items()
     )

@@ -21,6 +21,7 @@ from adapterworks.workers import elsewhere, placed
 from adapterworks.workers.elsewhere import NEEDS, Begun, begin_again, follow, queued
 from adapterworks.workers.executors import open as opening
 from adapterworks.workers.executors.executor import NoPlace, Resources, State, Task
+from adapterworks.workers.executors.local import LocalExecutor
 from adapterworks.workers.placed import WorkerGone, standing, task_of
 
 
@@ -180,6 +181,19 @@ def test_a_place_that_cannot_be_asked_from_here_has_forgotten_nothing(app: App) 
 
     with pytest.raises(NoPlace):
         standing(Nowhere(app), "task")
+
+
+def test_a_build_that_was_given_away_from_another_home_is_not_begun_twice(
+    app: App, tmp_path: Path
+) -> None:
+    """Where the index is shared and the folders of tasks are not, nothing is known of it here."""
+    job = queued(app.registry.database, "on:1", {}, {"on": "local"})
+    elsewhere_begun = LocalExecutor(tmp_path / "another-home")
+    with pytest.raises(NoPlace, match="was started from here"):
+        standing(elsewhere_begun, task_of(job))
+    with pytest.raises(NoPlace):
+        begin_again(app, elsewhere_begun, job)
+    assert not (tmp_path / "another-home").exists()
 
 
 @pytest.mark.parametrize("state", ["queued", "paused"])

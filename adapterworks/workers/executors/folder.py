@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapterworks.manifests.errors import NotFound
-from adapterworks.workers.executors.executor import State, Task
+from adapterworks.workers.executors.executor import NoPlace, State, Task
 
 # $1 the task's folder, $2 where the command begins, then the command. An end that is asked for
 # reaches the command, and is waited for: a worker gives back what it runs. Begun again by the place
@@ -45,11 +44,15 @@ class TaskFolder:
         """One that is there.
 
         Raises:
-            NotFound: none of that name was begun here.
+            NoPlace: none of that name was begun here, so that nothing is known of it: with a shared
+                index it may run on another machine, or for another `ADAPTERS_HOME`.
         """
         folder = cls(root / name)
         if "/" in name or not folder.path.is_dir():
-            raise NotFound(f"no task `{name}` was started here")
+            raise NoPlace(
+                f"no task `{name}` was started from here",
+                hint=f"ask where it was given to its place: its folder is not in {root}",
+            )
         return folder
 
     @property

@@ -7,6 +7,7 @@ from bench.mutants.mutant import Named
 _BUNDLE = "adapterworks/workers/bundle.py"
 _CARRYING = "adapterworks/workers/carrying.py"
 _ELSEWHERE = "adapterworks/workers/elsewhere.py"
+_FOLDER = "adapterworks/workers/executors/folder.py"
 _PLACED = "adapterworks/workers/placed.py"
 _SLURM = "adapterworks/workers/executors/slurm.py"
 _OF_SLURM = "tests/workers/executors/test_slurm_words.py"
@@ -77,6 +78,16 @@ NAMED = (
         "    except NotFound",
         (f"{_OF_FOLLOWING}::test_a_place_that_cannot_be_asked_from_here_has_forgotten_nothing",),
         "a healthy build would be taken for lost wherever Slurm's commands are not",
+    ),
+    Named(
+        "a-task-of-another-home-is-lost",
+        _FOLDER,
+        "            raise NoPlace(\n",
+        "            raise NoPlace.__base__(\n",
+        (
+            f"{_OF_FOLLOWING}::test_a_build_that_was_given_away_from_another_home_is_not_begun_twice",
+        ),
+        "a build that runs would be begun a second time",
     ),
     Named(
         "a-paused-build-is-cancelled",

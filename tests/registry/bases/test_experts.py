@@ -45,6 +45,7 @@ def test_nf4_leaves_experts_as_they_are(name: str, tmp_path: Path) -> None:
         ({"layers.0.moe.input_linear.weight": (4, 8, 6)}, True),
         ({"layers.0.mlp.experts.3.w1.weight": (8, 6)}, True),
         ({"layers.0.conv1d.weight": (8, 1, 4)}, False),
+        ({"vision.cls_token": (1, 1, 8), "vision.position_embeddings": (1, 5, 8)}, False),
         ({"vision.patch_embedding.weight": (8, 3, 2, 2)}, False),
         ({"layers.0.mlp.expert_bias": (8, 6), "norm": (8,)}, False),
     ],
