@@ -54,7 +54,7 @@ usage --by tenant
 tenant remove acme --yes
 verify medical@1
 verify --all
-delete medical@2
+delete medical@2 --yes
 gc
 ps
 doctor

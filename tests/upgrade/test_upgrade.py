@@ -90,7 +90,7 @@ def test_further_versions_are_published_and_the_old_ones_collected(
     gone = old.run("show", "tickets@3")
     assert gone.returncode == 3
     assert "another adapter by mistake" in gone.stderr
-    old.ok("delete", "tickets@2", "--why", "replaced")
+    old.ok("delete", "tickets@2", "--why", "replaced", "--yes")
     assert old.json("gc", "--grace", "0", "--yes")["report"]["blobs"]
     report = old.json("verify", "--all")
     assert (report["clean"], report["report"]["releases"]) == (True, 3)

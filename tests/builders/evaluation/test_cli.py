@@ -114,6 +114,7 @@ def test_a_model_behind_an_endpoint_is_compared_and_a_judge_is_asked(
         "prompt_tokens": 21,
         "completion_tokens": 9,
         "cost": pytest.approx((21 * 1 + 9 * 2) / 1e6),
+        "declined": 0,
     }
     # The untrained adapter says what its base says: a tie, and the judge is not asked.
     assert report["judge"]["against"]["base"]["tied"] == 3

@@ -188,10 +188,10 @@ def test_answers_are_encoded_best_first_and_stay_with_their_row(
 LONG = "The question begins here and goes on for a while. " * 3
 
 
-def compared(*answers: str) -> Row:
+def compared(*answers: str, question: str = LONG) -> Row:
     own, *others = answers
     return Row(
-        chat(LONG, own).messages,
+        chat(question, own).messages,
         others=tuple(({"role": "assistant", "content": other},) for other in others),
     )
 
@@ -227,7 +227,8 @@ def test_answers_that_are_compared_stand_behind_one_prompt(
 def test_every_objective_of_comparisons_asks_them_alike(
     name: str, byte_tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    rows = [compared("good " * 12, "bad"), compared("bad", "good " * 9)]
+    other = LONG.replace("question", "exercise")  # as long, in bytes
+    rows = [compared("good " * 12, "bad"), compared("bad", "good " * 9, question=other)]
     question = len(byte_tokenizer(LONG, add_special_tokens=False).input_ids)
     objective = OBJECTIVES[name].configured(objective_table(name).model_validate({"kind": name}))
     examples = objective.encode(byte_tokenizer, rows, question + 30, "completion")
