@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -200,4 +201,7 @@ def test_a_process_that_is_killed_is_followed_by_one_with_its_adapters(
         again = vllm.complete(prompts[:2], asked, adapter=adapter.digest)
         killed.result()
     assert running.health.generation == 2
-    assert again == before
+    for one, other in zip(chain(*again), chain(*before), strict=True):
+        assert (one.token_ids, one.stop) == (other.token_ids, other.stop)
+        # What else was in a step's batch moves the last digits.
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)

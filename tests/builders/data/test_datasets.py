@@ -507,5 +507,5 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
 
 def test_datasets_behind_a_server_are_asked_of_it(tmp_path: Path) -> None:
     server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
-    with pytest.raises(Unavailable, match="`registry.example` is not found"):
+    with pytest.raises(Unavailable, match=r"`registry\.example` is not found"):
         shelf_of(manifest(), server)

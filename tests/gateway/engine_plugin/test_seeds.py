@@ -76,15 +76,18 @@ def test_what_fails_leaves_every_generator_where_it_was(runners: Any) -> None:
     assert sorted(runner.generators) == [0, 1]
 
 
-@pytest.mark.filterwarnings("ignore")  # vLLM's hook looks at all that is imported
-def test_vllms_own_runner_is_the_one_that_is_changed() -> None:
+def test_vllms_own_runner_is_the_one_that_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The hook is in the platform, where a worker is about to import its runner."""
     from vllm.platforms.cpu import CpuPlatform
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
     from adapterworks.gateway.engine_plugin import seeds
 
+    # The stock one looks through all modules of a worker, and ends at some that tests import.
+    called: list[type] = []
+    monkeypatch.setattr(CpuPlatform, "register_triton_kernel_overrides", classmethod(called.append))
     seeds.install()
     seeds.install()
     CpuPlatform.register_triton_kernel_overrides()
+    assert called == [CpuPlatform]
     assert CPUModelRunner.sample_tokens.adapterworks  # type: ignore[attr-defined]
