@@ -18,8 +18,8 @@ NAMED = (
     Named(
         "pairs-are-asked-for-their-words",
         "adapterworks/drafting/write.py",
-        '    "comparison": (("preference_margin"',
-        '    "none": (("preference_margin"',
+        '    "comparison": ("preference_margin',
+        '    "none": ("preference_margin',
         ("tests/drafting/test_init.py::test_what_is_asked_of_pairs_is_what_they_teach",),
         "an alias would wait for a gain that preference training does not aim at",
     ),
