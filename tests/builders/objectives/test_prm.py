@@ -243,7 +243,7 @@ def stepped_rows(workshop: Workshop) -> None:
         (workshop.folder / f"steps-{split}.jsonl").write_text(text)
 
 
-def of_steps(workshop: Workshop, table: str = "", epochs: float = 40) -> str:
+def of_steps(workshop: Workshop, table: str = "", epochs: float = 60) -> str:
     stepped_rows(workshop)
     more = f'[objective]\nkind = "prm"\n{table}\n'
     path = Path(workshop.manifest(epochs=epochs, rate=2e-2, more=more))
@@ -272,7 +272,7 @@ def test_a_release_of_steps_is_trained_judged_and_rewards(workshop: Workshop) ->
     """It tells `A` from `B` on unseen rows, the base does not; then GRPO learns from its word."""
     built = workshop.json(of_steps(workshop))
     metric = built["report"]["metrics"]["step_accuracy"]["values"]
-    assert metric["candidate"] >= 7 / 8  # of eight rows; which one is missed is the processor's
+    assert metric["candidate"] > 0.9
     assert metric["candidate"] > metric["base"]
     registry = workshop.registry()
     release = registry.release(built["digest"])

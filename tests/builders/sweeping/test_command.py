@@ -18,21 +18,20 @@ OVER = ("--over", "train.learning_rate=1e-6,0.01,0.02")
 @pytest.mark.train
 def test_the_best_of_what_was_tried_is_found_and_named(workshop: Workshop) -> None:
     path = workshop.manifest(epochs=1, more=GATE)
-    over = ("--over", "train.learning_rate=1e-6,0.02")
-    arguments = (path, *over, "--trials", "2", "--no-halving", "--json")
+    arguments = (path, *OVER, "--trials", "3", "--no-halving", "--json")
     result = workshop.invoke(sweep, *arguments)
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
     trials = said["trials"]
-    assert [one["state"] for one in trials] == ["built"] * 2
-    assert sorted(one["ref"] for one in trials) == [f"tiny-sweep@{n}" for n in (1, 2)]
-    assert len({one["settings"]["train.learning_rate"] for one in trials}) == 2
+    assert [one["state"] for one in trials] == ["built"] * 3
+    assert sorted(one["ref"] for one in trials) == [f"tiny-sweep@{n}" for n in (1, 2, 3)]
+    assert len({one["settings"]["train.learning_rate"] for one in trials}) == 3
     registry = workshop.registry()
     assert said["best"]["passed"]
     best = registry.resolve("tiny-sweep:best")
     assert f"tiny-sweep@{best.version}" == said["best"]["ref"]
     declared = registry.release(best.digest).declared("evaluate")
-    assert declared["gates"][0]["confidence"] == pytest.approx(1 - 0.05 / 2)
+    assert declared["gates"][0]["confidence"] == pytest.approx(1 - 0.05 / 3)
     assert said["best"]["score"] == max(one["score"] for one in trials if one["passed"])
     # Nothing is built again; what won is a build under its own name away, and is not trained again.
     assert json.loads(workshop.invoke(sweep, *arguments).stdout) == said
