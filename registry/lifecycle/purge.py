@@ -6,7 +6,8 @@ For a withdrawn consent or a leak, where a week in the trash is too long. What w
 from then on, whoever publishes or pulls it. Invariant: bytes that another live release needs stay,
 and are named; so is whoever else still has some: pushes, releases made from it, gateways and builds
 that hold it now. Doing it again finishes what was interrupted. Of a release that is live again
-under another number nothing goes.
+under another number nothing goes. What only says how its weights are loaded is not erased, which
+would be for good, and for the next release of the same settings too: it goes with the next gc.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from adapterworks.registry.lifecycle import aliases
 from adapterworks.registry.lifecycle import erase as erasing
 from adapterworks.registry.lifecycle.reviewed import remove_reviews
 from adapterworks.registry.reading.checkout import locked, remove_tree
+from adapterworks.registry.releases.roles import is_beside_weights
 
 _versions, _blobs = schema.versions, schema.release_blobs
 _leases, _lease_blobs = schema.leases, schema.lease_blobs
@@ -40,7 +42,7 @@ class Purge:
     Attributes:
         ref: `name@version`.
         digest: of the release.
-        size: bytes that are this release's alone.
+        size: bytes that are this release's alone and go.
         alone: their blobs.
         shared: `name@version: path` of what other live releases need too, which stays.
         pushed: where it was pushed, with commits: those bytes stay there.
@@ -83,10 +85,11 @@ def look(connection: Connection, name: str, version: int) -> Purge:
         sa.select(_blobs).where(_blobs.c.release == row.digest, _blobs.c.size > 0)
     ).all()
     shared = _shared(connection, name, version, [file.blob for file in files])
+    kept = {*shared, *(file.blob for file in files if is_beside_weights(file.path))}
     alone = {
         file.blob: file.size
         for file in files
-        if file.blob not in shared and file.path != versions.RECORD_PATH
+        if file.blob not in kept and file.path != versions.RECORD_PATH
     }
     pushed = {push.place for push in erasing.pushes(connection, name, version)}
     children = lookup.releases_from(connection, "parent", row.digest)

@@ -64,6 +64,12 @@ def may_be_erased(path: str) -> bool:
     return may_be_withheld(path) and role_of(path) != PROOF
 
 
+def is_beside_weights(path: str) -> bool:
+    """Whether a file says how weights are loaded and nothing of what they have learnt: releases of
+    the same settings have the same one, whatever their rows are."""
+    return role_of(path) in WEIGHTS and not path.endswith(".safetensors")
+
+
 def is_private(path: str) -> bool:
     """Whether a file holds texts of rows, so that it leaves only when it is asked for."""
     return role_of(path) in PRIVATE

@@ -129,6 +129,17 @@ NAMED = (
         "a deleted release's answers could be read in a review, and no command would remove it",
     ),
     Named(
+        "a-purge-forbids-the-next-release",
+        "registry/lifecycle/purge.py",
+        "    kept = {*shared, *(file.blob for file in files if is_beside_weights(file.path))}\n",
+        "    kept = {*shared}\n",
+        (
+            "tests/registry/lifecycle/test_purge.py"
+            "::test_the_next_release_of_the_same_settings_is_published_with_the_files_that_say_them",
+        ),
+        "what remains after a withdrawn consent could not be trained on with the same settings",
+    ),
+    Named(
         "a-purge-leaves-reviews",
         "registry/lifecycle/purge.py",
         "    reviews = (*reviews, *remove_reviews(home, [found.digest]))\n",

@@ -47,6 +47,35 @@ def test_what_is_its_alone_goes_at_once_and_never_comes_back(
     assert report.blobs == []
 
 
+def test_the_next_release_of_the_same_settings_is_published_with_the_files_that_say_them(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Consent was withdrawn, and what remains is trained on: other weights, the same settings."""
+    first = registry.release(publish(registry, tmp_path, 1).digest)
+    config = first.files["servable/adapter_config.json"].digest
+    building = registry.home / "builds" / "medical-2" / "train" / "adapter_config.json"
+    building.parent.mkdir(parents=True)
+    building.write_bytes(registry.read(first.digest, "servable/adapter_config.json"))
+    done = registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+    assert config not in done.alone
+    assert first.files[WEIGHTS].digest in done.alone
+    assert building.exists()
+    second = publish(registry, tmp_path, 2)
+    assert registry.checkout(second.digest, "servable").joinpath("adapter_config.json").is_file()
+    assert registry.upkeep.verify().clean
+
+
+def test_files_that_say_a_purged_releases_settings_go_with_the_next_gc(
+    registry: Registry, tmp_path: Path
+) -> None:
+    config = registry.release(publish(registry, tmp_path, 1).digest).files[
+        "servable/adapter_config.json"
+    ]
+    registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+    registry.upkeep.gc(grace=0)
+    assert not registry.blobs.exists(config.digest)
+
+
 def test_who_else_has_some_is_said(registry: Registry, tmp_path: Path) -> None:
     first = publish(registry, tmp_path, 1)
     parents = (Parent(relation="start", digest=first.digest),)
