@@ -154,7 +154,7 @@ class Registry(Catalog):
         Args:
             folder: its files, but for those that were withheld.
             withheld: why the bytes of a path did not come with it. They may be absent here from
-                now on; those that are here already stay.
+                now on; those that are here already stay, and are not its own to be sent on.
 
         Raises:
             IntegrityError: a file is not what the record says, or lacks without being withheld.

@@ -6,7 +6,8 @@ Invariants:
 - what was sent is kept for a day until it is published, however long the rest of it takes;
 - an upload to which nobody has added for a day is removed, by a server that takes others and by gc;
 - a release can be published only with bytes that its publisher has: sent by the same token, or
-  named by a release that every reader may fetch. A digest alone opens nothing;
+  named by a release that every reader may fetch. A digest alone opens nothing; and only with the
+  sizes that they have, since by these they are fetched, whoever's release names them too;
 - what was erased here is not kept again: it counts as sent, so that a release that had it can be
   published without it, and its bytes are refused.
 """
@@ -92,29 +93,41 @@ class Sent:
                 if path.stat().st_mtime < before:
                     path.unlink()
 
-    def require(self, token: str, digests: Iterable[str]) -> None:
+    def require(self, token: str, files: Iterable[tuple[str, int | None]]) -> None:
         """Check that a publisher has all bytes of a release.
+
+        Args:
+            files: digests, each with how many bytes a record says that it has, if one does.
 
         Raises:
             Conflict: naming those that are to be sent.
+            InvalidInput: a record says another size: others fetch the same bytes by it.
         """
-        lacking = sorted(digest for digest in set(digests) if not self._has(token, digest))
+        lacking = []
+        for digest, said in sorted(set(files)):
+            if self._erased(digest) is not None:  # whether it can be without is for who lists it
+                continue
+            size = self._had(token, digest)
+            if size is None:
+                lacking.append(digest)
+            elif said not in (None, size):
+                raise InvalidInput(f"the record says {said} bytes of {digest}, which has {size}")
         if lacking:
             raise Conflict(
                 f"{len(lacking)} files were not sent: {', '.join(lacking[:20])}",
                 hint="send each to /v1/registry/sent/DIGEST, then publish",
             )
 
-    def _has(self, token: str, digest: str) -> bool:
-        if self._erased(digest) is not None:  # whether it can be without is for who lists it
-            return True
-        if self._size(token, digest) is not None:
-            return True
+    def _had(self, token: str, digest: str) -> int | None:
+        """The size of bytes that a token has sent, or that every reader may fetch."""
+        size = self._size(token, digest)
+        if size is not None:
+            return size
         try:
-            self._registry.size_of_blob(digest)
+            size = self._registry.size_of_blob(digest)
         except NotFound:
-            return False
-        return self._registry.blobs.exists(digest)
+            return None
+        return size if self._registry.blobs.exists(digest) else None
 
     def _keep(self, token: str, digest: str, path: Path, size: int) -> None:
         try:

@@ -127,12 +127,16 @@ def size_of_blob(connection: Connection, blob: str) -> int:
     """Bytes of a file, or of the record, of a live release.
 
     Raises:
-        NotFound: no live release has it; what else is in the store is nobody's to read by digest.
+        NotFound: no live release has it, or those that name it came without it; what else is in the
+            store is nobody's to read by digest.
     """
+    withheld = sa.exists().where(
+        schema.absences.c.blob == _blobs.c.blob, schema.absences.c.release == _blobs.c.release
+    )
     size = connection.scalar(
         sa.select(_blobs.c.size)
         .join(_versions, _versions.c.digest == _blobs.c.release)
-        .where(_blobs.c.blob == blob, _versions.c.deleted.is_(None))
+        .where(_blobs.c.blob == blob, _versions.c.deleted.is_(None), ~withheld)
         .limit(1)
     )
     if size is None:

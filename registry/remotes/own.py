@@ -28,10 +28,9 @@ class OwnRelease:
         self.source = f"{resolved.name}@{resolved.version}"
         self.where = f"{self.endpoint}#{self.source}"
         self._absent = registry.absences(resolved.digest)
-        gone = {
-            path for path in self._absent if registry.read_if_here(resolved.digest, path) is None
-        }
-        kept = {self.release.files[path].digest for path in gone | self.release.withheld}
+        # What it came here without is not its own to give, even if we have such bytes.
+        stays = self._absent.keys() | self.release.withheld
+        kept = {self.release.files[path].digest for path in stays}
         self._sizes = {
             entry.digest: entry.size
             for entry in self.release.files.values()

@@ -363,6 +363,30 @@ _OTHER_NAMED = (
         "a version would be listed whose bytes are gone",
     ),
     Named(
+        "what-a-stranger-names-becomes-his",
+        _PUBLISH,
+        "why for path, why in withheld.items()}",
+        "why for path, why in withheld.items()\n"
+        "                          if not blobs.exists(release.files[path].digest)}",
+        (
+            f"{_LIFECYCLE}/test_adopt.py::"
+            "test_a_strangers_record_takes_no_private_file_along_when_it_is_pushed_or_copied_on[sqlite]",
+        ),
+        "a pulled release that names the digest of predictions that stayed here would take them "
+        "along when it is pushed",
+    ),
+    Named(
+        "a-digest-in-a-strangers-record-opens-bytes",
+        _LOOKUP,
+        "_versions.c.deleted.is_(None), ~withheld)",
+        "_versions.c.deleted.is_(None))",
+        (
+            f"{_LIFECYCLE}/test_adopt.py::"
+            "test_a_digest_in_a_strangers_record_opens_nothing_and_says_no_size[sqlite]",
+        ),
+        "whoever may read the registry could fetch a tenant's rows by a release that names them",
+    ),
+    Named(
         "the-same-release-gets-another-number",
         _PUBLISH,
         "        if existing is None:\n            (version,)",
@@ -709,8 +733,8 @@ _OTHER_NAMED = (
     Named(
         "a-purge-takes-what-others-need",
         _PURGE,
-        "if file.blob not in shared and",
-        "if",
+        "    kept = {*shared, ",
+        "    kept = {",
         (
             f"{_LIFECYCLE}/test_purge.py::test_what_is_its_alone_goes_at_once_and_never_comes_back"
             "[sqlite]",

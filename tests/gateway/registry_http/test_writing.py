@@ -91,6 +91,23 @@ def test_nobody_publishes_bytes_that_it_has_not(offered: Offered, tmp_path: Path
     assert post(offered, Role.PUBLISHER, "/adapters/legal/versions", record=record)["version"] == 1
 
 
+def test_a_record_says_of_bytes_the_size_that_they_have(offered: Offered, tmp_path: Path) -> None:
+    """Others fetch the same bytes by it: a configuration that many releases have would be cut."""
+    release, blobs = made(tmp_path)
+    send(offered, blobs)
+    path = "servable/adapter_config.json"
+    files = dict(release.files)
+    files[path] = files[path].model_copy(update={"size": 1})
+    wrong = Release.from_draft(release.to_draft(name="cut"), files).to_bytes().decode()
+    for _ in ("by who sent them", "by who can fetch them"):
+        status, message = refusal(offered, Role.PUBLISHER, "/adapters/cut/versions", record=wrong)
+        assert (status, f"1 bytes of {files[path].digest}" in message) == (400, True)
+        body = {"record": release.to_bytes().decode()}
+        post(offered, Role.PUBLISHER, "/adapters/medical/versions", **body)
+    got = offered.ask(Role.READER).get(f"{PREFIX}/blobs/{files[path].digest}")
+    assert got.content == blobs[files[path].digest]
+
+
 def test_sending_goes_on_where_it_was_cut_off(offered: Offered) -> None:
     data = b"0123456789" * 10
     digest = digest_bytes(data)

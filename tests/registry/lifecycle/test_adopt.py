@@ -12,7 +12,9 @@ from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import AbsentFile
 from adapterworks.registry.releases.record import read_record
-from adapterworks.registry.releases.release import Release
+from adapterworks.registry.releases.release import FileEntry, Release
+from adapterworks.registry.remotes.leaving import pack
+from adapterworks.registry.remotes.own import OwnRelease
 from tests.registry.lifecycle.test_signing import make_key
 from tests.registry.releases import draft, folder
 
@@ -174,19 +176,63 @@ def test_erasure_says_more_than_having_been_withheld(
     assert [(a.state, a.why) for a in registry.upkeep.verify().absent] == [("erased", "withdrawn")]
 
 
-def test_bytes_that_are_here_already_are_not_excused(
+def test_bytes_that_are_here_already_are_read_and_are_not_its_own(
     registry: Registry, sent: tuple[Release, Path], tmp_path: Path
 ) -> None:
-    """They did not come with it and need not: we have them, and losing them is a fault."""
+    """They did not come with it: whoever loses them has lost them of the release that had them."""
     release, files = sent
     own = folder(tmp_path / "own", 9)
     (own / PREDICTIONS).write_text("Jane Roe\n")
     registry.publish(own, draft(9, name="own"), who="bob")
     registry.adopt(files, release, withheld={PREDICTIONS: "x"}, who="bob")
-    assert registry.absences(release.digest) == {}
+    assert registry.absences(release.digest)[PREDICTIONS].state == "withheld"
     assert registry.read(release.digest, PREDICTIONS) == b"Jane Roe\n"
     registry.blobs.delete(release.files[PREDICTIONS].digest)
-    assert {problem.ref for problem in registry.upkeep.verify().problems} == {"own@1", "medical@1"}
+    report = registry.upkeep.verify()
+    assert [problem.ref for problem in report.problems] == ["own@1"]
+    assert [absent.ref for absent in report.absent] == ["medical@1"]
+
+
+@pytest.fixture
+def claims(sent: tuple[Release, Path]) -> tuple[Release, Path]:
+    """A stranger's release: he has read our public record, and names a file that stayed here as a
+    harmless one of his own, which his repository lacks."""
+    release, files = sent
+    entries = {path: entry for path, entry in release.files.items() if path != PREDICTIONS}
+    stolen = release.files[PREDICTIONS]
+    entries["notes.md"] = FileEntry.at("notes.md", digest=stolen.digest, size=1)
+    return Release.from_draft(release.to_draft(name="nice"), entries), files
+
+
+def test_a_strangers_record_takes_no_private_file_along_when_it_is_pushed_or_copied_on(
+    registry: Registry, claims: tuple[Release, Path], tmp_path: Path
+) -> None:
+    release, files = claims
+    own = folder(tmp_path / "own", 9)
+    (own / PREDICTIONS).write_text("Jane Roe\n")
+    registry.publish(own, draft(9, name="own"), who="bob")
+    registry.adopt(files, release, withheld={"notes.md": "not sent by him"}, who="bob")
+    assert registry.blobs.exists(release.files["notes.md"].digest)
+    resolved = registry.resolve("nice@1")
+    assert "notes.md" not in pack(registry, resolved, include=["*"]).sent
+    held = OwnRelease(registry, resolved)
+    assert held.size(release.files["notes.md"].digest) is None
+    assert held.stated()["notes.md"].startswith("withheld")
+
+
+def test_a_digest_in_a_strangers_record_opens_nothing_and_says_no_size(
+    registry: Registry, claims: tuple[Release, Path], tmp_path: Path
+) -> None:
+    release, files = claims
+    stolen = release.files["notes.md"].digest
+    registry.blobs.put(stolen, b"Jane Roe\n")  # rows of a dataset, a tenant's file
+    registry.adopt(files, release, withheld={"notes.md": "not sent by him"}, who="bob")
+    with pytest.raises(NotFound, match="no release has a file"):
+        registry.size_of_blob(stolen)
+    own = folder(tmp_path / "own", 9)
+    (own / PREDICTIONS).write_text("Jane Roe\n")
+    registry.publish(own, draft(9, name="own"), who="bob")
+    assert registry.size_of_blob(stolen) == len("Jane Roe\n")
 
 
 def test_only_files_of_the_release_are_withheld_and_none_outside_it(

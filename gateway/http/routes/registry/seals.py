@@ -55,7 +55,7 @@ def add(asked: Asked, body: bodies.NewSeal) -> dict[str, Any]:
     Raises:
         InvalidInput: the bytes are no seal.
     """
-    asked.desk.sent.require(asked.caller.id, [body.blob])
+    asked.desk.sent.require(asked.caller.id, [(body.blob, None)])
     Datasets(asked.registry).seal(_seal_of(asked, body.blob), body.owner)
     return {"object": "registry.seal", "blob": body.blob, "owner": body.owner}
 

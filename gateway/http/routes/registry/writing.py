@@ -36,7 +36,8 @@ def publish(asked: Asked, body: bodies.Publication) -> dict[str, Any]:
         raise InvalidField("`record` is not canonical JSON", param="record")
     if release.name != name_of(asked):
         raise InvalidField(f"the record is of `{release.name[:64]}`", param="record")
-    asked.desk.sent.require(asked.caller.id, [entry.digest for entry in release.files.values()])
+    named = [(entry.digest, entry.size) for entry in release.files.values()]
+    asked.desk.sent.require(asked.caller.id, named)
     made = asked.registry.publish_stored(
         release, built=body.built, who=asked.caller.person, why=body.why
     )
