@@ -117,7 +117,14 @@ def build_on(
     begun = begin(app, where, executor, asked, resources=needs, priority=priority)
     job = begun.job
     if not detach:
-        job = follow(app, executor, begun, lambda line: app.note(f"build: {line}"))
+        try:
+            job = follow(app, executor, begun, lambda line: app.note(f"build: {line}"))
+        except KeyboardInterrupt:
+            app.note(
+                f"{job.id} goes on at {where}: `adapters jobs logs {job.id} --follow` shows how, "
+                f"`adapters jobs cancel {job.id}` ends it"
+            )
+            raise
     if as_json:
         echo_json({**job_json(job), "task": begun.task})
     elif detach:

@@ -20,13 +20,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy.engine import make_url
 
 from adapterworks.app import App
-from adapterworks.manifests.errors import (
-    AdapterworksError,
-    Conflict,
-    InvalidInput,
-    NotFound,
-    Unavailable,
-)
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import DETACHED, OPERATOR, Job, NewJob
@@ -82,7 +76,8 @@ def begin(
         arguments: of `detached.arguments`.
 
     Raises:
-        Refused, Unavailable, NotFound: the place does not take it; the job is cancelled.
+        Refused, Unavailable, NotFound: the place does not take it; the job is cancelled, as it is
+            whatever else keeps its worker from being begun.
         InvalidInput: the place does not see this machine's files, and cannot do without.
     """
     database = app.registry.database
@@ -97,8 +92,9 @@ def begin(
         job = queued(database, lane, arguments, {ON: str(where)}, priority=priority)
     try:
         began = _start_worker(app, executor, job, job.id)
-    except AdapterworksError:
-        _cancel(app, job.id)
+    except BaseException:  # Ctrl-C too: nobody else would ever look into the job's lane
+        with contextlib.suppress(Conflict):  # its worker was begun all the same, and has ended it
+            _cancel(app, job.id)
         raise
     return Begun(job, began)
 

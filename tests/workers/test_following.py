@@ -12,16 +12,18 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
+from adapterworks.cli.build_on import build_on
 from adapterworks.cli.jobs import command as jobs
 from adapterworks.manifests.errors import Conflict, NotFound, Unavailable
 from adapterworks.registry.jobs import lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import Given, Job
 from adapterworks.settings import Settings
 from adapterworks.workers import elsewhere, placed
-from adapterworks.workers.elsewhere import NEEDS, Begun, begin_again, follow, queued
+from adapterworks.workers.elsewhere import NEEDS, Begun, begin, begin_again, follow, queued
 from adapterworks.workers.executors import open as opening
 from adapterworks.workers.executors.executor import NoPlace, Resources, State, Task
 from adapterworks.workers.executors.local import LocalExecutor
+from adapterworks.workers.executors.where import Where
 from adapterworks.workers.placed import WorkerGone, standing, task_of
 
 
@@ -123,6 +125,43 @@ def test_what_it_waits_for_is_said_once_until_it_changes(app: App) -> None:
         "it waits: Priority",
         "it waits: Resources",
     ]
+
+
+@pytest.mark.parametrize("broken", [KeyboardInterrupt, RuntimeError])
+def test_a_job_whose_worker_is_not_begun_is_cancelled_whatever_kept_it(
+    app: App, broken: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while `sbatch` is waited for: nobody would ever look into the job's own lane."""
+
+    def submit(task: Task) -> str:
+        raise broken
+
+    place = Place(app)
+    monkeypatch.setattr(place, "submit", submit)
+    with pytest.raises(broken):
+        begin(app, Where("local"), place, {}, resources=Resources())
+    with app.registry.database.read() as connection:
+        found, _ = lookup.listed(connection)
+    assert [job.state for job in found] == ["cancelled"]
+
+
+def test_who_stops_following_is_told_that_the_build_goes_on(
+    app: App, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Place(app)
+    monkeypatch.setattr(opening, "open_executor", lambda where, settings: place)
+
+    def interrupted(*_: object) -> Job:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(elsewhere, "follow", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_on(app, "local", {}, Resources(), priority=0, detach=False, as_json=False)
+    job = place.begun[0].name
+    assert f"{job} goes on at local" in (said := capsys.readouterr().err)
+    assert f"adapters jobs cancel {job}" in said
+    with app.registry.database.read() as connection:
+        assert lookup.get(connection, job).state == "queued"
 
 
 def _change(app: App, job: Job, what: Callable[..., Job]) -> Job:

@@ -90,6 +90,17 @@ NAMED = (
         "a build that runs would be begun a second time",
     ),
     Named(
+        "ctrl-c-leaves-a-job-that-nobody-will-run",
+        _ELSEWHERE,
+        "    except BaseException:  # Ctrl-C too",
+        "    except Unavailable:  # Ctrl-C too",
+        (
+            f"{_OF_FOLLOWING}::"
+            "test_a_job_whose_worker_is_not_begun_is_cancelled_whatever_kept_it[KeyboardInterrupt]",
+        ),
+        "a build would be queued for ever, with all of its files held",
+    ),
+    Named(
         "a-paused-build-is-cancelled",
         _ELSEWHERE,
         "        self._let_go = task_of(job)\n",
