@@ -152,8 +152,14 @@ class Reader:
         )
 
     def _as_declared(self, stage: Manifest) -> bool:
-        """Whether the release that a stage's alias names is what the stage would give."""
-        resolved = self.registry.resolve(f"{stage.adapter.name}:{stage.publish.alias}")
+        """Whether the release that a stage's alias names is what the stage would give.
+
+        One that nobody has built yet, as a stage that the manifest did not have, is not.
+        """
+        try:
+            resolved = self.registry.resolve(f"{stage.adapter.name}:{stage.publish.alias}")
+        except NotFound:
+            return False
         found = self._version(self.registry.version(resolved.name, resolved.version)).made
         return found is not None and self._made(stage).stale(found) is None
 
@@ -230,7 +236,11 @@ def _origins(manifest: Manifest, registry: Registry) -> dict[str, str]:
 
     found = Origins.declared(manifest).to_json()
     if manifest.start is not None:
-        found["start"] = registry.resolve(manifest.start.ref).digest
+        try:
+            found["start"] = registry.resolve(manifest.start.ref).digest
+        except NotFound:
+            if manifest.before is None:  # else the stage before is built first
+                raise
     if (other := reference_ref(manifest.objective)) is not None:
         found["reference"] = registry.resolve(other).digest
     if (rewarding := getattr(manifest.objective, "reward_release", None)) is not None:

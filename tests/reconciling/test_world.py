@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from adapterworks.reconciling.differences import differences
+from adapterworks.reconciling.entries import Build
+from adapterworks.reconciling.folder import read_folder
 from adapterworks.reconciling.world import Reader
 from adapterworks.registry.bases.store import BaseStore
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.record import read_record
+from tests.builders.workshop import MANIFEST, Workshop
 from tests.registry.releases import draft, folder
 
 
@@ -33,3 +37,30 @@ def test_what_a_pulled_record_and_its_lock_claim_is_not_how_it_was_made(tmp_path
             made.append(version.made)
     assert made[0] is not None
     assert made[1] is None
+
+
+def test_a_stage_that_was_never_built_is_built_and_is_no_fault_of_its_manifest(
+    tmp_path: Path,
+) -> None:
+    """A manifest whose release is there is divided into stages: `NAME:sft` means nothing yet."""
+    ads = tmp_path / "ads"
+    ads.mkdir()
+    Workshop(ads, "hub:org/base@" + "c" * 40)
+    text = MANIFEST.format(base="hub:org/base@" + "c" * 40, kind="lora", epochs=1, rate=1e-2)
+    stages = '[[stages]]\nname = "sft"\n[[stages]]\nname = "more"\ntrain.epochs = 2\n'
+    (ads / "tiny.toml").write_text(text + stages)
+    read = read_folder(ads)
+    (item,) = read.read
+    assert item.manifest is not None
+    with Registry.open(
+        database=f"sqlite:///{tmp_path}/i.db", blobs=str(tmp_path / "blobs"), home=tmp_path
+    ) as registry:
+        declared = item.manifest.model_dump(mode="json") | {"start": None}
+        made = draft(name="tiny", plan=f"sha256:{'7' * 64}", manifest=declared)
+        lock = {"semantics": {}, "packages": {}}
+        registry.publish(folder(tmp_path / "files", lock=lock), made, who="ann")
+        world = Reader(registry, BaseStore(tmp_path / "bases"), tmp_path).read(read)
+    assert world.declared[0].fault is None
+    (entry,) = differences(world).entries
+    assert entry.sign == "~"
+    assert entry.actions == (Build("tiny.toml", "train"),)

@@ -30,6 +30,17 @@ NAMED = (
         "one team's `apply --prune` would take another team's adapters away",
     ),
     Named(
+        "a-new-stage-makes-its-manifest-faulty",
+        "adapterworks/reconciling/world.py",
+        "        except NotFound:\n            return False\n",
+        "        except NotFound:\n            raise\n",
+        (
+            "tests/reconciling/test_world.py"
+            "::test_a_stage_that_was_never_built_is_built_and_is_no_fault_of_its_manifest",
+        ),
+        "a manifest that is divided into stages would never be built by `adapters apply`",
+    ),
+    Named(
         "a-remote-is-known-by-its-path",
         "adapterworks/reconciling/whose.py",
         'host, path = (f"{found[1].lower()}/", found[2])',
