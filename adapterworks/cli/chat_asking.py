@@ -190,7 +190,7 @@ def _unreached(address: Address, error: Exception) -> Unavailable:
 def _error(status: int, body: bytes, retry_after: str | None) -> AdapterworksError:
     try:
         text = str(json.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         text = f"the gateway answered {status}"
     message, _, hint = text.partition("\n\nhint: ")
     kind = _KINDS.get(status)

@@ -72,7 +72,7 @@ def typed(ballot: Ballot) -> int | str:
             return said
         if said in _TIES and tie:
             return 0
-        if said.isdigit() and int(said) in ballot.choices:
+        if said.isdecimal() and int(said) in ballot.choices:
             return int(said)
 
 

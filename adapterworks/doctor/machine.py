@@ -81,10 +81,10 @@ def threads(omp: str | None, usable: int, physical: int) -> Check:
     cores = f"{usable} usable CPUs, {physical} physical cores"
     if omp is None:
         return Check("threads", "ok", f"{cores}; OpenMP decides")
-    if omp.isdigit() and int(omp) > usable:
+    if omp.isdecimal() and int(omp) > usable:
         hint = f"set OMP_NUM_THREADS to at most {min(usable, physical)}: more threads only wait"
         return Check("threads", "slow", f"{cores}; OMP_NUM_THREADS={omp}", hint)
-    if omp.isdigit() and int(omp) < min(usable, physical):
+    if omp.isdecimal() and int(omp) < min(usable, physical):
         hint = f"unset OMP_NUM_THREADS or set it to {min(usable, physical)}"
         return Check("threads", "slow", f"{cores}; OMP_NUM_THREADS={omp}", hint)
     return Check("threads", "ok", f"{cores}; OMP_NUM_THREADS={omp}")
@@ -204,7 +204,7 @@ def _container_limit() -> int | None:
         text = Path("/sys/fs/cgroup/memory.max").read_text().strip()
     except OSError:
         return None
-    return int(text) if text.isdigit() else None
+    return int(text) if text.isdecimal() else None
 
 
 def _fsync_milliseconds(folder: Path) -> float:

@@ -178,10 +178,10 @@ def _json(method: str, url: str, *, data: Mapping[str, str] | None = None) -> di
         with httpx2.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
             answer = client.request(method, url, data=None if data is None else dict(data))
         values = answer.json() if answer.status_code == 200 else None
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         why = unreached(url, error) or (f"`{url}` does not answer: {type(error).__name__}", None)
         raise Unavailable(why[0], hint=why[1]) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Unavailable(f"`{url}` does not answer with an object") from error
     if answer.status_code == 429 or answer.status_code >= 500:
         raise Unavailable(

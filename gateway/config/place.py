@@ -54,7 +54,7 @@ def parse_place(text: str) -> Place:
         name, _, port = rest.partition(":")
         if name.startswith("_") and not port and _are_labels(name):
             return InDns(name, None)
-        if port.isdigit() and 0 < int(port) < 65536 and _are_labels(name):
+        if port.isdecimal() and 0 < int(port) < 65536 and _are_labels(name):
             return InDns(name, int(port))
     if kind == "k8s":
         where, _, port = rest.partition(":")

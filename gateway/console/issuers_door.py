@@ -124,6 +124,6 @@ def _post(url: str, fields: Mapping[str, str]) -> dict[str, Any]:
         with httpx2.Client(timeout=_TIMEOUT_S, follow_redirects=False) as client:
             answer = client.post(url, data=dict(fields))
         values = answer.json()
-    except (httpx2.TransportError, ValueError) as error:
+    except (httpx2.RequestError, ValueError, RecursionError) as error:
         raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
     return values if isinstance(values, dict) else {}

@@ -68,7 +68,7 @@ def asked_file(fields: dict[str, str]) -> AskedFile:
         raise InvalidField("`purpose` is missing", param="purpose")
     seconds = fields.get("expires_after[seconds]")
     if seconds is not None or "expires_after[anchor]" in fields:
-        number = int(seconds) if seconds and seconds.isdigit() and len(seconds) < 12 else seconds
+        number = int(seconds) if seconds and seconds.isdecimal() and len(seconds) < 12 else seconds
         values["expires_after"] = {
             "anchor": fields.get("expires_after[anchor]", "created_at"),
             "seconds": number,

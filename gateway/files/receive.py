@@ -77,7 +77,7 @@ async def received(
     """
     announced = request.headers.get("content-length", "0")
     too_large = TooLarge(f"a file may have {most} bytes")
-    if announced.isdigit() and int(announced) > most + _ENVELOPE:
+    if announced.isdecimal() and int(announced) > most + _ENVELOPE:
         raise too_large
     boundary = _boundary(request)
     descriptor, path = await asyncio.to_thread(_temporary, staging)

@@ -46,7 +46,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     """
     too_large = TooLarge(f"the request's body is above {limit} bytes")
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isdecimal() and int(announced) > limit:
         raise too_large
     data = bytearray()
     try:

@@ -57,7 +57,7 @@ def fetch_json(url: str) -> dict[str, Any]:
                     raise Unavailable(f"`{url}` answers with more than a megabyte")
             status = answer.status_code
         values = _json(data)
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         raise Unavailable(f"`{url}` does not answer: {type(error).__name__}") from error
     if status != 200 or values is None:
         raise Unavailable(f"`{url}` answers with status {status}, and not with an object")
@@ -94,6 +94,6 @@ def secure(address: str) -> str:
 def _json(data: bytes) -> dict[str, Any] | None:
     try:
         values = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None

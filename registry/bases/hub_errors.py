@@ -49,7 +49,7 @@ def explained(action: str, repository: str) -> Iterator[None]:
         raise _from_cause(error, action, repository) from error
     except HfHubHTTPError as error:
         raise _from_status(error, action, repository) from error
-    except (httpx2.TimeoutException, httpx2.TransportError, ConnectionError) as error:
+    except (httpx2.RequestError, ConnectionError) as error:
         raise _unreachable(error, action, repository) from error
     except ValueError as error:
         if "metadata in README.md" not in str(error):
@@ -131,7 +131,7 @@ def _unreachable(error: BaseException, action: str, repository: str) -> Unavaila
 
 def _retry_after(response: object) -> float | None:
     value = getattr(response, "headers", {}).get("Retry-After", "")
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isdecimal() else None
 
 
 def _line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from adapterworks.gateway.console.visit import Visit, form_of, page
 
 _REVIEWS = "/v1/reviews"
 _SHOWN = 12  # digits of a digest
+_LONGEST = 10  # digits of a choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +50,10 @@ async def following(visit: Visit) -> Response:
 async def judge(visit: Visit) -> Response:
     """`POST /review/{ballot}`: keep a judgement, and show the next."""
     form = await form_of(visit.request)
+    choice = form.get("choice", "")
     values: dict[str, Any] = {
         "reviewer": form.get("reviewer", ""),
-        "choice": int(form.get("choice", "")) if form.get("choice", "").isdigit() else -1,
+        "choice": int(choice) if choice.isdecimal() and len(choice) < _LONGEST else -1,
     }
     if form.get("correction", "").strip():
         values["correction"] = form["correction"].strip()

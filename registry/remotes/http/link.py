@@ -128,7 +128,7 @@ class Link:
                     answer.read()
                     raise self._error(answer)
                 yield from answer.iter_lines()
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self._away(error) from error
 
     def put(self, path: str, data: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -179,7 +179,7 @@ class Link:
                 if start and answer.status_code == 200:
                     raise Unavailable(f"`{self.url}` gives no parts of files")
                 yield from answer.iter_raw()  # as they come: what is gathered would be lost
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self._away(error) from error
 
     def _ask(self, method: str, path: str, *, attempts: int = _ATTEMPTS, **options: Any) -> Any:
@@ -188,7 +188,7 @@ class Link:
         for attempt in range(1, attempts + 1):
             try:
                 answer = self._client.request(method, path, **options)
-            except httpx2.TransportError as error:
+            except httpx2.RequestError as error:
                 if attempt == attempts:
                     raise self._away(error) from error
             else:
@@ -213,7 +213,7 @@ class Link:
         try:
             said = answer.json()["error"]
             text, code = str(said["message"]), said["code"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             text, code = f"`{self.url}` answers with status {answer.status_code}", None
         message, _, hint = text.partition("\n\nhint: ")
         if answer.status_code in (301, 302, 307, 308):

@@ -133,7 +133,7 @@ def _bearer(answer: httpx2.Response) -> str | None:
     try:
         said = answer.json()
         token = said.get("token") or said.get("access_token")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     if not isinstance(token, str) or len(token) > _MAX or not token.isascii():
         return None

@@ -123,7 +123,8 @@ class Client:
             if response.status_code == 404:
                 return None
             self._expect(response, "read", 200)
-            return int(response.headers.get("Content-Length", -1))
+            said = response.headers.get("Content-Length", "")
+            return int(said) if said.isdecimal() else -1
 
         return self._retried(ask)
 

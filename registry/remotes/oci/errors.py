@@ -1,7 +1,8 @@
 """A registry's errors as ours.
 
 401, 403 → Refused       404 → NotFound       409, 412, 416 → Conflict
-429, 5xx, timeouts, no network → Unavailable  what it says itself is told, bounded
+429, 5xx, timeouts, no network, redirects
+without an end or to no address → Unavailable what it says itself is told, bounded
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def reaching(action: str, where: str) -> Iterator[None]:
     """Turn the client's exceptions inside the block into ours."""
     try:
         yield
-    except (httpx2.TimeoutException, httpx2.TransportError, ConnectionError) as error:
+    except (httpx2.RequestError, httpx2.InvalidURL, ConnectionError) as error:
         line = " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__
         raise Unavailable(
             f"cannot {action} `{where}`: it cannot be reached ({line})",
@@ -58,7 +59,7 @@ def from_status(response: httpx2.Response, action: str, where: str) -> Adapterwo
         return Unavailable(
             f"cannot {action} `{where}`: the registry is not able to {told}",
             hint="try again later; what was sent is not sent again",
-            retry_after=float(retry) if retry.isdigit() else None,
+            retry_after=float(retry) if retry.isdecimal() else None,
         )
     return InvalidInput(f"cannot {action} `{where}`: the registry does not take it {told}")
 
@@ -69,6 +70,6 @@ def _said(response: httpx2.Response) -> str:
         table: Any = response.json()
         first = table["errors"][0]
         text = f"{first.get('code', '')} {first.get('message', '')}"
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())[:200]

@@ -17,6 +17,7 @@ import httpx2
 
 from adapterworks.manifests.errors import IntegrityError, Unavailable
 from adapterworks.registry.remotes.oci.client import ATTEMPTS, Client
+from adapterworks.registry.remotes.oci.errors import reaching
 
 CHUNK = 8 << 20  # bytes
 _RANGE = re.compile(r"(?:bytes=)?0-([0-9]{1,18})")
@@ -96,7 +97,7 @@ class Uploads:
         if response.status_code != 202:
             raise self._client.fail(response, "push to")
         least = response.headers.get("OCI-Chunk-Min-Length", "")
-        if least.isdigit() and len(least) < 11:
+        if least.isdecimal() and len(least) < 11:
             self._chunk = max(self._chunk, int(least))
         return self._remember(digest, response), 0
 
@@ -115,7 +116,8 @@ class Uploads:
         return self._remember(digest, response), last + 1 if last else 0
 
     def _remember(self, digest: str, response: httpx2.Response) -> str:
-        place = str(response.url.join(response.headers.get("Location", "")))
+        with reaching("push to", str(self._client.name)):
+            place = str(response.url.join(response.headers.get("Location", "")))
         if httpx2.URL(place).host != response.url.host and not place.startswith("https://"):
             raise Unavailable(f"`{self._client.name}` sends us to `{place[:200]}`, without TLS")
         self._write({**self._known(), digest: place})

@@ -16,6 +16,8 @@ import openai
 import pytest
 
 from adapterworks.gateway.files import joining
+from adapterworks.gateway.files.objects import asked_file
+from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.registry.jobs import schema, uploads
 from tests.gateway.files.test_rows import CHAT
 from tests.gateway.jobs_support import House, house, move_in, strict
@@ -92,6 +94,13 @@ def test_a_file_expires_when_it_should(house: House) -> None:
     for seconds in (3599, 30 * 86400 + 1):
         with pytest.raises(openai.BadRequestError, match="seconds"):
             put(client, expires_after={"anchor": "created_at", "seconds": seconds})
+
+
+@pytest.mark.parametrize("seconds", ["²", "-1", "3600.0", "9" * 5000])
+def test_what_no_number_of_seconds_is_is_refused_in_words(seconds: str) -> None:
+    form = {"purpose": "batch", "expires_after[seconds]": seconds}
+    with pytest.raises(InvalidField, match="seconds"):
+        asked_file(form)
 
 
 def test_bounds_of_one_file_and_of_all_together(house: House) -> None:

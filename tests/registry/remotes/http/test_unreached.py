@@ -14,7 +14,7 @@ import pytest
 
 from adapterworks.cli.chat_asking import Address, answered
 from adapterworks.login.flow import offered_by
-from adapterworks.manifests.errors import Unavailable
+from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.registry.remotes.http.link import Link
 from tests.gateway.engines.test_tls import authority
 
@@ -31,8 +31,28 @@ def refused(ask: str, url: str) -> Unavailable:
     return caught.value
 
 
-def served(context: ssl.SSLContext | None) -> Iterator[int]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+class Nonsense(http.server.BaseHTTPRequestHandler):
+    """Says that it is packed and is not, or has more brackets than anybody can read."""
+
+    def do_GET(self) -> None:
+        packed = self.path.startswith("/packed")
+        body = b"{}" if packed else b"[" * 100_000
+        self.send_response(200 if packed else 403)
+        self.send_header("Content-Length", str(len(body)))
+        if packed:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def served(
+    context: ssl.SSLContext | None,
+    handler: type[http.server.BaseHTTPRequestHandler] = http.server.BaseHTTPRequestHandler,
+) -> Iterator[int]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
@@ -55,6 +75,20 @@ def with_tls(tmp_path: Path) -> Iterator[int]:
 @pytest.fixture
 def without_tls() -> Iterator[int]:
     yield from served(None)
+
+
+@pytest.fixture
+def nonsense() -> Iterator[int]:
+    yield from served(None, Nonsense)
+
+
+@pytest.mark.parametrize("ask", ["registry", "login"])
+@pytest.mark.parametrize("said", ["packed", "deep"])
+def test_an_answer_that_cannot_be_read_is_told_in_a_sentence(
+    ask: str, said: str, nonsense: int
+) -> None:
+    with pytest.raises(AdapterworksError, match=r"127\.0\.0\.1"):
+        ASKS[ask](f"http://127.0.0.1:{nonsense}/{said}")
 
 
 @pytest.mark.parametrize("ask", ASKS)

@@ -11,10 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from adapterworks.manifests.errors import IntegrityError, Refused
+from adapterworks.manifests.errors import IntegrityError, Refused, Unavailable
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.remotes.oci.client import Client
 from adapterworks.registry.remotes.oci.names import parse_oci
+from adapterworks.registry.remotes.oci.uploads import Uploads
 from adapterworks.registry.remotes.oci.wire import MOST
 from tests.registry.remotes.oci.authority import make_authority
 from tests.registry.remotes.oci.moves import REPOSITORY, pulled, pushed
@@ -142,6 +143,54 @@ def test_an_answer_without_an_end_is_not_read_to_it(
     with pytest.raises(IntegrityError, match="more than"):
         client.request("POST", "blobs/uploads/") if begun else client.manifest("v1")
     assert endless.read == MOST + (1 << 16)
+
+
+DEEP = b"[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (httpx2.Response(307, headers={"Location": "https://r.example/v2/"}), Unavailable, "redir"),
+        (httpx2.Response(403, content=DEEP), Refused, r"refuses \(403\)"),
+        (httpx2.Response(503, headers=[(b"Retry-After", b"\xb2")]), Unavailable, "not able to"),
+    ],
+)
+def test_what_a_registry_should_not_answer_is_told_in_a_sentence(
+    client_of: Callable[..., Client],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: httpx2.Response,
+    error: type[Exception],
+    says: str,
+) -> None:
+    monkeypatch.setattr("adapterworks.registry.remotes.oci.client.time.sleep", lambda _: None)
+    made = answer.status_code, list(answer.headers.raw), answer.content
+    client = client_of(lambda _: httpx2.Response(made[0], headers=made[1], content=made[2]))
+    with pytest.raises(error, match=says):
+        client.fetch(DIGEST, tmp_path / "blob", limit=10)
+
+
+def test_a_token_that_is_no_token_is_none(client_of: Callable[..., Client]) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.host == "t.example":
+            return httpx2.Response(200, content=DEEP)
+        return challenged(request)
+
+    with pytest.raises(Refused, match="refuses"):
+        client_of(answer).manifest("v1")
+
+
+def test_an_upload_that_goes_on_nowhere_ends_in_a_sentence(
+    client_of: Callable[..., Client], tmp_path: Path
+) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            return httpx2.Response(202, headers={"Location": "https://[::1"})
+        return httpx2.Response(404)
+
+    with pytest.raises(Unavailable, match="cannot push to"):
+        Uploads(client_of(answer), tmp_path / "uploads.json").send(DIGEST, b"bytes")
 
 
 def test_a_coded_answer_is_not_unpacked(client_of: Callable[..., Client]) -> None:
