@@ -28,15 +28,23 @@ _PARAMETER = re.compile(r"""(?i)\b((?:ssl)?password)=[^&\s"'`]*""")
 _KEPT = 20
 
 
-def expected(error: BaseException) -> AdapterworksError | None:
-    """What the world around us did, in the words that every command has for it; else None."""
+def no_room(error: BaseException) -> Unavailable | None:
+    """Memory or a disk that others have filled, which passes when somebody makes room."""
     if isinstance(error, MemoryError):
         return Unavailable("out of memory", hint="stop other programs, or see `adapters doctor`")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"`{error.filename}`" if error.filename else "a file"
+        return Unavailable(f"{where}: no space left", hint="make room, then do it again")
+    return None
+
+
+def expected(error: BaseException) -> AdapterworksError | None:
+    """What the world around us did, in the words that every command has for it; else None."""
+    if (full := no_room(error)) is not None:
+        return full
     if not isinstance(error, OSError):
         return None
     where = f"`{error.filename}`" if error.filename else "a file"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable(f"{where}: no space left", hint="make room, then do it again")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return Unavailable(
             f"{where} may not be read or written: {error.strerror}",

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from adapterworks.app import App
 from adapterworks.builders.plan.occupied import Occupied
+from adapterworks.crash import no_room
 from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -42,6 +43,7 @@ _CODES: dict[type[AdapterworksError], str] = {
 _INDEX_S = 1.0
 _BUSY_S = 10.0
 _AGAIN_S = 15.0
+_FULL_S = 60.0
 
 
 def main(arguments: list[str]) -> int:
@@ -114,6 +116,8 @@ def _outcome(app: App, job: Job, claim: Claim) -> Outcome:
         return stop(code, error, job.tenant)
     except Exception as error:
         traceback.print_exc()
+        if (full := no_room(error)) is not None:  # of the disk: another machine may have room
+            return again(full, job.tenant, after=_FULL_S)
         return Stop("internal_error", f"the worker failed with {type(error).__name__}; see its log")
 
 

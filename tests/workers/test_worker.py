@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
@@ -187,6 +188,34 @@ def test_an_index_that_is_away_is_asked_again_for_what_a_job_came_to(
     assert (found.state, found.result, ran, away.times) == (
         "succeeded", {"ref": "tiny@1"}, [found.id], 0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/w/step-8"), "`/w/step-8`: no space"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_job_for_which_a_disk_or_memory_is_full_is_tried_again(
+    app: App, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    """Somebody makes room, or another machine has some: hours of training are not given up."""
+    with app.registry.database.write() as connection:
+        putting.put(connection, NewJob(DETACHED, OPERATOR, BUILD_LANE, {}), now=0.0)
+        taken = queue.claim(connection, [BUILD_LANE], holder="w", now=time.time())
+    assert taken is not None
+
+    def run(*_: object) -> Outcome:
+        raise error
+
+    monkeypatch.setitem(child.KINDS, DETACHED, run)
+    assert child._run(app, taken[1]) == 0
+    with app.registry.database.read() as connection:
+        found = lookup.get(connection, taken[0].id)
+        (told,) = events.since(connection, found.id, 0)
+    assert found.state == "queued"
+    assert said in told.message
 
 
 def test_a_worker_of_a_lane_waits_for_an_index_that_is_away_when_it_begins(

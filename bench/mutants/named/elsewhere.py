@@ -101,6 +101,14 @@ NAMED = (
         "a build would be queued for ever, with all of its files held",
     ),
     Named(
+        "a-full-disk-ends-a-job",
+        "adapterworks/workers/child.py",
+        "        if (full := no_room(error)) is not None:",
+        "        if (full := None) is not None:",
+        (f"{_OF_WORKER}::test_a_job_for_which_a_disk_or_memory_is_full_is_tried_again",),
+        "a training of hours would be given up because a disk was full for a minute",
+    ),
+    Named(
         "a-paused-build-is-cancelled",
         _ELSEWHERE,
         "        self._let_go = task_of(job)\n",
