@@ -30,7 +30,6 @@ from adapterworks.registry.lifecycle.gc import STAGED_S
 from adapterworks.registry.reading.records import told_at
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.absence import Absence
-from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.staged import is_staged
 
 _WHO = "anonymous"
@@ -62,7 +61,7 @@ class Sent:
         Raises:
             Conflict: it does not follow what is here; the message says where to go on.
             CorruptBlob: all are here, and are not what the digest says; none is kept.
-            InvalidInput: they are a deposit.
+            InvalidInput: they are a deposit, or a release's record.
             Refused: they were erased here.
         """
         self._refuse_erased(digest)
@@ -132,7 +131,7 @@ class Sent:
     def _keep(self, token: str, digest: str, path: Path, size: int) -> None:
         try:
             self._registry.require_own_store()
-            if isinstance(told_at(path), Deposit):  # a gc and `rebuild-index` believe them
+            if told_at(path) is not None:  # a gc and `rebuild-index` believe them
                 raise InvalidInput("these bytes say what a registry holds, which no file may do")
             with self._registry.database.write() as connection:
                 for old in leases.held_by(connection, SENT, digest):

@@ -29,6 +29,7 @@ from adapterworks.registry.imports.probes import FINGERPRINT, check_fingerprint
 from adapterworks.registry.imports.tensors import check_dtypes, match
 from adapterworks.registry.imports.values import check_finite, check_values
 from adapterworks.registry.imports.virtual import check_claim, check_virtual
+from adapterworks.registry.reading.records import told_at
 from adapterworks.registry.releases.forms import LORA
 from adapterworks.registry.releases.release import FULL, SERVABLE, Release, Servable
 
@@ -136,6 +137,8 @@ def check_release(
     for path in sorted(release.files):
         if path in absent:
             continue
+        if told_at(folder / path) is not None:  # gc and `rebuild-index` believe a store's own
+            raise ImportRefused(path, "a record of a registry, which no file of a release is")
         if path.endswith(".safetensors"):
             check_finite(folder / path, read_header(folder / path), file=path)
         if PurePosixPath(path).name == CONFIG:

@@ -363,6 +363,18 @@ _OTHER_NAMED = (
         "a version would be listed whose bytes are gone",
     ),
     Named(
+        "a-stranger-says-what-our-store-holds",
+        "registry/imports/release.py",
+        "        if told_at(folder / path) is not None:",
+        "        if False:",
+        (
+            "tests/registry/imports/test_release.py"
+            "::test_what_a_store_says_itself_is_no_file_of_a_strangers_release",
+        ),
+        "a pull that is broken off would stop every gc, and the way out of that would seal rows of "
+        "a stranger's choice for ever",
+    ),
+    Named(
         "what-a-stranger-names-becomes-his",
         _PUBLISH,
         "why for path, why in withheld.items()}",

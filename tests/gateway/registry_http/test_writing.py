@@ -308,13 +308,15 @@ def test_a_note_has_no_word_of_the_logs_own(offered: Offered, tmp_path: Path) ->
         assert (status, f"`data.{word}`" in message) == (400, True)
 
 
-def test_what_a_registry_says_itself_is_not_taken(offered: Offered) -> None:
-    data = Deposit("dataset", "cases", "0" * 32, (f"sha256:{'a' * 64}",)).to_bytes()
-    way = f"{PREFIX}/sent/{digest_bytes(data)}"
-    answer = offered.ask(Role.PUBLISHER).put(way, content=data)
-    assert answer.status_code == 400
-    assert "say what a registry holds" in answer.json()["error"]["message"]
-    assert [*offered.registry.blobs.list()] == []
+def test_what_a_registry_says_itself_is_not_taken(offered: Offered, tmp_path: Path) -> None:
+    """A release that nobody publishes then would keep every gc from its work."""
+    held = Deposit("dataset", "cases", "0" * 32, (f"sha256:{'a' * 64}",))
+    for data in (held.to_bytes(), made(tmp_path)[0].to_bytes()):
+        way = f"{PREFIX}/sent/{digest_bytes(data)}"
+        answer = offered.ask(Role.PUBLISHER).put(way, content=data)
+        assert answer.status_code == 400
+        assert "say what a registry holds" in answer.json()["error"]["message"]
+        assert [*offered.registry.blobs.list()] == []
 
 
 def test_a_note_has_bounds(offered: Offered, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from adapterworks.registry.bases.base import Base
 from adapterworks.registry.imports.errors import ImportRefused
 from adapterworks.registry.imports.release import check_named, check_release
 from adapterworks.registry.lifecycle.publish import scan
+from adapterworks.registry.releases.deposit import Deposit
 from adapterworks.registry.releases.release import FileEntry, Release, Servable
 from tests.registry.imports.hostile.good import (
     RANK,
@@ -52,6 +53,17 @@ def check(folder: Path, base: Base | None, absent: tuple[str, ...] = (), **field
 def change(folder: Path, **values: Any) -> None:
     config = json.loads((folder / CONFIG).read_text())
     (folder / CONFIG).write_text(json.dumps({**config, **values}))
+
+
+def test_what_a_store_says_itself_is_no_file_of_a_strangers_release(folder: Path) -> None:
+    """A pull that is broken off leaves its bytes, and a gc and `rebuild-index` believe those."""
+    record = Release.from_draft(draft(name="prod"), scan(folder)).to_bytes()
+    seal = Deposit("seal", "cases", "0" * 32, (f"sha256:{'a' * 64}",)).to_bytes()
+    for data in (record, seal):
+        (folder / "notes.json").write_bytes(data)
+        with pytest.raises(ImportRefused, match="a record of a registry") as refused:
+            check(folder, None)
+        assert refused.value.file == "notes.json"
 
 
 def test_a_good_one_passes_with_its_base_and_without(folder: Path, base: Base) -> None:
