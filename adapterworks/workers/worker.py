@@ -86,7 +86,11 @@ class Worker:
             taken = self._claim()
             if taken is not None:
                 begun += 1
-                self._run(*taken)
+                try:
+                    self._run(*taken)
+                except OSError:  # its disk is full, say: it ends, and the job was not tried by that
+                    self._finish(taken[1], Given("queued"))
+                    raise
             elif once or (out and self.are_out()):
                 break
             else:

@@ -190,6 +190,20 @@ def test_an_index_that_is_away_is_asked_again_for_what_a_job_came_to(
     )  # fmt: skip
 
 
+def test_a_worker_that_cannot_write_gives_its_job_back_and_ends(app: App) -> None:
+    """A service manager that begins it again and again would have all of the queue fail as lost."""
+    database, home = app.registry.database, app.settings.home
+    (home / "jobs").write_text("no folder")
+    with database.write() as connection:
+        job = putting.put(connection, NewJob(DETACHED, OPERATOR, BUILD_LANE, {}), now=0.0)
+    for _ in range(queue.MOST_LOST + 1):
+        with pytest.raises(OSError, match="jobs"):
+            Worker(database, home, say=print, child=ENDS).run(once=True)
+    with database.read() as connection:
+        found = lookup.get(connection, job.id)
+    assert (found.state, found.lost, found.attempt) == ("queued", 0, queue.MOST_LOST + 1)
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

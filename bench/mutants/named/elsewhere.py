@@ -109,6 +109,14 @@ NAMED = (
         "a training of hours would be given up because a disk was full for a minute",
     ),
     Named(
+        "a-worker-that-cannot-write-loses-its-jobs",
+        "adapterworks/workers/worker.py",
+        "                except OSError:  # its disk is full",
+        "                except ZeroDivisionError:  # its disk is full",
+        (f"{_OF_WORKER}::test_a_worker_that_cannot_write_gives_its_job_back_and_ends",),
+        "one machine's full disk would have the whole queue fail",
+    ),
+    Named(
         "a-paused-build-is-cancelled",
         _ELSEWHERE,
         "        self._let_go = task_of(job)\n",
