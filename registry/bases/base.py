@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_bytes
@@ -61,17 +61,20 @@ def read_record(folder: Path) -> Base:
     """The base that a folder holds.
 
     Raises:
-        IntegrityError: its files changed since it was prepared.
+        IntegrityError: its files changed since it was prepared, or its record cannot be read.
     """
-    record = json.loads((folder / RECORD).read_text())
-    noted = record.pop("stamps")
-    base = Base(
-        **{
-            **record,
-            "checkpoint": _absolute(folder, record["checkpoint"]),
-            "served": _absolute(folder, record["served"]),
-        }
-    )
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        noted = record["stamps"]
+        # A later version may have written more: that is passed over, as in other records.
+        known = {one.name: record[one.name] for one in fields(Base)}
+        places = {name: _absolute(folder, known[name]) for name in ("checkpoint", "served")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"`{folder / RECORD}` is no record of a base: {type(error).__name__}",
+            hint=f"remove `{folder}` to prepare the base anew",
+        ) from error
+    base = Base(**{**known, **places})
     covered = GENERATION in noted
     seen = stamps(base.checkpoint)
     if not covered:

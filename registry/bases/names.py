@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
 from adapterworks.registry.bases.base import write_atomic
 from adapterworks.registry.bases.files import checkpoint_folder
 from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub
@@ -28,9 +28,21 @@ class Names:
         self._root = root
 
     def added(self) -> dict[str, str]:
-        """Name → source of those that were given."""
+        """Name → source of those that were given.
+
+        Raises:
+            IntegrityError: their file is damaged.
+        """
         path = self._root / "names.json"
-        names: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            names = json.loads(path.read_text()) if path.exists() else {}
+        except ValueError:
+            names = None
+        if not isinstance(names, dict) or not all(isinstance(one, str) for one in names.values()):
+            raise IntegrityError(
+                f"`{path}` does not say what bases are called",
+                hint="restore it, or move it away and give the names anew: adapters base add",
+            )
         return names
 
     def add(self, name: str, source: str) -> None:

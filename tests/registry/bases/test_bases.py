@@ -235,6 +235,26 @@ def test_one_changed_base_hides_no_other_and_a_copy_is_hashed_once(
     assert [found.name for found in store.list()] == [good.name]
 
 
+def test_a_record_that_cannot_be_read_hides_no_other_and_one_of_a_later_version_is_read(
+    tmp_path: Path, small: Path
+) -> None:
+    store = BaseStore(tmp_path / "bases")
+    good = store.ensure(str(small))
+    other = store.ensure(str(shutil.copytree(small, tmp_path / "b")))
+    (record,) = (path for path in store.root.glob("b-*/base.json"))
+    later = json.loads(record.read_text()) | {"tower": "none"}
+    record.write_text(json.dumps(later))
+    assert store.list() == [other, good]
+    for text in ("", "[]", "{}", json.dumps({**later, "checkpoint": 1})):
+        record.write_text(text)
+        assert store.list() == [good]
+        (error,) = store.changed()
+        assert str(record) in error.message
+    (store.root / "names.json").write_text("{")
+    with pytest.raises(IntegrityError, match=r"names\.json"):
+        store.ensure("ours")
+
+
 def test_concurrent_names_are_all_kept(tmp_path: Path, small: Path) -> None:
     """Forty at once kept six of them."""
     store = BaseStore(tmp_path / "bases")
