@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -34,10 +35,11 @@ class Names:
             IntegrityError: their file is damaged.
         """
         path = self._root / "names.json"
+        names: Any = None
         try:
             names = json.loads(path.read_text()) if path.exists() else {}
         except ValueError:
-            names = None
+            pass  # as of what is none
         if not isinstance(names, dict) or not all(isinstance(one, str) for one in names.values()):
             raise IntegrityError(
                 f"`{path}` does not say what bases are called",
