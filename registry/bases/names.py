@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,8 @@ class Names:
         """
         path = self._root / "names.json"
         names: Any = None
-        try:
+        with suppress(ValueError):
             names = json.loads(path.read_text()) if path.exists() else {}
-        except ValueError:
-            pass  # as of what is none
         if not isinstance(names, dict) or not all(isinstance(one, str) for one in names.values()):
             raise IntegrityError(
                 f"`{path}` does not say what bases are called",
