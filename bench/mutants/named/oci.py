@@ -102,6 +102,14 @@ NAMED: tuple[Named, ...] = (
         "what was promised to stay where it was published would travel",
     ),
     Named(
+        "a-token-servers-answer-is-the-registrys",
+        f"{_OCI}/auth.py",
+        "            if self._header is None and answer.status_code != 200:",
+        "            if self._header is None:",
+        (f"{_OF_WIRE}::test_a_token_servers_answer_without_a_token_is_not_the_registrys",),
+        "a push would leave out what a token server's answer said to be there",
+    ),
+    Named(
         "a-registry-that-sends-us-in-circles-is-a-fault-of-ours",
         f"{_OCI}/errors.py",
         "    except (httpx2.RequestError, httpx2.InvalidURL, ConnectionError) as error:",

@@ -81,13 +81,18 @@ class Authorizer(httpx2.Auth):
             return
         if challenge.scheme == "basic":
             self._header = self._basic()
+            if self._header is None:
+                return
         else:
             answer = yield self._token_request(challenge)
             answer.read()
             self._header = _bearer(answer)
+            if self._header is None and answer.status_code != 200:
+                return  # why it gives none is what the registry's refusal comes to
+        # Without a token too: else what the token server answered would pass for the registry's.
         if self._header is not None:
             request.headers["Authorization"] = self._header
-            yield request
+        yield request
 
     def _is_own(self, url: httpx2.URL) -> bool:
         """Whether it is the registry itself, over what a password may travel."""

@@ -171,14 +171,22 @@ def test_what_a_registry_should_not_answer_is_told_in_a_sentence(
         client.fetch(DIGEST, tmp_path / "blob", limit=10)
 
 
-def test_a_token_that_is_no_token_is_none(client_of: Callable[..., Client]) -> None:
+@pytest.mark.parametrize("said", [DEEP, b"{}", b'{"token": 1}'])
+def test_a_token_servers_answer_without_a_token_is_not_the_registrys(
+    client_of: Callable[..., Client], said: bytes
+) -> None:
+    """Its 200 would say that a blob is there: it would not be sent, and the push succeed."""
+
     def answer(request: httpx2.Request) -> httpx2.Response:
         if request.url.host == "t.example":
-            return httpx2.Response(200, content=DEEP)
+            return httpx2.Response(200, content=said)
         return challenged(request)
 
+    client = client_of(answer)
     with pytest.raises(Refused, match="refuses"):
-        client_of(answer).manifest("v1")
+        client.manifest("v1")
+    with pytest.raises(Refused, match="refuses"):
+        client.blob_size(DIGEST)
 
 
 def test_an_upload_that_goes_on_nowhere_ends_in_a_sentence(
