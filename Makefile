@@ -43,10 +43,10 @@ demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
 
 test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
-	@$(BIN)/python -m pytest -m "not slow" $(SPREAD)
+	@TMPDIR=$$(sh tests/folders.sh) $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: $(STAMP)  ## everything, slow checks too
-	@$(BIN)/python -m pytest $(SPREAD)
+	@TMPDIR=$$(sh tests/folders.sh) $(BIN)/python -m pytest $(SPREAD)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

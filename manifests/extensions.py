@@ -100,7 +100,7 @@ def origin(kind: Kind, name: str) -> Origin:
     claims = _installed(kind).get(name, ())
     ours = BUILTIN[kind].get(name)
     if len(claims) + (ours is not None) > 1:
-        who = ["adapterworks"] * (ours is not None) + [f"`{claim}`" for claim in claims]
+        who = ["adapterworks"] * (ours is not None) + sorted(f"`{claim}`" for claim in claims)
         raise InvalidInput(
             f"the {singular(kind)} `{name}` is defined more than once: by {' and '.join(who)}",
             hint=f"uninstall one, or rename its entry point in the group `{group(kind)}`",

@@ -8,10 +8,12 @@ That the installed command works when Python starts it is shown by the tests tha
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +29,9 @@ _PRELOADED = [
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
+# A process that starts looks whether others have ended, and takes the exit code that a thread beside
+# it waits for: that one is then told 255.
+_one_reads = threading.Lock()
 
 
 def adapters(
@@ -40,11 +45,14 @@ def adapters(
     with tempfile.TemporaryDirectory() as folder:
         given = (list(arguments), dict(env), str(cwd or Path.cwd()), folder)
         process = _context.Process(target=_command, args=given)
-        process.start()
-        process.join(timeout)
-        if process.exitcode is None:
+        with _one_reads:
+            process.start()
+        ended = multiprocessing.connection.wait([process.sentinel], timeout)
+        if not ended:
             process.kill()
+        with _one_reads:
             process.join()
+        if not ended:
             raise subprocess.TimeoutExpired(["adapters", *arguments], timeout)
         told = [Path(folder, name).read_text(encoding="utf-8") for name in ("out", "err")]
         code = process.exitcode

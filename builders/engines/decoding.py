@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.engines.choosing import Choosing
 from adapterworks.builders.engines.engine import Completion, Ids, Sampling
+from adapterworks.builders.engines.grouped_heads import grouped_heads
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def answers(
         mask = torch.cat((torch.ones((len(rows), virtual), dtype=mask.dtype), mask), dim=1)
         asked = asked.get_base_model()
         divide = False
+    elif _holds_rows(model):
+        from adapterworks.builders.engines.roomy_cache import roomy_cache
+
+        cached["past_key_values"] = roomy_cache(model)
     divide = divide and _holds_rows(model)
     ids, mask = ids.to(device), mask.to(device)
     chosen: list[list[int]] = [[] for _ in rows]
@@ -61,20 +66,21 @@ def answers(
     live, left = list(range(len(rows))), sampling.max_tokens
     while live and left > 0:
         ending = divide and sampling.stop and len(live) >= _WORTH_DIVIDING
-        output = asked.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            generation_config=GenerationConfig(
-                do_sample=False,
-                max_new_tokens=left,
-                eos_token_id=list(sampling.stop) or None,
-                pad_token_id=pad,
-                return_dict_in_generate=True,
-            ),
-            logits_processor=[choosing],
-            stopping_criteria=[_HalfHasEnded(sampling.stop, device)] if ending else [],
-            **cached,
-        )
+        with grouped_heads():
+            output = asked.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                generation_config=GenerationConfig(
+                    do_sample=False,
+                    max_new_tokens=left,
+                    eos_token_id=list(sampling.stop) or None,
+                    pad_token_id=pad,
+                    return_dict_in_generate=True,
+                ),
+                logits_processor=[choosing],
+                stopping_criteria=[_HalfHasEnded(sampling.stop, device)] if ending else [],
+                **cached,
+            )
         made = output.sequences[:, ids.shape[1] :]
         for row, tokens, values in zip(live, made.tolist(), choosing.logprobs(), strict=True):
             chosen[row] += tokens

@@ -33,15 +33,32 @@ def require_own(database: Database, blobs: Store, *, claim: bool = True) -> None
     Raises:
         Refused: they do not, with what each of them is.
     """
+    if _belong_together(database, blobs):
+        return
+    try:
+        _check_fit(database, blobs)
+    except Refused:
+        # Who was first has joined them since, and what is seen are its bytes.
+        if not _belong_together(database, blobs):
+            raise
+        return
+    if claim:
+        join(database, blobs)
+
+
+def _belong_together(database: Database, blobs: Store) -> bool:
+    """Whether both carry one id; False if one of them has none yet.
+
+    Raises:
+        Refused: each has another one.
+    """
     with database.read() as connection:
         own = stores.identity(connection)
     there = blobs.identity()
-    if own is not None and there is not None:
-        _check_equal(database, blobs, own, there)
-        return
-    _check_fit(database, blobs)
-    if claim:
-        join(database, blobs)
+    if own is None or there is None:
+        return False
+    _check_equal(database, blobs, own, there)
+    return True
 
 
 def join(database: Database, blobs: Store) -> None:

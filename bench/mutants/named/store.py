@@ -62,6 +62,14 @@ NAMED: tuple[Named, ...] = (
         "a version would be listed whose bytes nobody else can read",
     ),
     Named(
+        "the-second-of-two-first-publishers-is-refused",
+        _IDENTITY,
+        "        if not _belong_together(database, blobs):\n            raise",
+        "        raise",
+        (f"{_OWN}::test_who_comes_second_is_not_taken_for_another_index",),
+        "two builds that publish at once into a new registry: one would fail an hour in",
+    ),
+    Named(
         "a-looking-command-claims-the-store",
         _IDENTITY,
         "    if claim:\n        join(database, blobs)",

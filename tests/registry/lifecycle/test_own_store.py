@@ -19,7 +19,7 @@ from adapterworks.registry.blobs.store import Store
 from adapterworks.registry.index import schema, stores
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.lifecycle import gc as collecting
-from adapterworks.registry.lifecycle.identity import shown
+from adapterworks.registry.lifecycle.identity import require_own, shown
 from adapterworks.registry.registry import Registry
 from tests.registry.releases import draft, folder, publish
 
@@ -53,6 +53,24 @@ def test_index_and_store_get_one_id_with_the_first_write(
         own = stores.identity(connection)
     assert own is not None
     assert registry.blobs.identity() == own
+
+
+def test_who_comes_second_is_not_taken_for_another_index(
+    local_registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two first publishers, one has the other's bytes before it and no record of them yet."""
+    is_blank = stores.is_blank
+
+    def meanwhile(connection: sa.Connection) -> bool:
+        monkeypatch.undo()
+        blank = is_blank(connection)
+        require_own(local_registry.database, local_registry.blobs)
+        local_registry.blobs.put(digest_bytes(b"1"), b"1")
+        return blank
+
+    monkeypatch.setattr(stores, "is_blank", meanwhile)
+    with other(tmp_path, index="index.db") as second:
+        require_own(second.database, second.blobs)
 
 
 def test_a_blank_index_neither_collects_nor_publishes(prod: Registry, tmp_path: Path) -> None:

@@ -102,7 +102,11 @@ def test_an_adapter_that_has_no_room_is_not_fetched(
 
 
 @pytest.mark.parametrize(("name", "limit"), [(CONFIG, 1 << 20), (WEIGHTS, 8 << 30)])
-def test_sizes_are_bounded_by_the_listing(tmp_path: Path, name: str, limit: int) -> None:
+def test_sizes_are_bounded_by_the_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4 * limit))
+
     class Listed(MemoryHub):
         def download(self, state: RepoState, path: str, into: Path, *, limit: int) -> Path:
             self.fetched.append((path, limit))

@@ -1,0 +1,68 @@
+"""Keys and values of what has been generated so far, with room for what follows.
+
+transformers' `DynamicLayer` makes new tensors of all of them for every token that is added; here
+there is room for some tokens more, which are written where they belong.
+
+Invariant: what is read is what `DynamicLayer` would give.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import DynamicCache, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
+
+_ROOM = 64  # tokens: a copy of everything for every so many
+
+
+class RoomyLayer(DynamicLayer):
+    """One layer's keys and values, [rows, heads, tokens, width] each, as views of larger tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._roomy: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the keys and values of further tokens; returns those of all."""
+        before = self.get_seq_length()
+        after = before + key_states.shape[-2]
+        if before == 0:
+            self.lazy_initialization(key_states, value_states)
+        # Whoever has chosen rows or cut tokens has put other tensors here.
+        own = self._seen is not None and self.keys is self._seen[0] and self.values is self._seen[1]
+        if not own or self._roomy is None or self._roomy[0].shape[-2] < after:
+            self._roomy = (
+                _with_room(self.keys, key_states, before, after + _ROOM),
+                _with_room(self.values, value_states, before, after + _ROOM),
+            )
+        keys, values = self._roomy
+        keys[..., before:after, :] = key_states
+        values[..., before:after, :] = value_states
+        self.keys, self.values = keys[..., :after, :], values[..., :after, :]
+        self._seen = (self.keys, self.values)
+        return self.keys, self.values
+
+
+def _with_room(
+    held: torch.Tensor | None, like: torch.Tensor, tokens: int, size: int
+) -> torch.Tensor:
+    """A copy of what is held, with room for `size` tokens."""
+    made = like.new_empty((*like.shape[:-2], size, like.shape[-1]))
+    if tokens:
+        assert held is not None
+        made[..., :tokens, :] = held
+    return made
+
+
+def roomy_cache(model: PreTrainedModel) -> DynamicCache:
+    """An empty cache for `generate`; layers with a window are transformers' own."""
+    cache = DynamicCache(config=model.config)
+    cache.layers = [
+        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
