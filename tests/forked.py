@@ -29,8 +29,8 @@ _PRELOADED = [
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(_PRELOADED)
-# A process that starts looks whether others have ended, and takes the exit code that a thread beside
-# it waits for: that one is then told 255.
+# A process that starts looks whether others have ended, and takes the exit code that a thread
+# beside it waits for: that one is then told 255.
 _one_reads = threading.Lock()
 
 

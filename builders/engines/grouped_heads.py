@@ -1,9 +1,9 @@
 """Attention of one token a row on a CPU, without a copy of the keys and values for every head.
 
-Where several heads share keys and values (GQA, Ainslie et al. 2023, arXiv:2305.13245), transformers'
-SDPA repeats them for each head whenever rows are padded: with 32 rows of 500 tokens of
-SmolLM2-135M that is 2.2 GB for each token that is generated. The heads of a group ask the same keys,
-so they can be asked as that many positions of one head instead.
+Where several heads share keys and values (GQA, Ainslie et al. 2023, arXiv:2305.13245),
+transformers' SDPA repeats them for each head whenever rows are padded: with 32 rows of 500 tokens
+of SmolLM2-135M that is 2.2 GB for each token that is generated. The heads of a group ask the same
+keys, so they can be asked as that many positions of one head instead.
 
 Invariant: the attention is transformers' own; only the shape in which it is asked for differs.
 """
@@ -23,8 +23,9 @@ _IMPLEMENTATION = "sdpa"
 @contextmanager
 def grouped_heads() -> Iterator[None]:
     """While it lasts, models with transformers' SDPA attend so where they can."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as attentions
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+    attentions = ALL_ATTENTION_FUNCTIONS
     own = attentions[_IMPLEMENTATION]
 
     def attend(

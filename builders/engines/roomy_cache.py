@@ -18,7 +18,7 @@ _ROOM = 64  # tokens: a copy of everything for every so many
 
 
 class RoomyLayer(DynamicLayer):
-    """One layer's keys and values, [rows, heads, tokens, width] each, as views of larger tensors."""
+    """One layer's keys and values, each a view [rows, heads, tokens, width] of a larger tensor."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -127,8 +127,13 @@ def test_heads_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_transformers_attention_is_as_it_was_afterwards() -> None:
     own = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    with pytest.raises(KeyError), grouped_heads():
-        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not own
-        raise KeyError
+
+    def fail() -> None:
+        with grouped_heads():
+            assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not own
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is own
     assert "sdpa" not in ALL_ATTENTION_FUNCTIONS._local_mapping
