@@ -20,6 +20,9 @@ _ROOM = 64  # tokens: a copy of everything for every so many
 class RoomyLayer(DynamicLayer):
     """One layer's keys and values, each a view [rows, heads, tokens, width] of a larger tensor."""
 
+    keys: Any
+    values: Any
+
     def __init__(self) -> None:
         super().__init__()
         self._roomy: tuple[torch.Tensor, torch.Tensor] | None = None
