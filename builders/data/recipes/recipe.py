@@ -7,6 +7,7 @@ to a source moves none of the others.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,11 +90,16 @@ class NearIndex:
     def has_near(self, text: str) -> bool:
         """Whether any indexed text is close to this one; equal token sets always are."""
         words = tokens(text)
-        shared: dict[int, int] = {}
-        for word in words:
-            for index in self._by_token.get(word, ()):
-                shared[index] = shared.get(index, 0) + 1
+        # A close one lacks so few of them that it has one of the rarest of any so many.
+        least = math.ceil(NEAR * len(words))
+        rarest = sorted(words, key=lambda word: len(self._by_token.get(word, ())))
+        likely = {
+            index
+            for word in rarest[: len(words) - least + 1]
+            for index in self._by_token.get(word, ())
+        }
         return any(
-            common >= NEAR * (len(words) + len(self._sets[index]) - common)
-            for index, common in shared.items()
+            (common := len(words & self._sets[index]))
+            >= NEAR * (len(words) + len(self._sets[index]) - common)
+            for index in likely
         )
