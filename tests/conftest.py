@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import ssl
 import tempfile
 from pathlib import Path
 
@@ -25,6 +26,10 @@ NOBODYS = Path(tempfile.gettempdir()) / f"adapterworks-tests-{os.getpid()}"
 settle(NOBODYS, bases=None)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# No test trusts a public authority: each HTTP client would read all of their certificates (21 ms).
+# The folder of the system's own is looked into only when somebody's certificate is to be checked.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = ssl.get_default_verify_paths().openssl_capath
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Each of several processes computes with one thread: two with two each wait for one another.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
