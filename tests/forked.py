@@ -27,8 +27,9 @@ _PRELOADED = [
     "rich.table",
     "sqlalchemy.dialects.sqlite",
 ]
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(_PRELOADED)
+# For what a test starts in processes of its own, too: forked from the same clean one.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(_PRELOADED)
 # A process that starts looks whether others have ended, and takes the exit code that a thread
 # beside it waits for: that one is then told 255.
 _one_reads = threading.Lock()
@@ -44,7 +45,7 @@ def adapters(
     """Run `adapters` with these arguments to its end."""
     with tempfile.TemporaryDirectory() as folder:
         given = (list(arguments), dict(env), str(cwd or Path.cwd()), folder)
-        process = _context.Process(target=_command, args=given)
+        process = CONTEXT.Process(target=_command, args=given)
         with _one_reads:
             process.start()
         ended = multiprocessing.connection.wait([process.sentinel], timeout)

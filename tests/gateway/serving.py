@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 
 from bench import apart
+from tests.forked import adapters
 from tests.small_base import SMALL_BASES
 
 ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
@@ -52,9 +53,7 @@ class Serving:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another `adapters` command with the same settings."""
-        return subprocess.run(
-            [*ADAPTERS, *arguments], env=self.env, capture_output=True, text=True, timeout=300
-        )
+        return adapters(arguments, env=self.env, timeout=300)
 
     def wait_ready(self) -> None:
         """Wait until it says where it listens and that it can answer."""

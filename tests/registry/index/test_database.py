@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.index import migrations, schema
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
+from tests.forked import CONTEXT
 from tests.registry.releases import publish
 
 
@@ -77,10 +77,9 @@ def test_namespaces_migrate_independently(database_url: str) -> None:
 
 
 def test_several_processes_may_migrate_at_once(database_url: str, tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(4)
+    barrier = CONTEXT.Barrier(4)
     workers = [
-        context.Process(target=_open, args=(database_url, str(tmp_path), barrier)) for _ in range(4)
+        CONTEXT.Process(target=_open, args=(database_url, str(tmp_path), barrier)) for _ in range(4)
     ]
     for worker in workers:
         worker.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.registry import Registry
+from tests.forked import CONTEXT
 from tests.registry.releases import draft, folder, publish
 
 TURNS = 15
@@ -20,10 +20,9 @@ LATE_S = 300.0
 
 def run(target: Any, arguments: list[tuple[Any, ...]]) -> list[Any]:
     """Run `target(barrier, *arguments)` in one process each, started together."""
-    context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
+    with CONTEXT.Manager() as manager:
         barrier = manager.Barrier(len(arguments))
-        with context.Pool(len(arguments)) as pool:
+        with CONTEXT.Pool(len(arguments)) as pool:
             return pool.starmap(target, [(barrier, *item) for item in arguments], chunksize=1)
 
 

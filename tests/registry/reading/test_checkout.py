@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from adapterworks.registry.reading import seen
 from adapterworks.registry.reading.checkout import checkout
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import FileEntry, Release
+from tests.forked import CONTEXT
 from tests.registry.releases import draft, publish
 
 WEIGHTS = "adapter_model.safetensors"
@@ -102,8 +102,7 @@ def test_processes_that_check_out_and_damage_at_once_always_see_it_whole(
     local_registry: Registry, tmp_path: Path
 ) -> None:
     published = publish(local_registry, tmp_path)
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(3) as pool:
+    with CONTEXT.Pool(3) as pool:
         jobs = [(str(tmp_path), published.digest) for _ in range(3)]
         assert pool.starmap(_check_out_often, jobs, chunksize=1) == [30, 30, 30]
 
