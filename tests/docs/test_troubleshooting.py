@@ -6,6 +6,7 @@ import ast
 import re
 
 from tests.docs.blocks import ROOT
+from tests.trees import nodes
 
 PAGE = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"^\| ([^|]+) \|", PAGE, re.MULTILINE)
@@ -17,12 +18,13 @@ def said() -> str:
     found = []
     for package in ("adapterworks", "builders", "gateway", "registry", "manifests"):
         for file in (ROOT / package).rglob("*.py"):
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            for node in ast.walk(tree):
-                if id(node) in documented:
+            documented = set()
+            for node in nodes(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Expr):
+                    documented.add(id(node.value))
+                elif id(node) in documented:
                     continue
-                if isinstance(node, ast.JoinedStr):
+                elif isinstance(node, ast.JoinedStr):
                     parts = [p.value if isinstance(p, ast.Constant) else "…" for p in node.values]
                     found.append("".join(map(str, parts)))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -25,34 +25,14 @@ import pytest
 
 from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, TYPES, Kind
 from adapterworks.manifests.extensions import load, source_file
+from tests.trees import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("adapterworks", "builders", "gateway", "registry", "manifests")
 MOST = 3
-Module = tuple[str, ast.Module]
 
 
-@cache
-def modules() -> tuple[Module, ...]:
-    """Path and syntax tree of every module of adapterworks; links are not followed twice.
-
-    Without `manifests/importing` and the graders: what stands there are the words of others.
-    """
-    foreign = {
-        ROOT / "manifests" / "importing",
-        ROOT / "manifests" / "graders.py",
-        ROOT / "builders" / "objectives" / "graders.py",
-    }
-    paths = [
-        path
-        for package in PACKAGES
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if foreign.isdisjoint((path, *path.parents))
-    ]
-    return tuple((str(p.relative_to(ROOT)), ast.parse(p.read_text("utf-8"))) for p in paths)
-
-
-@dataclass
+@dataclass(eq=False)
 class Words:
     """What stands in a module.
 
@@ -77,11 +57,34 @@ class Words:
         return found
 
 
+Module = tuple[str, Words]
+
+
 @cache
-def words_of(tree: ast.Module) -> Words:
+def modules() -> tuple[Module, ...]:
+    """Path and words of every module of adapterworks; links are not followed twice. Trees are not
+    kept: a million nodes would be looked through for garbage until the session ends.
+
+    Without `manifests/importing` and the graders: what stands there are the words of others.
+    """
+    foreign = {
+        ROOT / "manifests" / "importing",
+        ROOT / "manifests" / "graders.py",
+        ROOT / "builders" / "objectives" / "graders.py",
+    }
+    paths = [
+        path
+        for package in PACKAGES
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if foreign.isdisjoint((path, *path.parents))
+    ]
+    return tuple((str(p.relative_to(ROOT)), words_of(p.read_text("utf-8"))) for p in paths)
+
+
+def words_of(source: str) -> Words:
     """Read a module, every node once."""
     words, said = Words(), set()
-    for node in ast.walk(tree):  # a statement comes before what it is made of
+    for node in nodes(ast.parse(source)):  # a statement comes before what it is made of
         match node:
             case ast.Expr(value=ast.Constant() as value):
                 said.add(id(value))
@@ -106,7 +109,7 @@ def words_of(tree: ast.Module) -> Words:
 @cache
 def identifiers() -> frozenset[str]:
     """All identifiers of adapterworks."""
-    return frozenset(name for _, tree in modules() for name in words_of(tree).identifiers)
+    return frozenset(name for _, words in modules() for name in words.identifiers)
 
 
 def _elements(node: ast.AST) -> list[ast.AST]:
@@ -125,16 +128,15 @@ def _texts(nodes: list[ast.AST]) -> Iterator[str]:
 
 
 @cache
-def held_by(tree: ast.Module, kind: Kind | None) -> frozenset[str]:
+def held_by(words: Words, kind: Kind | None) -> frozenset[str]:
     """The strings of a module, or only those by which it decides about a kind."""
-    words = words_of(tree)
     return frozenset(words.strings if kind is None else words.deciding(kind))
 
 
-def holders(kind: Kind, name: str, trees: tuple[Module, ...] | None = None) -> list[str]:
+def holders(kind: Kind, name: str, those: tuple[Module, ...] | None = None) -> list[str]:
     """The modules that hold a name."""
     of = kind if name in identifiers() else None
-    return [path for path, tree in trees or modules() if name in held_by(tree, of)]
+    return [path for path, words in those or modules() if name in held_by(words, of)]
 
 
 NAMES = [(kind, name) for kind in KINDS for name in BUILTIN[kind]]
@@ -157,7 +159,7 @@ def test_a_name_is_held_by_three_modules_at_most() -> None:
     ],
 )
 def test_a_condition_on_a_name_is_found(kind: Kind, name: str, text: str) -> None:
-    assert holders(kind, name, (("new.py", ast.parse(text)),)) == ["new.py"]
+    assert holders(kind, name, (("new.py", words_of(text)),)) == ["new.py"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_a_condition_on_a_name_is_found(kind: Kind, name: str, text: str) -> Non
     ],
 )
 def test_another_use_of_the_word_is_none(kind: Kind, name: str, text: str) -> None:
-    assert holders(kind, name, (("new.py", ast.parse(text)),)) == []
+    assert holders(kind, name, (("new.py", words_of(text)),)) == []
 
 
 def at(target: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ class Watched:
         self.most = 0
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
-        gc.collect()
         self.most = max(self.most, 1 + sum(ref() is not None for ref in self.given))
         made = tensor.detach().clone().contiguous()
         self.given.append(weakref.ref(made))
@@ -98,7 +96,6 @@ class Read(Tensors):
         self.given, self.most = list[Any](), 0
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        gc.collect()
         self.most = max(self.most, 1 + sum(ref() is not None for ref in self.given))
         tensor = super().__getitem__(name)
         self.given.append(weakref.ref(tensor))
