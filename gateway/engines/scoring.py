@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from math import isfinite
 from typing import Any
 
 from adapterworks.gateway.engines.engine import Probe, Scores
 
 TOP = 20
-_OTHERWISE = (LookupError, TypeError, ValueError, AttributeError)
+_OTHERWISE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class NoScores(ValueError):
@@ -36,9 +37,7 @@ def of_prompt(answer: Any, probe: Probe) -> tuple[list[Scores], int] | None:
         cost = int(answer["usage"]["total_tokens"])
     except _OTHERWISE as error:
         raise NoScores("what it answered to a probe is no completion") from error
-    if len(scores) != len(probe.positions):
-        raise NoScores("it scored other positions than a probe asked for")
-    return scores, cost
+    return _sound(scores, len(probe.positions)), max(0, cost)
 
 
 def of_answers(answer: Any, positions: int) -> tuple[list[Scores], int]:
@@ -59,9 +58,20 @@ def of_answers(answer: Any, positions: int) -> tuple[list[Scores], int]:
         cost = int(answer["usage"]["total_tokens"])
     except _OTHERWISE as error:
         raise NoScores("what it answered to a probe is no completion") from error
+    return _sound(scores, positions), max(0, cost)
+
+
+def _sound(scores: list[Scores], positions: int) -> list[Scores]:
+    """Scores that can be compared: some at each position, and all of them numbers.
+
+    Raises:
+        NoScores: they are not.
+    """
     if len(scores) != positions:
         raise NoScores("it scored other positions than a probe asked for")
-    return scores, cost
+    if not all(at and all(map(isfinite, at.values())) for at in scores):
+        raise NoScores("what it answered to a probe are no log-probabilities")
+    return scores
 
 
 class AskedOnce:

@@ -3,7 +3,8 @@
 Invariant: a line is metered under a name of its own, and metering counts a name once: a line that
 was answered just before the gateway was killed, and is asked again, is paid once. What gave no
 answer and is asked again is not metered, or its event would stand for the answer's: no tokens, of
-an engine that refused them, or the most there can be, of one that was cut off.
+an engine that refused them, or the most there can be, of one that was cut off. That is not done for
+ever: a line whose answer engines broke off `MOST_BROKEN` times costs that, and gets none.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import enum
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -34,6 +36,9 @@ from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
 
+# Answers to one line that engines begin and do not end: one that ends its engine, or takes longer
+# than a request may, would do so for a day.
+MOST_BROKEN = 5
 # Batches have half of their tenant's share of a busy engine.
 _SHARE = 0.5
 _AGAIN_S = 2.0
@@ -65,6 +70,7 @@ async def ask(
     endpoint: str,
     give_way: asyncio.Event,
     over: asyncio.Event,
+    broken: Counter[str],
 ) -> Line | NotAsked:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
 
@@ -77,10 +83,12 @@ async def ask(
         give_way: set when another batch is to have this one's seat.
         over: set when its batch was cancelled, or its time is up: what is cut off then is not asked
             again.
+        broken: how often an answer was broken off, by the name of its line; of all batches.
 
     Raises:
         NoTenant: it was removed, or may not ask any more.
     """
+    name = f"{job}-{number}"
     while True:
         # What it may and what it lets be kept is what it is now, not when the batch began.
         known = gateway.tenant(tenant)
@@ -88,12 +96,14 @@ async def ask(
             raise NoTenant("the tenant of this batch is not there any more")
         asks = replace(known, weight=known.weight * _SHARE)
 
-        def again(error: BaseException) -> bool:
+        def again(error: BaseException, spent: bool) -> bool:
             if isinstance(error, asyncio.CancelledError):
                 return not over.is_set()
-            return waits(error)
+            if spent:
+                broken[name] += 1
+            return waits(error) and broken[name] < MOST_BROKEN
 
-        receipt = Receipt(request_id=f"{job}-{number}")
+        receipt = Receipt(request_id=name)
         try:
             async with turns.turn(tenant, _EXPECTED, weight=asks.weight) as turn:
                 if give_way.is_set():
@@ -104,7 +114,7 @@ async def ask(
                 turn.settle(line.prompt_tokens + line.completion_tokens)
                 return line
         except (RateLimited, Unavailable) as error:
-            if not waits(error):
+            if not waits(error) or broken[name] >= MOST_BROKEN:
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
             if await _is_set(give_way, error.retry_after or _AGAIN_S):
                 return NotAsked.LIMITS
@@ -136,7 +146,7 @@ async def _asked(
     receipt: Receipt,
     row: dict[str, Any],
     endpoint: str,
-    again: Callable[[BaseException], bool],
+    again: Callable[[BaseException, bool], bool],
 ) -> tuple[int, Any]:
     if row["url"] != endpoint:
         raise InvalidInput(f"`url` is not the batch's endpoint `{endpoint}`")

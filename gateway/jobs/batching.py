@@ -17,6 +17,7 @@ import logging
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -54,19 +55,21 @@ async def run_batch(
     job: Job,
     held: Claim,
     give_way: asyncio.Event,
+    broken: Counter[str],
 ) -> None:
     """Run a batch to its end, or until it is to give way.
 
     Args:
         turns: of all batches' lines.
         give_way: set when another batch is to have this one's place; it is queued again.
+        broken: see `ask`.
     """
     outcome = _before(job)
     if outcome is not None:
         await _end(room, job, held, outcome)
         return
     over = asyncio.Event()
-    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way, over))
+    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way, over, broken))
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
@@ -139,6 +142,7 @@ async def _answer(
     held: Claim,
     give_way: asyncio.Event,
     over: asyncio.Event,
+    broken: Counter[str],
 ) -> Outcome:
     known = await asyncio.to_thread(_known, room, job)
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
@@ -152,12 +156,13 @@ async def _answer(
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
             line = await ask(
-                gateway, turns, job.tenant, job.id, number, row, endpoint, give_way, over
+                gateway, turns, job.tenant, job.id, number, row, endpoint, give_way, over, broken
             )
             if isinstance(line, NotAsked):
                 not_asked.add(line)
                 break
             await asyncio.to_thread(_keep, room, held, number, line)
+            broken.pop(f"{job.id}-{number}", None)
 
     try:
         async with asyncio.TaskGroup() as group:

@@ -88,6 +88,11 @@ class Account:
             self.usage.settle(self._most)
         return self.usage.after(self._parts, estimated=self._guessed)
 
+    @property
+    def spent(self) -> bool:
+        """Whether it costs anything: the engine has worked on it, or may have."""
+        return self._most is not None and self.settle().total > 0
+
     def token(self) -> None:
         """Events of a stream have just been sent."""
         now = time.perf_counter()

@@ -54,7 +54,8 @@ class Exchange:
     Args:
         headers: the client's; a trace is continued from them.
         asked_again: whether the same request follows, under the same receipt, where this one ends
-            with an error or is cut off: then that one alone is metered.
+            with an error or is cut off, and an engine may have worked on it or not: then that one
+            alone is metered.
 
     Attributes:
         begun: something of the answer was sent.
@@ -68,7 +69,7 @@ class Exchange:
         receipt: Receipt,
         headers: Mapping[str, str],
         *,
-        asked_again: Callable[[BaseException], bool] = lambda error: False,
+        asked_again: Callable[[BaseException, bool], bool] = lambda error, spent: False,
     ) -> None:
         self._headers = headers
         self._asked_again = asked_again
@@ -138,11 +139,11 @@ class Exchange:
                 with self._gateway.fleet.using(target) as engine:
                     await self._admitted(engine, target, send)
         except asyncio.CancelledError as error:
-            account.close(_LEFT, metered=not self._asked_again(error))
+            account.close(_LEFT, metered=not self._asked_again(error, account.spent))
             raise
         except AdapterworksError as error:
             account.refused(error)
-            metered = not self._asked_again(error)
+            metered = not self._asked_again(error, account.spent)
             await account.close(shape_of(error).status, metered=metered)
             raise
         except Exception:

@@ -189,10 +189,7 @@ class Places:
             self.seats.wake()
             return
         except AdapterworksError as error:
-            if generation == self._engine.health.generation and entry.stage == "loading":
-                # It may be in the engine, or get there yet: what is not counted must not be.
-                with contextlib.suppress(AdapterworksError):
-                    await self._unload(self._engine, entry.release)
+            await self._take_back(entry, generation)
             entry.error, outcome = error, "failed"
             self._forget(entry)
         except asyncio.CancelledError:
@@ -201,6 +198,7 @@ class Places:
             self.seats.wake()
             raise
         except BaseException as error:  # a bug must not leave an entry that loads for ever
+            await self._take_back(entry, generation)
             entry.error = Unavailable(f"loading failed: {type(error).__name__}", retry_after=10.0)
             self._forget(entry)
             self.seats.wake()
@@ -210,6 +208,15 @@ class Places:
             self.usual = time.monotonic() - entry.begun
         self._observe(entry.release, outcome, time.perf_counter() - began)
         self.seats.wake()
+
+    async def _take_back(self, entry: Entry, generation: int) -> None:
+        """Unload what did not become resident.
+
+        It may be in the engine, or get there yet: what is not counted must not be.
+        """
+        if generation == self._engine.health.generation and entry.stage == "loading":
+            with contextlib.suppress(Exception):  # why it is taken back is what is told
+                await self._unload(self._engine, entry.release)
 
     async def _make_room(self, newcomer: Entry) -> None:
         """Unload others until one more fits; newcomers are served in order.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from adapterworks.gateway.engines.engine import Probe
@@ -22,6 +23,8 @@ from adapterworks.gateway.residency.verdict import SMALLEST_SEPARATION, Position
 # As many as were compared when each cost a prompt of its own, in far fewer tokens.
 WANTED = 24
 LEAST = 4  # probes, however many positions they have: texts that have nothing in common
+# Other types, numbers without bounds, lists in lists in lists.
+_OTHERWISE = (LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 # Times the smallest separation: below it, the choice may be why adapter and base look alike.
 _CLEAR = 5
 
@@ -57,7 +60,7 @@ def read_fingerprint(content: bytes) -> Fingerprint:
         if document["schema_version"] != 1 or not probes:
             raise ValueError("not version 1, or without probes")
         return Fingerprint(str(document["base_digest"]), document.get("template_digest"), probes)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except _OTHERWISE as error:
         raise ValueError("fields are missing, or are of another type") from error
 
 
@@ -82,7 +85,10 @@ def _probe(value: dict[str, Any]) -> Expected:
 
 
 def _positions(values: Sequence[Any]) -> tuple[Position, ...]:
-    return tuple([(int(token), float(logprob)) for token, logprob in at] for at in values)
+    found = tuple([(int(token), float(logprob)) for token, logprob in at] for at in values)
+    if not all(isfinite(logprob) for at in found for _, logprob in at):
+        raise ValueError("a log-probability is no number")
+    return found
 
 
 def chosen(probes: Sequence[Expected]) -> Sequence[Expected]:

@@ -125,8 +125,9 @@ def effect(answers: Answers) -> Effect:
 
 
 def _shares(position: Position) -> list[float]:
-    """The tokens' probabilities, made to sum to 1."""
-    weights = [exp(logprob) for _, logprob in position]
+    """The tokens' probabilities, made to sum to 1, whatever finite numbers a stranger wrote."""
+    most = max(logprob for _, logprob in position)
+    weights = [exp(logprob - most) for _, logprob in position]
     mass = sum(weights)
     return [weight / mass for weight in weights]
 

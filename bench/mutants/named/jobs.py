@@ -331,7 +331,7 @@ NAMED = (
     Named(
         "a-lines-name-is-new-each-time",
         "gateway/jobs/asking.py",
-        'receipt = Receipt(request_id=f"{job}-{number}")',
+        "receipt = Receipt(request_id=name)",
         "receipt = Receipt()",
         _OF_BATCHES,
         "a line that was answered when the gateway was killed would be paid twice",
@@ -340,12 +340,24 @@ NAMED = (
     Named(
         "a-line-that-is-asked-again-is-metered-each-time",
         "gateway/jobs/asking.py",
-        "            return waits(error)\n",
+        "            return waits(error) and broken[name] < MOST_BROKEN\n",
         "            return False\n",
         (
             f"{_OF_BATCHES[0]}::test_a_line_that_the_engine_turned_away_first_is_paid_when_it_is_answered",
         ),
         "the event of the attempt that failed would stand for the answer's: whole batches are free",
+        quick=False,
+    ),
+    Named(
+        "a-line-that-ends-its-engine-is-asked-for-a-day",
+        "gateway/jobs/asking.py",
+        "                broken[name] += 1\n",
+        "                pass\n",
+        (
+            f"{_OF_BATCHES[0]}::test_an_answer_that_is_broken_off_each_time_is_paid_once_and_asked_for_no_more",
+        ),
+        "one line would end the engine for everybody, again and again, and cost nothing",
+        source="reading of the gateway as a hostile client",
         quick=False,
     ),
     Named(

@@ -142,6 +142,51 @@ _PRESSURE_NAMED = (
         "an engine would hold more than is counted, and run out of places that nobody frees",
     ),
     Named(
+        "what-a-bug-left-in-the-engine-is-not-counted",
+        _PLACES,
+        "            await self._take_back(entry, generation)\n"
+        '            entry.error = Unavailable(f"loading failed',
+        '            entry.error = Unavailable(f"loading failed',
+        (f"{_OF_HOLDING}::test_a_bug_leaves_nothing_that_loads_for_ever",),
+        "an engine would hold more than is counted, and unload what others are thought to have",
+        source="reading of the gateway as a hostile client",
+    ),
+    Named(
+        "a-strangers-fingerprint-overflows",
+        _VERDICT,
+        "[exp(logprob - most) for",
+        "[exp(logprob) for",
+        (
+            f"{_OF_VERDICT}::test_shares_are_of_what_numbers_there_are",
+            f"{_OF_PROVING}::test_numbers_that_are_no_log_probabilities_are_refused_as_any_other",
+        ),
+        "a pulled release would be loaded by each request for it, and refused by none",
+        source="reading of the gateway as a hostile client",
+    ),
+    Named(
+        "a-fingerprint-may-hold-what-is-no-number",
+        _PROBES,
+        "if not all(isfinite(logprob) for at in found for _, logprob in at):",
+        "if False:",
+        (f"{_OF_PROVING}::test_a_malformed_probe_never_passes",),
+        "a proof would compare with infinity, and say what no log can keep",
+        source="reading of the gateway as a hostile client",
+    ),
+    Named(
+        "an-engine-that-scores-nothing-is-a-bug-of-ours",
+        "gateway/engines/scoring.py",
+        "    if not all(at and all(map(isfinite, at.values())) for at in scores):\n",
+        "    if False:\n",
+        (
+            "tests/gateway/engines/test_scoring.py"
+            "::test_what_is_no_answer_to_a_probe_is_an_engine_that_is_away",
+            "tests/gateway/engines/test_scoring.py"
+            "::test_nor_is_one_to_a_probe_by_ordinary_generations",
+        ),
+        "an adapter would be judged by an engine that said nothing of it",
+        source="reading of the gateway as a hostile client",
+    ),
+    Named(
         "pins-keep-everybody-else-out",
         _VICTIM,
         "only_pins = all(e.pinned for e in held)",

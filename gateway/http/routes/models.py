@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.pages import number
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX
@@ -42,7 +43,7 @@ async def list_models(request: Request) -> Response:
         InvalidField: `limit` or `after` is none.
     """
     tenant, gateway = tenant_of(request), gateway_of(request)
-    limit = _limit(request.query_params.get("limit"))
+    limit = number(request, "limit", _MOST, most=_MOST)
     after = request.query_params.get("after")
     rows = await request.app.state.catalogue.rows()
     bases = _bases(gateway, tenant)
@@ -136,14 +137,6 @@ async def _release(gateway: Gateway, ref: str, digest: str | None) -> Release:
     if digest is None:
         digest = (await asyncio.to_thread(gateway.registry.resolve, ref)).digest
     return await gateway.resolver.release(digest)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return _MOST
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:9]) <= _MOST:
-        raise InvalidField(f"`limit` is a whole number from 1 to {_MOST}", param="limit")
-    return int(text)
 
 
 def _refs(row: NameRow) -> list[tuple[str, str | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from math import inf
 from typing import Any
 
 import pytest
@@ -53,8 +54,8 @@ async def test_a_prompts_own_token_counts_only_among_the_likeliest(
     assert tokens == 4
 
 
-def _scored(positions: int = 2, **usage: Any) -> dict[str, Any]:
-    at = {"7": {"logprob": -0.5, "rank": 1}}
+def _scored(positions: int = 2, at: dict[str, Any] | None = None, **usage: Any) -> dict[str, Any]:
+    at = {"7": {"logprob": -0.5, "rank": 1}} if at is None else at
     return {"choices": [{"index": 0, "prompt_logprobs": [None, *[at] * positions]}], **usage}
 
 
@@ -69,6 +70,10 @@ def _scored(positions: int = 2, **usage: Any) -> dict[str, Any]:
         _scored(usage={"total_tokens": "many"}),
         _scored(usage={"total_tokens": 9}, positions=1),
         _scored(usage={"total_tokens": 9}, positions=3),
+        _scored(usage={"total_tokens": 9}, at={}),
+        _scored(usage={"total_tokens": 9}, at={"7": {"logprob": -9.0, "rank": 21}}),
+        _scored(usage={"total_tokens": 9}, at={"7": {"logprob": float("nan"), "rank": 1}}),
+        _scored(usage={"total_tokens": float("inf")}),
     ],
     ids=str,
 )  # fmt: skip
@@ -95,6 +100,13 @@ async def test_half_a_text_is_no_answer_either() -> None:
             "choices": [{"index": 0, "logprobs": {"top_logprobs": [{"token_id:5": -1.0}]}}],
             "usage": {"total_tokens": 1},
         },
+        {
+            "choices": [
+                {"index": index, "logprobs": {"top_logprobs": [{"token_id:5": -inf}]}}
+                for index in range(2)
+            ],
+            "usage": {"total_tokens": 2},
+        },
     ],
     ids=str,
 )
@@ -103,6 +115,13 @@ async def test_nor_is_one_to_a_probe_by_ordinary_generations(answer: Any) -> Non
     assert not await engine.can_score_prompts()
     with pytest.raises(Unavailable, match="probe"):
         await engine.score({"model": "m"}, [Probe((6, 7, 8), (1, 2))])
+
+
+async def test_a_probe_gives_nobody_tokens_back() -> None:
+    """What a proof cost is charged to whoever asked: less than nothing is nothing."""
+    engine = Told(json.dumps(_scored(usage={"total_tokens": -9})))
+    _, tokens = await engine.score({"model": "m"}, [Probe((3, 4, 5), (1, 2))])
+    assert tokens == 0
 
 
 async def test_many_who_want_to_know_ask_once() -> None:

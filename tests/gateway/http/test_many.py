@@ -54,7 +54,14 @@ def test_models_come_in_pages_that_join(few: Running, base: Base) -> None:
         assert seen == everything
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "limit=-1", "after=nobody"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("limit=0", "limit=1001", "limit=x", "limit=-1", "after=nobody"),
+        "limit=0000000012000",  # its first nine digits are in bounds
+        "limit=000000001" + "9" * 5000,  # and Python reads no number that long
+    ],
+)
 def test_a_page_that_cannot_be_is_refused(few: Running, query: str) -> None:
     with few.http() as http:
         answer = http.get(f"/v1/models?{query}")

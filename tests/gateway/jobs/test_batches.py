@@ -13,8 +13,11 @@ import sqlalchemy as sa
 from openai.types import Batch
 
 from adapterworks.gateway.jobs import sharing
+from adapterworks.gateway.jobs.asking import MOST_BROKEN
+from adapterworks.gateway.request.relay import Relay
 from adapterworks.gateway.storage.schema import usage_events
 from adapterworks.gateway.tenants.admin import TenantAdmin
+from adapterworks.manifests.errors import Unavailable
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.jobs import lookup, queue, schema
 from adapterworks.registry.registry import Registry
@@ -172,6 +175,40 @@ def test_a_line_that_the_engine_turned_away_first_is_paid_when_it_is_answered(
     with house.registry.database.read() as connection:
         assert set(connection.scalars(sa.select(usage_events.c.status))) == {200}
     assert house.running.gateway.meter._open == 0
+
+
+def test_an_answer_that_is_broken_off_each_time_is_paid_once_and_asked_for_no_more(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that ends its engine would end it for a day, and one that takes longer than a request
+    may would take that for a day, and cost nothing."""
+    whole, broken_off = Relay._whole, []
+
+    async def cut(relay: Relay, upstream: Any) -> None:
+        if relay._call.payload["messages"][0]["content"] == "question 1":
+            broken_off.append(await upstream.read())
+            raise Unavailable("the engine broke off its answer", retry_after=0.01)
+        await whole(relay, upstream)
+
+    monkeypatch.setattr(Relay, "_whole", cut)
+    batch = begin(house.client(), [request(number, house.standin.base) for number in range(3)])
+    done = wait(house.client(), batch.id, "completed", "failed")
+    assert len(broken_off) == MOST_BROKEN
+    answers = lines(house.client(), done.output_file_id)
+    assert [line["custom_id"] for line in answers] == ["q0", "q2"]
+    (lost,) = lines(house.client(), done.error_file_id)
+    assert lost["custom_id"] == "q1"
+    assert lost["response"]["status_code"] == 503
+    deadline = time.monotonic() + 30  # nobody waits until it is written
+    while metered(house)[0] < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    with house.registry.database.read() as connection:
+        events = {row.request_id: row for row in connection.execute(sa.select(usage_events))}
+    of_lost = events.pop(f"{batch.id}-2")
+    assert (of_lost.status, of_lost.estimated) == (503, True)
+    assert of_lost.completion_tokens == 3  # the most that it might have
+    assert {row.status for row in events.values()} == {200}
 
 
 def test_a_paused_batch_goes_on_and_asks_nothing_twice(

@@ -144,6 +144,7 @@ async def test_a_bug_leaves_nothing_that_loads_for_ever() -> None:
     with pytest.raises(RuntimeError, match="bug"):
         await residency.warm(A)
     assert stages(residency) == {}
+    assert engine.log == ["+a", "-a"]  # nor anything in the engine that nobody counts
     assert await residency.warm(A)
 
 

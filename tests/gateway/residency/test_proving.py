@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import log
+from math import inf, log, nan
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -186,6 +186,10 @@ async def test_a_fingerprint_of_something_else_is_refused_before_anything_is_ask
         {"base": [ADAPTER]},
         {"adapter": [ADAPTER]},
         {"token_ids": None},
+        {"positions": [1, inf]},
+        {"adapter": [ADAPTER, [[1, nan], [2, -1.0]]]},
+        {"base": [ADAPTER, [[1, -inf], [2, -1.0]]]},
+        {"base": [ADAPTER, [[inf, -1.0], [2, -1.0]]]},
     ],
 )
 async def test_a_malformed_probe_never_passes(change: dict[str, Any]) -> None:
@@ -196,10 +200,20 @@ async def test_a_malformed_probe_never_passes(change: dict[str, Any]) -> None:
     assert form.asked == []
 
 
-async def test_text_that_is_no_json_never_passes() -> None:
+@pytest.mark.parametrize("text", [b"{", b"[" * 9000 + b"]" * 9000], ids=["half", "deep"])
+async def test_text_that_is_no_json_never_passes(text: bytes) -> None:
     form = Answering(0.0)
     with pytest.raises(ProofFailed, match="is not in its format"):
-        await prove(form.engine(1.0), cast(Form, form), RELEASE, b"{")
+        await prove(form.engine(1.0), cast(Form, form), RELEASE, text)
+
+
+@pytest.mark.parametrize("wild", [1000.0, -1000.0, 1e308])
+async def test_numbers_that_are_no_log_probabilities_are_refused_as_any_other(wild: float) -> None:
+    """Of a stranger: no power of them overflows, and their shares sum to one."""
+    probes = document()["probes"]
+    wrong = {**probes[1], "adapter": [[[1, wild]]] * 2}
+    with pytest.raises(ProofFailed):
+        await proved(Answering(0.0), probes=[probes[0], wrong])
 
 
 async def test_a_remote_engine_of_unknown_template_is_asked_all_the_same() -> None:

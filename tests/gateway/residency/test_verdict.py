@@ -35,6 +35,15 @@ def test_shares_sum_to_one_whatever_the_list_leaves_out() -> None:
     assert divergence([HALF], [moved]) == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("by", [-2000.0, 2000.0])
+def test_shares_are_of_what_numbers_there_are(by: float) -> None:
+    """A stranger's need be no log-probabilities: e^2000 overflows, and e^-2000 is nothing."""
+    wild = [(token, logprob + by) for token, logprob in WHOLE]
+    assert divergence([wild], [{7: log(0.75) + by - 0.2, 9: log(0.25) + by + 0.4}]) == (
+        pytest.approx(0.25)
+    )
+
+
 def test_a_token_that_the_engine_does_not_list_counts_as_its_least_likely() -> None:
     """Token 9 is missing; the engine's least is −3: ¾ · 0 + ¼ · |log ¼ + 3|."""
     got = {7: log(0.75), 1: -2.0, 2: -3.0}
