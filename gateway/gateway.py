@@ -139,22 +139,26 @@ class Gateway:
             supervisor=supervisor,
             first=first,
         )
+        meter = Meter(
+            registry.database,
+            spool=spool,
+            commit_seconds=config.metering.commit_milliseconds / 1000,
+            keep_days=config.metering.keep_days,
+            supervisor=supervisor,
+        )
         gateway = cls(
             config=config,
             registry=registry,
             fleet=fleet,
             resolver=Resolver(registry, fleet.pool),
             limiter=Limiter(
-                registry.database, defaults=config.limits.tenant_limits(), supervisor=supervisor
+                registry.database,
+                defaults=config.limits.tenant_limits(),
+                supervisor=supervisor,
+                counted=lambda: meter.counted,
             ),
             tenants=None if config.open else TenantStore(registry.database),
-            meter=Meter(
-                registry.database,
-                spool=spool,
-                commit_seconds=config.metering.commit_milliseconds / 1000,
-                keep_days=config.metering.keep_days,
-                supervisor=supervisor,
-            ),
+            meter=meter,
             metrics=metrics,
             tracing=Tracing(config.tracing),
             supervisor=supervisor,

@@ -23,6 +23,7 @@ import logging
 import math
 import time
 import uuid
+from collections.abc import Callable
 
 from adapterworks.gateway.admission.errors import RateLimited
 from adapterworks.gateway.admission.lease import RateLease, SlotLease
@@ -54,7 +55,14 @@ class Limiter:
         *,
         defaults: Limits = Limits(),  # noqa: B008
         supervisor: Supervisor | None = None,
+        counted: Callable[[], float] = lambda: math.inf,
     ) -> None:
+        """Hold the limits that tenants have in `database`.
+
+        Args:
+            counted: see `Month`.
+        """
+        self._counted = counted
         migrate(database)
         # Not the registry's lock: a publish or a gc that takes its time holds up no request.
         self._own = database.aside("limits", patience=_INDEX_SECONDS)
@@ -171,7 +179,7 @@ class Limiter:
                 RateLease(self._ledger, tenant_id, "requests"),
                 RateLease(self._ledger, tenant_id, "tokens"),
                 SlotLease(self._ledger, tenant_id),
-                Month(self._ledger, tenant_id, self._supervisor),
+                Month(self._ledger, tenant_id, self._supervisor, self._counted),
             )
         return state
 

@@ -3,14 +3,17 @@
 Invariant: what counts as spent is never less than the metered total of at most `FRESH_SECONDS` ago
 plus everything this gateway has admitted since. A token that is both in the total and still in this
 gateway's memory counts twice for `LAG_SECONDS`: the budget is then reached early for a moment,
-never late. It is used up only when the metered total says so: what is in flight may give back.
+never late. While this gateway's meter cannot write to the index, what it has counted stays in
+memory. The budget is used up only when the metered total says so: what is in flight may give back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from adapterworks.gateway.admission.shared import SharedLedger
@@ -19,13 +22,26 @@ from adapterworks.manifests.errors import Unavailable
 
 FRESH_SECONDS = 1.0  # after this the total is read again, beside the requests
 STALE_SECONDS = 5.0  # after this a request waits for the reading
-LAG_SECONDS = 2.0  # from an answer's end until the index has its event
+LAG_SECONDS = 2.0  # from an answer's end until the index has its event, where the meter can write
+_DURABLE_S = 0.5  # from an answer's end until its event is on the disk
+_TOGETHER_S = 0.1  # answers that end within it are kept as one number
 
 
 class Month:
-    """One tenant's budget in this gateway."""
+    """One tenant's budget in this gateway.
 
-    def __init__(self, ledger: SharedLedger, tenant: str, supervisor: Supervisor) -> None:
+    Args:
+        counted: the monotonic time up to which the index has what this gateway has metered.
+    """
+
+    def __init__(
+        self,
+        ledger: SharedLedger,
+        tenant: str,
+        supervisor: Supervisor,
+        counted: Callable[[], float] = lambda: math.inf,
+    ) -> None:
+        self._counted = counted
         self._ledger = ledger
         self._tenant = tenant
         self._supervisor = supervisor
@@ -72,7 +88,12 @@ class Month:
         """Replace a reservation by what was used."""
         self._in_flight -= estimated
         if tokens:
-            self._settled.append((time.monotonic(), tokens))
+            now = time.monotonic()
+            if self._settled and now - self._settled[-1][0] < _TOGETHER_S:
+                began, before = self._settled.pop()
+                self._settled.append((began, before + tokens))
+            else:
+                self._settled.append((now, tokens))
             self._settled_sum += tokens
 
     def seconds_left(self) -> float:
@@ -85,7 +106,8 @@ class Month:
         asked, month = time.monotonic(), _this_month()
         total = await self._ledger.spent_since(self._tenant, f"{month}-01")
         self._total, self._read_at, self._month = total, asked, month
-        while self._settled and self._settled[0][0] < asked - LAG_SECONDS:
+        sure = min(asked - LAG_SECONDS, self._counted() - _DURABLE_S)
+        while self._settled and self._settled[0][0] < sure:
             self._settled_sum -= self._settled.popleft()[1]
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urlsplit
 
 from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -218,7 +218,10 @@ async def require_own_form(visit: Visit) -> None:
 
 async def form_of(request: Request) -> Mapping[str, str]:
     """The fields of a form, within bounds; read once."""
-    form: FormData = await request.form(max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD)
+    try:
+        form: FormData = await request.form(max_fields=_MOST_FIELDS, max_part_size=_MOST_FIELD)
+    except ClientDisconnect as error:  # nobody reads the answer
+        raise HTTPException(400) from error
     return {name: value for name, value in form.items() if isinstance(value, str)}
 
 

@@ -38,7 +38,7 @@ def message(text: str) -> str:
     """The message in an engine's answer, without the JSON around it."""
     try:
         found = _within(json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     return plain(text if found is None else found)[:_LONGEST]
 

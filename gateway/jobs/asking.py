@@ -33,6 +33,7 @@ from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
 from adapterworks.gateway.request.errors import error_body, shape_of
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.usage import Counts, Unusable, read_counts
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Unavailable
 
@@ -174,14 +175,15 @@ def _line(row: dict[str, Any], receipt: Receipt, status: int, body: Any) -> Line
         "response": {"status_code": status, "request_id": receipt.request_id, "body": body},
         "error": None,
     }
-    usage = body.get("usage") or {} if status == 200 else {}
-    of_input = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
-    of_output = usage.get("completion_tokens_details") or usage.get("output_tokens_details") or {}
+    counts = Counts(0, 0)
+    if status == 200:
+        with contextlib.suppress(Unusable):  # charged at its most
+            counts = read_counts(body.get("usage"))
     return Line(
         status != 200,
         json.dumps(output, ensure_ascii=False),
-        usage.get("prompt_tokens") or usage.get("input_tokens") or 0,
-        of_input.get("cached_tokens") or 0,
-        usage.get("completion_tokens") or usage.get("output_tokens") or 0,
-        of_output.get("reasoning_tokens") or 0,
+        counts.prompt,
+        counts.cached,
+        counts.completion,
+        counts.reasoning,
     )

@@ -13,6 +13,7 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -35,6 +36,7 @@ from adapterworks.gateway.request.endpoints import ENDPOINTS, parse
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.request.exchange import Exchange
 from adapterworks.gateway.request.receipts import Receipt
+from adapterworks.gateway.request.usage import Counts, Unusable, read_counts
 from adapterworks.gateway.residency.resolve import missing
 from adapterworks.gateway.tenants.tenant import Tenant
 from adapterworks.manifests.endings import ending_of
@@ -262,13 +264,21 @@ async def _reply(
         error = answer.get("error") if isinstance(answer, dict) else None
         said = error.get("message") if isinstance(error, dict) else None
         return Reply(said=str(said or f"the engine answered {status}"), sampled=sampled)
-    choice, usage = answer["choices"][0], answer.get("usage") or {}
-    message = choice["message"]
+    counts = Counts(0, 0)
+    with contextlib.suppress(Unusable):  # charged at its most
+        counts = read_counts(answer.get("usage"))
+    try:
+        choice = answer["choices"][0]
+        message, why = choice["message"], choice.get("finish_reason")
+        text, refusal = message.get("content"), message.get("refusal")
+    except (LookupError, TypeError, AttributeError):
+        said = "the engine's answer cannot be read"
+        return Reply(said=said, prompt=counts.prompt, completion=counts.completion, sampled=sampled)
     return Reply(
-        text=message.get("content") or "",
-        refused=bool(message.get("refusal")) or choice.get("finish_reason") == "content_filter",
-        cut=choice.get("finish_reason") == "length",
-        prompt=usage.get("prompt_tokens") or 0,
-        completion=usage.get("completion_tokens") or 0,
+        text=text if isinstance(text, str) else "",
+        refused=bool(refusal) or why == "content_filter",
+        cut=why == "length",
+        prompt=counts.prompt,
+        completion=counts.completion,
         sampled=sampled,
     )

@@ -54,6 +54,7 @@ class Meter:
 
     Attributes:
         set_aside: lines that were no events, and are kept for a person to look at.
+        counted: what was durable here by then, on the monotonic clock, is in the index.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Meter:
         self._writing = threading.Lock()  # one append at a time
         self._append_seconds = float("inf")  # of the last append
         self.set_aside = 0
+        self.counted = time.monotonic()
         self._reserve = Reserve(spool)
         self._refused_until = 0.0
         self._open = 0  # requests that have begun and are not recorded
@@ -210,12 +212,13 @@ class Meter:
         orphans_at = time.monotonic() + ORPHAN_SECONDS
         prune_at, more = time.monotonic(), False
         while True:
-            last = self._closing.is_set()
+            last, began = self._closing.is_set(), time.monotonic()
             try:
                 if time.monotonic() >= orphans_at:
                     orphans_at = time.monotonic() + ORPHAN_SECONDS
                     self._adopt()
                 self._drain_segments(final=last)
+                self.counted = began
                 if self._keep_days is not None and not last and time.monotonic() >= prune_at:
                     more = prune(self._database, days=self._keep_days) > 0
                     prune_at = time.monotonic() + (DRAIN_SECONDS if more else PRUNE_SECONDS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from pydantic_core import from_json
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from adapterworks.gateway.request import bounds
 from adapterworks.gateway.request.errors import TooLarge, TooSlow
@@ -43,6 +43,7 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
     Raises:
         TooLarge: it is above `limit` bytes.
         TooSlow: it did not come within `seconds`.
+        InvalidInput: whoever sends it has gone, which is no fault of ours.
     """
     too_large = TooLarge(f"the request's body is above {limit} bytes")
     announced = request.headers.get("content-length", "0")
@@ -57,6 +58,8 @@ async def read_body(request: Request, limit: int, seconds: float) -> bytes:
                     raise too_large
     except TimeoutError as error:
         raise TooSlow(f"the body did not arrive within {seconds:g} s") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("the client left before the body was whole") from error
     return bytes(data)
 
 

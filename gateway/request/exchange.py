@@ -27,7 +27,7 @@ from adapterworks.gateway.request.account import Account
 from adapterworks.gateway.request.cost import demanded, expected, most
 from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
-from adapterworks.gateway.request.parts import in_parts, put_together
+from adapterworks.gateway.request.parts import in_parts
 from adapterworks.gateway.request.payload import name_at, sent
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import recorder_of
@@ -217,7 +217,7 @@ class Exchange:
             await self._one_stream(engine, target, parts, relay)
         else:
             answers = [await self._in_turn(engine, target, p, relay.part) for p in parts]
-            await relay.together(put_together(answers, parts))
+            await relay.together(answers, parts)
 
     async def _one_stream(
         self, engine: Engine, target: Target, parts: Sequence[Call], relay: Relay

@@ -29,6 +29,7 @@ from adapterworks.gateway.request.errors import (
     error_headers,
     shape_of,
 )
+from adapterworks.gateway.request.parts import put_together
 from adapterworks.gateway.request.receipts import Receipt
 from adapterworks.gateway.request.recorder import Recorder
 from adapterworks.gateway.request.stream import Piece, Rewriter, failure, rename
@@ -105,7 +106,7 @@ class Relay:
             if whole and self.streamed.over and self._recorder is not None:
                 self._recorder.done(self._account.usage, 0)
         elif self._several:  # streams, which were asked for, and this is none
-            raise Unavailable("the engine's answer cannot be read", retry_after=1.0)
+            raise _unreadable()
         else:
             await self._whole(upstream)
 
@@ -119,18 +120,27 @@ class Relay:
             self._account.cost_nothing()
             await self._refused(upstream)
         try:
-            answer: dict[str, Any] = from_json(await upstream.read())
-            self._sound(answer)
-            self._account.usage.take(read_counts(answer["usage"]))
-            self._account.part()
+            answer = _object(await upstream.read())
         except _BROKEN as error:
             raise Unavailable("the engine broke off its answer", retry_after=2.0) from error
-        except (ValueError, LookupError, TypeError) as error:
-            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+        self._sound(answer)
+        try:
+            self._account.usage.take(read_counts(answer.get("usage")))
+        except Unusable as error:
+            raise _unreadable() from error
+        self._account.part()
         return answer
 
-    async def together(self, answer: dict[str, Any]) -> None:
-        """Pass on what was put together of the answers to all parts."""
+    async def together(self, answers: Sequence[dict[str, Any]], parts: Sequence[Call]) -> None:
+        """Pass on the answers to all parts as one.
+
+        Raises:
+            Unavailable: they are no answers.
+        """
+        try:
+            answer = put_together(answers, parts)
+        except (LookupError, TypeError) as error:
+            raise _unreadable() from error
         await self._pass_on(self._shown(answer), 200)
 
     async def _refused(self, upstream: Answer) -> NoReturn:
@@ -185,15 +195,7 @@ class Relay:
 
     def _rewritten(self, body: bytes) -> bytes:
         """The answer with the client's model name, once its counts are read."""
-        try:
-            answer: dict[str, Any] = from_json(body)
-            answer.get("usage")
-        except (ValueError, AttributeError) as error:
-            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
-        return self._finished(answer)
-
-    def _finished(self, answer: dict[str, Any]) -> bytes:
-        """As `_shown`, once its counts are in the account."""
+        answer = _object(body)
         if self._call.endpoint.free:
             self._account.cost_nothing()
         with contextlib.suppress(Unusable):  # charged at its most, and counted
@@ -227,7 +229,26 @@ class Relay:
         try:
             return to_json(self._call.endpoint.shape(answer, time.monotonic() - self._began))
         except (LookupError, TypeError) as error:
-            raise Unavailable("the engine's answer cannot be read", retry_after=1.0) from error
+            raise _unreadable() from error
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """An answer's JSON object.
+
+    Raises:
+        Unavailable: it is none.
+    """
+    try:
+        answer = from_json(body)
+    except ValueError as error:
+        raise _unreadable() from error
+    if not isinstance(answer, dict):
+        raise _unreadable()
+    return answer
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable("the engine's answer cannot be read", retry_after=1.0)
 
 
 def _rewriter(

@@ -58,7 +58,8 @@ class Piece:
         for name in ("id", "created"):
             if name in value:
                 value[name] = self.names.setdefault(name, value[name])
-        for choice in value.get("choices") or []:
+        choices = value.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and isinstance(choice.get("index"), int):
                 choice["index"] += self.before
 

@@ -12,7 +12,8 @@ from adapterworks.gateway.request.cost import Cost
 
 # Tokens that an engine makes of one sequence in a second: more than any, each after the one before.
 FASTEST = 2000
-_MOST = 2**53  # every reader of JSON has these exactly; no answer has as many
+# No answer has as many, and the sum over all parts of a request is one that metering takes.
+_MOST = 2**40
 
 
 class Unusable(ValueError):

@@ -32,6 +32,42 @@ _OF_BOUNDS = (
 
 _EDGE = (
     Named(
+        "who-leaves-is-a-defect-of-ours",
+        _BODY,
+        "    except ClientDisconnect as error:\n",
+        "    except ZeroDivisionError as error:\n",
+        (
+            "tests/gateway/request/test_bounds.py"
+            "::test_who_leaves_in_the_middle_of_a_body_is_no_defect",
+        ),
+        "each connection that breaks would be a trace in the log, and hide what is one",
+        source="reading of the gateway as a network that breaks",
+    ),
+    Named(
+        "what-an-engine-counts-is-more-than-metering-takes",
+        _USAGE,
+        "_MOST = 2**40\n",
+        "_MOST = 2**53\n",
+        (
+            "tests/gateway/request/test_bounds.py"
+            "::test_a_count_is_at_most_what_metering_takes_of_all_parts_together",
+        ),
+        "an answer would be counted by nobody: its event is refused",
+        source="reading of the gateway as an engine that misbehaves",
+    ),
+    Named(
+        "a-list-is-an-answer-to-a-part",
+        "gateway/request/relay.py",
+        "    if not isinstance(answer, dict):\n        raise _unreadable()\n",
+        "",
+        (
+            "tests/gateway/request/test_parts.py"
+            "::test_what_is_no_answer_to_a_part_is_an_engine_that_failed",
+        ),
+        "an engine's fault would be a defect of the gateway's",
+        source="reading of the gateway as an engine that misbehaves",
+    ),
+    Named(
         "what-a-parser-of-tools-keeps-back-is-free",
         _CHAT,
         '        calls = self.tools is not None and self.tool_choice != "none"\n',

@@ -388,6 +388,33 @@ async def test_tokens_count_until_the_total_must_have_them(
     assert await month.take(930, 1000)
 
 
+async def test_tokens_count_for_as_long_as_the_meter_cannot_write(
+    ledger: Scripted, clock: Clock
+) -> None:
+    """The total is read all the same: the budget would have no end until somebody mends the meter.
+
+    Of a second's answers no more than ten numbers are kept, however long that takes.
+    """
+    counted = clock.now
+    month = Month(cast(SharedLedger, ledger), "t", Supervisor(), lambda: counted)
+    for _ in range(100):
+        assert await month.take(5, 1000)
+        month.settle(5, 5)
+        clock.now += 0.01
+    assert len(month._settled) <= 11
+    clock.now += 3600.0
+    await month.take(0, 1000)  # waits for the reading
+    assert await month.take(501, 1000) is None
+    assert not month.lacks(501, 1000)
+    counted, ledger.spent = clock.now - 3600.0 + 0.6, 500  # it could, an hour ago
+    clock.now += 1.1
+    await month.take(0, 1000)
+    await asyncio.sleep(0.01)
+    assert await month.take(501, 1000) is None
+    assert await month.take(500, 1000) == 500
+    month.settle(500, 0)
+
+
 async def test_a_new_month_begins_at_once(
     month: Month, ledger: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,6 +261,32 @@ def test_what_a_model_cannot_say_is_flagged(house: House) -> None:
     assert run.metadata.errors.truncated_observation_error
 
 
+@pytest.mark.parametrize(
+    ("body", "reward", "error"),
+    [
+        (b'{"choices": []}', 0.0, "model_grader_server_error"),
+        (b'{"choices": [5]}', 0.0, "model_grader_server_error"),
+        (b'{"choices": [{"message": {"content": 9}}]}', 0.0, "model_grader_parse_error"),
+        (
+            b'{"choices": [{"message": {"content": "Score: 9"}}], "usage": {"prompt_tokens": "5"}}',
+            9.0,
+            None,
+        ),
+    ],
+)
+def test_an_answer_that_is_none_is_the_engines_failure(
+    house: House, monkeypatch: pytest.MonkeyPatch, body: bytes, reward: float, error: str | None
+) -> None:
+    async def collected(*_: Any) -> tuple[int, bytes]:
+        return 200, body
+
+    monkeypatch.setattr(running_graders, "collected", collected)
+    run = run_strictly(house, score(house), "R50", item=ITEM)
+    assert run.reward == reward
+    wrong = [name for name, value in run.metadata.errors.to_dict().items() if value is True]
+    assert wrong == ([] if error is None else [error])
+
+
 def test_a_column_that_is_not_there_costs_nothing(house: House) -> None:
     asked = len(house.standin.bodies)
     run = run_strictly(house, score(house), "R50", item={})

@@ -26,7 +26,7 @@ from adapterworks.gateway.metering.usage import insert_events, prune, usage
 from adapterworks.gateway.storage import migrations
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
-from adapterworks.manifests.errors import InvalidInput, NotFound
+from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -186,6 +186,33 @@ def test_an_index_that_is_away_loses_nothing(tmp_path: Path) -> None:
     while meter.backlog and time.monotonic() < deadline:
         time.sleep(0.05)
     assert totals(database)[0] == 50
+    meter.close()
+
+
+def test_what_is_counted_is_in_the_index(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month's budget goes by it: what a meter cannot write is held in memory."""
+    meter, away, tried = Meter(database, spool=tmp_path / "spool"), [True], threading.Event()
+
+    def insert(database: Database, events: list[UsageEvent]) -> int:
+        tried.set()
+        if away[0]:
+            raise Unavailable("the table is locked")
+        return insert_events(database, events)
+
+    monkeypatch.setattr(metering, "insert_events", insert)
+    meter.start()
+    meter.record(make("r1")).result(timeout=20)
+    recorded = time.monotonic()
+    assert tried.wait(60)
+    assert meter.counted < recorded
+    away[0] = False
+    deadline = time.monotonic() + 60
+    while meter.counted < recorded:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert totals(database) == (1, 10, 5)
     meter.close()
 
 

@@ -6,10 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import Message, Receive
 
+from adapterworks.gateway.console.visit import form_of
+from adapterworks.gateway.http.routes.registry import sending
+from adapterworks.gateway.metering.event import UsageEvent
+from adapterworks.gateway.request.body import read_body
 from adapterworks.gateway.request.cost import Cost, expected, most
 from adapterworks.gateway.request.errors import InvalidField
+from adapterworks.gateway.request.typed.values import MOST_PROMPTS
 from adapterworks.gateway.request.usage import Counts, Unusable, read_counts
+from adapterworks.manifests.errors import InvalidInput
 from tests.gateway.request.test_edge import param, understood
 
 
@@ -204,12 +213,36 @@ def test_an_answer_is_begun_unless_it_is_continued() -> None:
     assert understood("chat", **both).payload["continue_final_message"] is True
 
 
-def test_a_count_is_at_most_what_every_reader_has_exactly() -> None:
-    most = {"prompt_tokens": 2**53, "completion_tokens": 0}
-    assert read_counts(most) == Counts(2**53, 0)
-    for wrong in (2**53 + 1, -1, True, 1.0, "1"):
+def test_a_count_is_at_most_what_metering_takes_of_all_parts_together() -> None:
+    most = {"prompt_tokens": 2**40, "completion_tokens": 0}
+    assert read_counts(most) == Counts(2**40, 0)
+    for wrong in (2**40 + 1, -1, True, 1.0, "1"):
         with pytest.raises(Unusable):
             read_counts({**most, "completion_tokens": wrong})
+    names = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    part = read_counts({**dict.fromkeys(names, 2**40), "output_tokens": 2**40})
+    prompt, completion = part.prompt * MOST_PROMPTS, part.completion * MOST_PROMPTS
+    UsageEvent("r", "t", "", "", prompt, completion, 200, 0.0)  # or it would be counted by nobody
+
+
+def message(kind: str) -> Receive:
+    async def receive() -> Message:
+        return {"type": kind}
+
+    return receive
+
+
+async def test_who_leaves_in_the_middle_of_a_body_is_no_defect() -> None:
+    """A connection that breaks would be a trace in the log, and an answer of 500."""
+    request = Request({"type": "http", "headers": []}, message("http.disconnect"))
+    with pytest.raises(InvalidInput, match="left before the body was whole"):
+        await read_body(request, 100, 5.0)
+    with pytest.raises(InvalidInput, match="left before the part was whole"):
+        await sending._part(request, 5.0)
+    form = [(b"content-type", b"application/x-www-form-urlencoded")]
+    with pytest.raises(HTTPException) as caught:
+        await form_of(Request({"type": "http", "headers": form}, message("http.disconnect")))
+    assert caught.value.status_code == 400
 
 
 def test_the_most_of_a_prompt_is_its_bytes_and_a_templates_or_the_context() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ from tests.registry.releases import publish
 
 PATH = "/v1/completions"
 HELLO = [{"role": "user", "content": "hello"}]
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
 
 
 def call(**fields: object) -> Call:
@@ -85,6 +87,7 @@ class Tiring(StandIn):
 
     answers_left: int | None = None
     whole = False
+    says: Any = None  # instead of an answer, with a status of 200
     waits_after: int | None = None
 
     async def _generate(self, request: Request) -> Response:
@@ -92,6 +95,9 @@ class Tiring(StandIn):
             await asyncio.sleep(0.01)
         if self.waits_after:
             self.waits_after -= 1
+        if self.says is not None:
+            self.bodies.append({})
+            return JSONResponse(self.says)
         if self.whole:
             choices = [{"index": 0, "text": "x"}]
             usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
@@ -305,6 +311,37 @@ def test_a_whole_answer_to_a_part_of_a_stream_is_none(
     assert "cannot be read" in answer.json()["error"]["message"]
     assert alone.status_code == 200  # one that is the whole answer is passed on
     assert len(standin.bodies) == before + 2
+    assert _idle(running)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        [{"text": "x"}],
+        {"choices": [{"index": 0, "text": "x"}]},
+        {"usage": USAGE},
+        {"choices": 5, "usage": USAGE},
+        {"choices": [5], "usage": USAGE},
+        {"choices": [{"text": "x"}], "usage": USAGE},
+        {"choices": [{"index": "0", "text": "x"}], "usage": USAGE},
+    ],
+    ids=str,
+)
+def test_what_is_no_answer_to_a_part_is_an_engine_that_failed(
+    narrow: tuple[Running, Tiring, TenantAdmin], said: Any
+) -> None:
+    """It is no fault of the gateway's, and asking again may help."""
+    running, standin, admin = narrow
+    name = f"odd-{zlib.crc32(repr(said).encode())}"
+    key = admin.add(name, allow=("*",), limits=Limits())[1].text
+    standin.says = said
+    try:
+        answer = _post(running, key, prompt=["x"] * 8)
+    finally:
+        standin.says = None
+    assert answer.status_code == 503
+    assert "cannot be read" in answer.json()["error"]["message"]
     assert _idle(running)
 
 

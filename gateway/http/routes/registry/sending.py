@@ -6,11 +6,12 @@ import asyncio
 import re
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from adapterworks.gateway.http.routes.registry.desk import Asked
 from adapterworks.gateway.request.errors import InvalidField, TooLarge, TooSlow
 from adapterworks.manifests.digests import DIGEST_PATTERN
+from adapterworks.manifests.errors import InvalidInput
 
 PART_BYTES = 8 * 1024 * 1024
 _MOST = 1 << 40
@@ -73,6 +74,8 @@ async def _part(request: Request, seconds: float) -> bytes:
                     raise TooLarge(f"a part may have {PART_BYTES} bytes")
     except TimeoutError as error:
         raise TooSlow(f"the part did not arrive within {seconds:g} s") from error
+    except ClientDisconnect as error:
+        raise InvalidInput("the client left before the part was whole") from error
     return bytes(data)
 
 
