@@ -22,6 +22,7 @@ from adapterworks.registry.jobs.uploads import Part, Upload, Uploads, require_pe
 
 _AT_ONCE = 2
 _MOST_WAITING = 16
+_MOST_OF_ONE = 6  # tenant's, those that are put together among them
 _AGAIN_S = 2.0
 
 
@@ -41,7 +42,7 @@ class Joiner:
         self._quota, self._seconds = quota, seconds
         # Threads of their own number: all others' reads go through the same few.
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._joining: set[str] = set()
+        self._joining: dict[str, str] = {}  # upload → tenant
 
     async def join(
         self, upload: Upload, part_ids: Sequence[str], md5: str | None
@@ -58,14 +59,15 @@ class Joiner:
         require_pending(upload)
         if upload.id in self._joining:
             raise Conflict(f"the upload `{upload.id}` is being completed")
-        if len(self._joining) >= _MOST_WAITING:
+        own = sum(tenant == upload.tenant for tenant in self._joining.values())
+        if own >= _MOST_OF_ONE or len(self._joining) >= _MOST_WAITING:
             raise Unavailable("too many uploads wait to be completed", retry_after=_AGAIN_S)
-        self._joining.add(upload.id)
+        self._joining[upload.id] = upload.tenant
         try:
             async with self._turns:
                 return await asyncio.to_thread(self._join, upload, part_ids, md5)
         finally:
-            self._joining.discard(upload.id)
+            del self._joining[upload.id]
 
     def _join(
         self, upload: Upload, part_ids: Sequence[str], md5: str | None

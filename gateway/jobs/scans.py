@@ -1,11 +1,14 @@
 """Stored rows are looked through before there is a job: a few files at a time, the rest wait.
 
-Invariant: however many ask, so few threads read rows; all else goes through the same few threads.
+Invariants:
+- however many ask, so few threads read rows; all else goes through the same few threads;
+- one tenant's leave room for others'.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -13,6 +16,7 @@ from adapterworks.manifests.errors import Unavailable
 
 _AT_ONCE = 2
 _MOST_WAITING = 16
+_MOST_OF_ONE = 6  # tenant's, those that are looked through among them
 _AGAIN_S = 2.0
 T = TypeVar("T")
 
@@ -22,19 +26,21 @@ class Scans:
 
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(_AT_ONCE)
-        self._waiting = 0
+        self._here: Counter[str] = Counter()
 
-    async def run(self, look: Callable[[], T]) -> T:
+    async def run(self, tenant: str, look: Callable[[], T]) -> T:
         """Run it in a thread when it is its turn.
 
         Raises:
-            Unavailable: too many wait already.
+            Unavailable: too many wait already, of all or of this tenant's.
         """
-        if self._waiting >= _MOST_WAITING:
+        if self._here[tenant] >= _MOST_OF_ONE or self._here.total() >= _MOST_WAITING:
             raise Unavailable("too many files wait to be looked through", retry_after=_AGAIN_S)
-        self._waiting += 1
+        self._here[tenant] += 1
         try:
             async with self._turns:
                 return await asyncio.to_thread(look)
         finally:
-            self._waiting -= 1
+            self._here[tenant] -= 1
+            if not self._here[tenant]:
+                del self._here[tenant]

@@ -50,10 +50,10 @@ def to_client(headers: Mapping[str, str], remove: Iterable[str]) -> Any:
     return wire.ProcessingResponse(response_headers=wire.HeadersResponse(response=common))
 
 
-def request_body(body: bytes) -> Iterator[Any]:
-    """The whole body that the engine gets, in pieces."""
+def request_body(body: bytes, *, end: bool) -> Iterator[Any]:
+    """The whole body that the engine gets, in pieces; `end`: no trailers follow."""
     for start in range(0, max(1, len(body)), _PIECE):
-        common = _streamed(body[start : start + _PIECE], end=start + _PIECE >= len(body))
+        common = _streamed(body[start : start + _PIECE], end=end and start + _PIECE >= len(body))
         yield wire.ProcessingResponse(request_body=wire.BodyResponse(response=common))
 
 

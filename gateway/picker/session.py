@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from starlette.types import Message
 
@@ -76,6 +76,13 @@ class Place:
     authorization: str | None = None
 
 
+class Pieces(Protocol):
+    """A body in pieces as Envoy is told it."""
+
+    def __call__(self, body: bytes, *, end: bool) -> Iterator[Any]:
+        """`end`: this is all."""
+
+
 Destination = Callable[[Engine], Awaitable[Place]]
 """Engine → where it is."""
 
@@ -96,6 +103,7 @@ class Session:
         self._gone = asyncio.Event()
         self._upstream: Upstream | None = None
         self._head_told = False
+        self._trailers: set[str] = set()  # that came, and pass behind the body that is said
         self.broken = False
         self._refusal: tuple[int, dict[str, str]] = (503, {})
         self._receipt = Receipt()
@@ -129,7 +137,7 @@ class Session:
             if said.end_of_stream or len(self._body) > self._gateway.config.http.body_limit:
                 self._begin()
         elif kind == "request_trailers":
-            self._out.put_nowait(messages.trailers(kind))
+            self._trailers.add(kind)
             self._begin()
         elif self._upstream is not None:
             if kind == "response_headers":
@@ -138,8 +146,8 @@ class Session:
             elif kind == "response_body":
                 self._upstream.feed(said.body, end=said.end_of_stream)
             else:
+                self._trailers.add(kind)
                 self._upstream.feed(b"", end=True)
-                self._out.put_nowait(messages.trailers(kind))
         elif kind == "response_headers":  # of an answer of Envoy's own
             self._out.put_nowait(messages.to_client({}, ()))
 
@@ -263,8 +271,7 @@ class Session:
             told["authorization"] = place.authorization
         upstream = self._upstream = Upstream(self._gateway.config.http.request_seconds)
         self._out.put_nowait(messages.to_engine(place.address, told, self._kept_here(told)))
-        for piece in messages.request_body(body):
-            self._out.put_nowait(piece)
+        self._say_body(messages.request_body, body, "request_trailers")
         try:
             try:
                 await upstream.begun()
@@ -300,10 +307,19 @@ class Session:
         elif not self._head_told:  # an answer of the exchange's own: the gateway is being stopped
             status, headers = self._refusal
             self._out.put_nowait(messages.instead(status, headers, message["body"]))
-        else:
-            end = not message.get("more_body", False)
-            for piece in messages.response_body(message["body"], end=end):
+        elif message.get("more_body", False):
+            for piece in messages.response_body(message["body"], end=False):
                 self._out.put_nowait(piece)
+        else:
+            self._say_body(messages.response_body, message["body"], "response_trailers")
+
+    def _say_body(self, pieces: Pieces, body: bytes, trailers: str) -> None:
+        """The last of a body, and then the trailers, which end it instead where there are some."""
+        follow = trailers in self._trailers
+        for piece in pieces(body, end=not follow):
+            self._out.put_nowait(piece)
+        if follow:
+            self._out.put_nowait(messages.trailers(trailers))
 
 
 class _ByEnvoy(Exchange):

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from adapterworks.gateway.request.endpoints import Call
 
 USUAL_BYTES = 4  # of one token, in what people write
+# What a request takes of an engine in any case, in tokens: it is read, whatever comes of it.
+_READ, _BYTES_READ = 16, 256
 # A chat template's own words, and virtual tokens in front: not in the client's bytes.
 _TEMPLATE = 256
 
@@ -57,6 +59,15 @@ def most(call: Call, context: int) -> Cost:
         return Cost(0, 0)
     prompt = min(call.size + _TEMPLATE * asked.prompts, context * asked.prompts)
     return Cost(prompt, min(_limit(call, context), context) * asked.sequences)
+
+
+def of_turn(call: Call, tokens: int) -> int:
+    """What a turn counts for its tenant's share of the engine: never nothing.
+
+    A tenant whose requests cost nothing (tokens are only counted, the engine refuses them) would
+    stay the one that was served least, and be next for as long as it asks.
+    """
+    return max(tokens, _READ + call.size // _BYTES_READ)
 
 
 def _limit(call: Call, unbounded: int) -> int:

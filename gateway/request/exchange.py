@@ -24,7 +24,7 @@ from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.request import shadow
 from adapterworks.gateway.request.account import Account
-from adapterworks.gateway.request.cost import demanded, expected, most
+from adapterworks.gateway.request.cost import demanded, expected, most, of_turn
 from adapterworks.gateway.request.endpoints import EMBEDDINGS, Call
 from adapterworks.gateway.request.errors import InvalidField, shape_of
 from adapterworks.gateway.request.parts import in_parts
@@ -261,7 +261,7 @@ class Exchange:
         who = tenant.id if gateway.config.fairness.on else _EVERYONE
         async with queue.turn(
             who,
-            expected_tokens=expected(call, engine.context).total,
+            expected_tokens=of_turn(call, expected(call, engine.context).total),
             weight=tenant.weight,
             sequences=call.asked.sequences,
             gate=gate,
@@ -273,7 +273,7 @@ class Exchange:
                 with gate.use() if gate is not None else contextlib.nullcontext():
                     return await self._ask(engine, target, call, take)
             finally:
-                turn.settle(self._account.settle().total - before)
+                turn.settle(of_turn(call, self._account.settle().total - before))
 
     def _fits(self, at_once: int, slots: int) -> None:
         """Refuse more sequences than the engine works on at once.

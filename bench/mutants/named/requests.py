@@ -32,6 +32,19 @@ _OF_BOUNDS = (
 
 _EDGE = (
     Named(
+        "what-is-free-is-next-for-ever",
+        "gateway/request/exchange.py",
+        "turn.settle(of_turn(call, self._account.settle().total - before))",
+        "turn.settle(self._account.settle().total - before)",
+        (
+            "tests/gateway/request/test_whole_path.py"
+            "::test_what_costs_nothing_takes_turns_all_the_same",
+        ),
+        "a flood of `/tokenize`, or of what the engine refuses, would shut everybody else out",
+        source="reading of the gateway as a hostile client",
+        quick=False,
+    ),
+    Named(
         "who-leaves-is-a-defect-of-ours",
         _BODY,
         "    except ClientDisconnect as error:\n",

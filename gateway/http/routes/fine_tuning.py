@@ -82,7 +82,7 @@ async def create_job(request: Request) -> Response:
     asked = checked(AskedJob, given)
     make = partial(create, gateway, room, tenant, asked)
     reads = asked.method is not None and asked.method.type == REINFORCEMENT
-    job = await (room.scans.run(make) if reads else asyncio.to_thread(make))
+    job = await (room.scans.run(tenant.id, make) if reads else asyncio.to_thread(make))
     return answer(request, job_object(job))
 
 

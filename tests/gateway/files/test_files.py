@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -306,6 +306,38 @@ def test_uploads_are_completed_a_few_at_a_time(
         go.set()
         assert [one.result() for one in waiting] == ["completed"] * 4
     assert sorted(busy) == sorted(begun[:4])
+
+
+def test_one_tenants_uploads_leave_room_for_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "_MOST_OF_ONE", 1)
+    go, whole, busy = threading.Event(), uploads.Uploads.chunks, threading.Semaphore(0)
+
+    def chunks(self: uploads.Uploads, parts: Sequence[uploads.Part]) -> Iterator[bytes]:
+        busy.release()
+        assert go.wait(60)
+        return whole(self, parts)
+
+    monkeypatch.setattr(uploads.Uploads, "chunks", chunks)
+
+    def begun(name: str) -> Callable[[], str]:
+        client = house.client(name)
+        upload = announce(client, 3)
+        part = client.uploads.parts.create(upload, data=b"abc").id
+        return lambda: client.uploads.complete(upload, part_ids=[part]).status
+
+    first, second, others = begun("acme"), begun("acme"), begun("globex")
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(first)]
+        assert busy.acquire(timeout=60)
+        with pytest.raises(openai.InternalServerError, match="too many uploads wait"):
+            second()
+        waiting.append(pool.submit(others))
+        assert busy.acquire(timeout=60)
+        go.set()
+        assert [one.result() for one in waiting] == ["completed"] * 2
+    assert second() == "completed"
 
 
 def test_the_clients_own_chunks_become_a_file(house: House, tmp_path: Path) -> None:

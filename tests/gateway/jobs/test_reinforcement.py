@@ -257,14 +257,20 @@ def test_rows_are_looked_at_within_bounds(house: House) -> None:
 
     async def many() -> int:
         done = threading.Event()
-        waiting = [asyncio.create_task(room.scans.run(done.wait)) for _ in range(16)]
+        run, names = room.scans.run, [*("acme",) * 6, *("globex",) * 6, *("other",) * 4]
+        waiting = [asyncio.create_task(run(name, done.wait)) for name in names[:6]]
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable):  # one tenant's leave room for others'
+            await run("acme", done.wait)
+        waiting += [asyncio.create_task(run(name, done.wait)) for name in names[6:]]
         await asyncio.sleep(0)
         with pytest.raises(Unavailable):
-            await room.scans.run(done.wait)
+            await run("a fourth", done.wait)
         done.set()
-        return sum(await asyncio.gather(*waiting))
+        found = await asyncio.gather(*waiting)
+        return sum([*found, await run("acme", done.wait)])
 
-    assert asyncio.run(many()) == 16
+    assert asyncio.run(many()) == 17
 
 
 def test_who_has_as_many_jobs_as_it_may_has_no_rows_looked_at(

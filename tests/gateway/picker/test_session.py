@@ -215,6 +215,38 @@ def test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it(
 
 
 @pytest.mark.parametrize("standins", [[StandIn("tiny"), StandIn("tiny")]], ids=["two engines"])
+def test_trailers_pass_behind_the_body_and_end_it(running: tuple[Running, str]) -> None:
+    """Envoy takes what is said in this order only: anything else is a request that fails, and that
+    no engine was asked for."""
+    from adapterworks.gateway.picker import ext_proc_pb2 as wire
+    from adapterworks.gateway.picker.session import Session
+
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    answer = json.dumps({"choices": [], "usage": usage}).encode()
+
+    async def ask() -> list[Any]:
+        session = Session(running[0].gateway, _somewhere)
+        session.take(_head(running[1]))
+        session.take(_body(_BODY, end=False))
+        session.take(wire.ProcessingRequest(request_trailers=wire.HttpTrailers()))
+        said = [await anext(answers := session.answers())]
+        session.take(_answer_head())
+        body = wire.HttpBody(body=answer, end_of_stream=False)
+        session.take(wire.ProcessingRequest(response_body=body))
+        session.take(wire.ProcessingRequest(response_trailers=wire.HttpTrailers()))
+        said += [one async for one in answers]
+        await session.close()
+        return said
+
+    said = running[0].loop.run(ask())
+    assert [one.WhichOneof("response") for one in said] == [
+        "request_headers", "request_body", "request_trailers",
+        "response_headers", "response_body", "response_trailers",
+    ]  # fmt: skip
+    for one in (said[1].request_body, said[4].response_body):
+        assert not one.response.body_mutation.streamed_response.end_of_stream
+
+
 def test_what_envoy_cannot_ask_again_is_loaded_nowhere_else(
     running: tuple[Running, str], standins: list[StandIn]
 ) -> None:

@@ -575,6 +575,27 @@ def test_tokens_are_the_bases_and_load_no_adapter(path: Way) -> None:
         assert hidden.status_code == 404
 
 
+def test_what_costs_nothing_takes_turns_all_the_same(path: Way) -> None:
+    """Who is served least is next: a flood of what is free would be next for ever, and the engine
+    nobody else's."""
+    path.ok("medical")
+    (queue,) = path.running.gateway.fleet.queues.values()
+    ann = queue._tenants[path.tenants["ann"].id]
+    free = {"model": "tiny", "prompt": "a" * 1500}
+    refused = {"model": "tiny", "prompt": "a", "max_tokens": 1}
+    path.engine.fails, path.engine.says = 400, '{"error": {"message": "no"}}'
+    with path.running.http(path.keys["ann"]) as http:
+        for url, body, status, least in (
+            ("/tokenize", free, 200, 16 + 1500 // 256),
+            ("/v1/completions", refused, 400, 16),
+        ):
+            before = ann.counter
+            for _ in range(3):
+                assert http.post(url, json=body).status_code == status
+            assert 3 * least <= ann.counter - before < 3 * least + 6
+    path.engine.fails = None
+
+
 def test_a_base_that_generates_says_that_it_makes_no_embeddings(path: Way) -> None:
     with path.running.http(path.keys["ann"]) as http:
         answer = http.post("/v1/embeddings", json={"model": "medical", "input": "x"})
