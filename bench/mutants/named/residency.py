@@ -180,8 +180,7 @@ _PRESSURE_NAMED = (
         (
             "tests/gateway/engines/test_scoring.py"
             "::test_what_is_no_answer_to_a_probe_is_an_engine_that_is_away",
-            "tests/gateway/engines/test_scoring.py"
-            "::test_nor_is_one_to_a_probe_by_ordinary_generations",
+            "tests/gateway/engines/test_scoring.py::test_scores_that_cannot_be_compared_are_none",
         ),
         "an adapter would be judged by an engine that said nothing of it",
         source="reading of the gateway as a hostile client",

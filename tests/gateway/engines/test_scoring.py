@@ -11,7 +11,7 @@ import pytest
 
 from adapterworks.gateway.engines.client import HttpEngine
 from adapterworks.gateway.engines.engine import Probe
-from adapterworks.gateway.engines.scoring import AskedOnce
+from adapterworks.gateway.engines.scoring import AskedOnce, NoScores, of_answers
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import Unavailable
 
@@ -100,13 +100,6 @@ async def test_half_a_text_is_no_answer_either() -> None:
             "choices": [{"index": 0, "logprobs": {"top_logprobs": [{"token_id:5": -1.0}]}}],
             "usage": {"total_tokens": 1},
         },
-        {
-            "choices": [
-                {"index": index, "logprobs": {"top_logprobs": [{"token_id:5": -inf}]}}
-                for index in range(2)
-            ],
-            "usage": {"total_tokens": 2},
-        },
     ],
     ids=str,
 )
@@ -115,6 +108,14 @@ async def test_nor_is_one_to_a_probe_by_ordinary_generations(answer: Any) -> Non
     assert not await engine.can_score_prompts()
     with pytest.raises(Unavailable, match="probe"):
         await engine.score({"model": "m"}, [Probe((6, 7, 8), (1, 2))])
+
+
+@pytest.mark.parametrize("at", [{}, {"token_id:5": -inf}])
+def test_scores_that_cannot_be_compared_are_none(at: dict[str, float]) -> None:
+    good = {"token_id:5": -1.0}
+    tops = [{"index": i, "logprobs": {"top_logprobs": [one]}} for i, one in enumerate((good, at))]
+    with pytest.raises(NoScores, match="no log-probabilities"):
+        of_answers({"choices": tops, "usage": {"total_tokens": 2}}, 2)
 
 
 async def test_a_probe_gives_nobody_tokens_back() -> None:

@@ -214,7 +214,6 @@ def test_nothing_of_a_clients_steers_the_engine_and_nothing_tells_of_it(
     assert "x-request-id" in {one.header.key for one in change.set_headers}
 
 
-@pytest.mark.parametrize("standins", [[StandIn("tiny"), StandIn("tiny")]], ids=["two engines"])
 def test_trailers_pass_behind_the_body_and_end_it(running: tuple[Running, str]) -> None:
     """Envoy takes what is said in this order only: anything else is a request that fails, and that
     no engine was asked for."""
@@ -247,6 +246,7 @@ def test_trailers_pass_behind_the_body_and_end_it(running: tuple[Running, str]) 
         assert not one.response.body_mutation.streamed_response.end_of_stream
 
 
+@pytest.mark.parametrize("standins", [[StandIn("tiny"), StandIn("tiny")]], ids=["two engines"])
 def test_what_envoy_cannot_ask_again_is_loaded_nowhere_else(
     running: tuple[Running, str], standins: list[StandIn]
 ) -> None:
