@@ -25,6 +25,7 @@ from adapterworks.builders.evaluation.evaluate import BASE, Evaluation, evaluate
 from adapterworks.builders.evaluation.subjects import (
     approximate,
     base_model,
+    contents_digest,
     find_subject,
     folder_digest,
 )
@@ -210,7 +211,10 @@ def candidates(prepared: Prepared, folder: Path, servable: Servable | None) -> d
     base, trained = base_model(prepared.base), folder / "train" / "adapter"
     served = folder / "servable" if servable is not None else None
     if approximate(servable) and served is not None:
-        candidate = Subject(base, Adapter(folder_digest(served), served, servable, served))
+        contents = contents_digest(served, served)
+        candidate = Subject(
+            base, Adapter(folder_digest(served), served, servable, served, contents=contents)
+        )
         return {CANDIDATE: candidate, NATIVE: _native(prepared, base, trained, None, None)}
     return {CANDIDATE: _native(prepared, base, trained, servable, served)}
 
@@ -226,7 +230,8 @@ def _native(
     digest = folder_digest(trained)
     if METHODS[prepared.plan.manifest.method.kind].whole_model:
         return Subject(Model(digest, prepared.plan.manifest.adapter.name, trained, trained=True))
-    return Subject(base, Adapter(digest, trained, servable, served))
+    contents = contents_digest(trained, served)
+    return Subject(base, Adapter(digest, trained, servable, served, contents=contents))
 
 
 def _subjects(

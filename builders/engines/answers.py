@@ -33,7 +33,11 @@ UNUSED_S = 30 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Everything that an answer depends on, as JSON values; its digest is the answer's name."""
+    """Everything that an answer depends on, as JSON values; its digest is the answer's name.
+
+    Attributes:
+        adapter: `Subject.contents`.
+    """
 
     kind: str
     engine: dict[str, Any]

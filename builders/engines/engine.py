@@ -167,6 +167,8 @@ class Adapter:
         served: the folder of that form.
         release: its release's digest, once it is published.
         name: its release's name, once it is published.
+        contents: digest of the files in both folders, which a release has in common with what it
+            was before it was published; None if nobody looked.
     """
 
     digest: str
@@ -175,6 +177,7 @@ class Adapter:
     served: Path | None = None
     release: str | None = None
     name: str | None = None
+    contents: str | None = None
 
 
 UNKNOWN = "unknown"

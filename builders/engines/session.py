@@ -52,6 +52,11 @@ class Subject:
         """The adapter's."""
         return None if self.adapter is None else self.adapter.digest
 
+    @property
+    def contents(self) -> str | None:
+        """What answers are kept by: of the adapter's files, where they were looked at."""
+        return self.digest if self.adapter is None else self.adapter.contents or self.digest
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
@@ -223,7 +228,7 @@ class Session:
             question.kind,
             identity,
             subject.model.digest,
-            subject.digest,
+            subject.contents,
             question.batch_size,
             question.digest,
         )

@@ -71,7 +71,15 @@ def find_subject(registry: Registry, bases: BaseStore, ref: str) -> Released:
         folder = served
     else:
         folder = registry.checkout(resolved.digest, release.trained)
-    adapter = Adapter(resolved.digest, folder, servable, served, resolved.digest, release.name)
+    adapter = Adapter(
+        resolved.digest,
+        folder,
+        servable,
+        served,
+        resolved.digest,
+        release.name,
+        contents_digest(folder, served),
+    )
     return Released(str(resolved), release, Subject(base.model, adapter), base)
 
 
@@ -89,6 +97,12 @@ def folder_digest(folder: Path) -> str:
     """Names what was trained before it is published: the digest of its files."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest_json({path.relative_to(folder).as_posix(): digest_file(path) for path in files})
+
+
+def contents_digest(folder: Path, served: Path | None) -> str:
+    """What an adapter answers by, before and after it is published: `Adapter.contents`."""
+    parts = [folder] if served is None else [folder, served]
+    return digest_json([folder_digest(part) for part in parts])
 
 
 def base_of(bases: BaseStore, release: Release) -> Base:

@@ -216,4 +216,15 @@ NAMED = (
         "rows would leave the machine, and nobody be told",
         quick=False,
     ),
+    Named(
+        "a-release-is-asked-what-it-answered-before",
+        "builders/engines/session.py",
+        "            subject.contents,\n            question.batch_size,",
+        "            subject.digest,\n            question.batch_size,",
+        (
+            "tests/builders/engines/test_session.py"
+            "::test_a_release_is_not_asked_what_it_answered_before_it_was_one",
+        ),
+        "each stage of a build would ask all rows of the one before it once more",
+    ),
 )

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from adapterworks.builders.engines.huggingface import HuggingFace
 from adapterworks.builders.rebuilding.rebuild import rebuild
+from adapterworks.cli.evaluate import command as evaluate
 from adapterworks.registry.bases.store import BaseStore
 from tests.builders.building.test_origins import pairs
 from tests.builders.workshop import Workshop
@@ -33,13 +36,19 @@ learning_rate = 1e-3
 """
 
 
+def nobody(*given: Any, **more: Any) -> NoReturn:
+    raise AssertionError("an engine is opened for what was answered before")
+
+
 def staged(workshop: Workshop, least: float = -1.0) -> str:
     pairs(workshop)
     return workshop.manifest(epochs=2, more=STAGES.format(least=least))
 
 
 @pytest.mark.train
-def test_each_stage_is_a_release_that_the_next_begins_with(workshop: Workshop) -> None:
+def test_each_stage_is_a_release_that_the_next_begins_with(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = staged(workshop)
     built = workshop.json(path)
     registry = workshop.registry()
@@ -70,6 +79,10 @@ def test_each_stage_is_a_release_that_the_next_begins_with(workshop: Workshop) -
         home=workshop.home,
     )
     assert result.weights.bit_equal
+    # What it answered before it was a release, it is not asked again.
+    monkeypatch.setattr(HuggingFace, "open", nobody)
+    told = workshop.invoke(evaluate, "tiny@1")
+    assert told.exit_code == 0, told.output or told.exception
 
 
 @pytest.mark.train

@@ -100,6 +100,24 @@ def test_what_was_answered_is_not_asked_again(
     assert f"complete {other.digest}" in vllm.log
 
 
+def test_a_release_is_not_asked_what_it_answered_before_it_was_one(
+    right: Callable[..., list[int]], subjects: dict[str, Subject], tmp_path: Path
+) -> None:
+    """The stage after it begins with it, and asks the same rows."""
+    vllm, reference = Scripted(right, "vllm"), Scripted(right, "huggingface")
+    model, files = subjects["base"].model, "sha256:" + "f" * 64
+    built = Adapter(ADAPTER, Path(), contents=files)
+    first = run({**subjects, "candidate": Subject(model, built)}, both(vllm, reference, tmp_path))
+    del vllm.log[:]
+    released = Adapter("sha256:" + "c" * 64, Path("elsewhere"), contents=files)
+    again = {**subjects, "candidate": Subject(model, released)}
+    assert run(again, both(vllm, reference, tmp_path)).report == first.report
+    assert vllm.log == []
+    other = Adapter(ADAPTER, Path(), contents="sha256:" + "9" * 64)
+    run({**subjects, "candidate": Subject(model, other)}, both(vllm, reference, tmp_path))
+    assert f"complete {ADAPTER}" in vllm.log
+
+
 def test_what_does_not_say_what_it_is_is_asked_each_time(
     right: Callable[..., list[int]], subjects: dict[str, Subject], tmp_path: Path
 ) -> None:
