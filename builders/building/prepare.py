@@ -40,6 +40,7 @@ from adapterworks.builders.objectives.examples import Example
 from adapterworks.builders.objectives.graders import require_columns
 from adapterworks.builders.objectives.kept import encoded
 from adapterworks.builders.objectives.objective import objective_of
+from adapterworks.builders.objectives.reach import reach_lints
 from adapterworks.builders.objectives.sft import OBJECTIVE as SFT
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.builders.plan.facts import ANCHOR, DataFacts
@@ -302,6 +303,7 @@ def _prepared(
         manifest, base.identity, shape, machine, facts, here, extensions, begun.origins
     )
     said = tuple(_template_lints(manifest, bases, base, tokenizer, rows["train"]))
+    said = (*said, *reach_lints(manifest, tokenizer, rows["train"]))
     said = (*said, _ON_PAPER) if paper else said
     further = {"datasets": shelf.datasets, "tenants": shelf.tenants}
     plan = plan.model_copy(update={"lints": (*plan.lints, *said), **further})
