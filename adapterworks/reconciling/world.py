@@ -212,7 +212,7 @@ class Reader:
 
 def _code(manifest: Manifest, registry: Registry) -> dict[str, dict[str, Any]]:
     """What would compute each stage here."""
-    from adapterworks.builders.building.prepare import metric_code, named_files
+    from adapterworks.builders.building.surroundings import metric_code, named_files
     from adapterworks.builders.plan.digests import training_packages
     from adapterworks.builders.plan.pins import pins
     from adapterworks.builders.publishing.adapter_lock import environment, semantics

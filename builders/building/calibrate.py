@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from adapterworks.builders.building.lock import build_lock
-from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.plan import Plan, with_seconds
 from adapterworks.builders.training.events import Event

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.engines.choice import VLLM, Engines
 from adapterworks.builders.engines.engine import (
     Adapter,

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adapterworks.builders.building.prepare import Prepared
+from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.building.sampling import sampling
 from adapterworks.builders.data.rows import to_record
 from adapterworks.builders.engines.choice import Engines

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.building.lock import build_lock
-from adapterworks.builders.building.prepare import Prepared, prepare
+from adapterworks.builders.building.prepare import prepare
+from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.building.stages import candidates, convert_stage, train_stage
 from adapterworks.builders.data.ancestry import judged_then
 from adapterworks.builders.data.places import located

@@ -107,7 +107,7 @@ NAMED = (
     ),
     Named(
         "what-rewards-read-of-a-row-moves-nothing",
-        "builders/building/prepare.py",
+        "builders/building/encode.py",
         'f"{name}.rewarded": asked_digest(rows[name])',
         'f"{name}.rewarded": ""',
         ("tests/builders/building/test_rewarded.py::"

@@ -739,7 +739,7 @@ NAMED = (
     ),
     Named(
         "gates-without-rows-pass",
-        "builders/building/prepare.py",
+        "builders/building/requirements.py",
         'if not rows["test"] and (table.gates or',
         'if not rows["test"] and (False and table.gates or',
         (

@@ -79,7 +79,7 @@ def test_what_differs_is_said_and_its_distance_measured(
 
     other = replace(environment(), packages={**environment().packages, "torch": "1.0"})
     monkeypatch.setattr(module, "manifest_of", other_seed)
-    monkeypatch.setattr("adapterworks.builders.building.prepare.environment", lambda: other)
+    monkeypatch.setattr("adapterworks.builders.building.surroundings.environment", lambda: other)
     result = rebuilt(workshop)
     assert result.exit_code == 0, result.output or result.exception
     said = result.stderr.splitlines()
