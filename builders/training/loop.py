@@ -21,18 +21,12 @@ from typing import Any
 from torch import nn
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.objectives.alarms import Watch, stopped_by
 from adapterworks.builders.objectives.objective import LOSS, objective_of
 from adapterworks.builders.objectives.sampled import Sampled
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.facts import ANCHOR
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.training.abilities import (
-    find_projection,
-    many_together,
-    prefix_can_be_shared,
-    require_packing,
-)
+from adapterworks.builders.training.alarmed import heed_alarms
 from adapterworks.builders.training.anchor import make_anchor
 from adapterworks.builders.training.answers import Given, make_sampling
 from adapterworks.builders.training.arithmetic import Divergence
@@ -41,10 +35,8 @@ from adapterworks.builders.training.checkpoint import Checkpoints, Progress
 from adapterworks.builders.training.determinism import is_deterministic, make_deterministic
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.forward import Forward
-from adapterworks.builders.training.model import (
-    build_model,
-    save_adapter,
-)
+from adapterworks.builders.training.layout import lay_out
+from adapterworks.builders.training.model import gathered_model, save_adapter
 from adapterworks.builders.training.peak import PeakMemory
 from adapterworks.builders.training.prepare import batches_of, prepare
 from adapterworks.builders.training.processes import draw_apart, make_accelerator
@@ -56,12 +48,8 @@ from adapterworks.builders.training.reference import (
 from adapterworks.builders.training.result import TrainResult
 from adapterworks.builders.training.sampling import Sampling
 from adapterworks.builders.training.saving import Saving
-from adapterworks.builders.training.sharding import (
-    gathered_are_given_back,
-)
-from adapterworks.builders.training.state import load_trainable, trained
+from adapterworks.builders.training.sharding import gathered_are_given_back
 from adapterworks.builders.training.step import Step, Stepper
-from adapterworks.builders.training.tensor_file import Tensors, write_tensors
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.objective import START
@@ -137,36 +125,19 @@ class Trainer:
             pad,
             critic=prepared.critic,
         )
-        self.forward.projection = find_projection(
-            self.forward, rows["train"], plan, in_parts=self.sharding != "none"
+        in_parts = self.sharding != "none"
+        learnt = lay_out(
+            self.forward, rows["train"], plan, in_parts=in_parts, alone=alone, say=self._say
         )
-        if self.forward.projection is None and many_together(rows["train"], plan):
-            self._say("whole_logits", reason="of this base they cannot be computed in parts")
-        if plan.packed_to is not None:
-            rows = {**rows, "train": rows["train"].in_packs(plan.packed_to)}
-            self.forward.side_by_side = True
-        if self.train_table.packing:
-            require_packing(self.forward, rows["train"], plan)
-        if plan.shared_prefix:
-            self.forward.shares_prefix = prefix_can_be_shared(
-                self.forward, rows["train"], plan, alone=alone
-            )
-            used = self.forward.shares_prefix
-            self._say("shared_prefix", tokens=plan.shared_prefix, used=used)
         gathered_are_given_back(self.bare)
         earlier = rows.get(ANCHOR)
-        rows = {split: examples for split, examples in rows.items() if split != ANCHOR}
+        rows = {**rows, "train": learnt}
+        rows.pop(ANCHOR, None)
         anchor = make_anchor(
             self.train_table.anchor, earlier, self.forward, folder, self.accelerator
         )
         self.rows = with_reference(rows, self.forward, plan, folder, self.accelerator, reference)
-        self.beginning: Beginning | None = None
-        if plan.reference is not None:
-            self.beginning = compare_with_reference(self.rows["train"], self.forward, plan)
-            self._say("reference", **asdict(self.beginning))
-            own = plan.reference == START or self.technique.whole_model
-            if self.objective.rollouts and reference is None and own:
-                self.forward.keep_start()  # what is sampled later on is measured against it
+        self.beginning = self._compared(reference)
         self.checkpoints = Checkpoints(
             folder / CHECKPOINTS,
             self.bare,
@@ -183,21 +154,7 @@ class Trainer:
             self._say("resumed", step=self.progress.step)
         self.optimizer.train()  # of one that averages: to where gradients are taken
         given = Given(reference, reward, separator, teacher, teacher_model)
-        self.rollouts: Sampling | None = None
-        if isinstance(self.objective, Sampled):
-            self.rollouts = make_sampling(
-                plan,
-                self.objective,
-                self.forward,
-                checkpoint,
-                folder,
-                given,
-                engine,
-                self.accelerator,
-            )
-            if (kept := self.rollouts.companion) is not None:
-                self.checkpoints.join("teacher", kept)
-            self.rollouts.forget_from(self.progress.step)
+        self.rollouts = self._sampling(given, engine)
         self.stepper = Stepper(
             plan,
             self.forward,
@@ -208,6 +165,37 @@ class Trainer:
             list(self.checkpoints.names),
             anchor,
         )
+
+    def _compared(self, reference: Path | None) -> Beginning | None:
+        """How far the policy is from its reference before the first step; None without one."""
+        plan = self.plan
+        if plan.reference is None:
+            return None
+        beginning = compare_with_reference(self.rows["train"], self.forward, plan)
+        self._say("reference", **asdict(beginning))
+        own = plan.reference == START or self.technique.whole_model
+        if self.objective.rollouts and reference is None and own:
+            self.forward.keep_start()  # what is sampled later on is measured against it
+        return beginning
+
+    def _sampling(self, given: Given, engine: str | None) -> Sampling | None:
+        """What answers are sampled with, where the objective learns from sampled ones."""
+        if not isinstance(self.objective, Sampled):
+            return None
+        rollouts = make_sampling(
+            self.plan,
+            self.objective,
+            self.forward,
+            self.base,
+            self.folder,
+            given,
+            engine,
+            self.accelerator,
+        )
+        if (kept := rollouts.companion) is not None:
+            self.checkpoints.join("teacher", kept)
+        rollouts.forget_from(self.progress.step)
+        return rollouts
 
     def run(self, until: int | None = None) -> TrainResult:
         """Train to the end (or to step `until`), keep the best weights, write `adapter/`.
@@ -241,20 +229,7 @@ class Trainer:
             if why := watch.message(step.loss, step.norm):
                 self._refuse(why, step.rate)
             progress.first_losses, progress.smoothed = watch.first, watch.smoothed
-            self._say(
-                "step",
-                step=progress.step,
-                steps=plan.steps,
-                loss=round(step.loss, 5),
-                **{name: round(value, 5) for name, value in step.metrics.items()},
-                gradient_norm=round(step.norm, 5),
-                learning_rate=step.rate,
-                tokens=progress.tokens,
-                tokens_per_second=round(progress.tokens / progress.seconds, 1),
-                seconds_left=round(
-                    progress.seconds / progress.step * (plan.steps - progress.step), 1
-                ),
-            )
+            self._say_step(step)
             stop = self._alarmed(step)
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 self.optimizer.eval()
@@ -266,6 +241,21 @@ class Trainer:
             if stop is not None:
                 raise stop
         return self._finish()
+
+    def _say_step(self, step: Step) -> None:
+        progress, steps = self.progress, self.plan.steps
+        self._say(
+            "step",
+            step=progress.step,
+            steps=steps,
+            loss=round(step.loss, 5),
+            **{name: round(value, 5) for name, value in step.metrics.items()},
+            gradient_norm=round(step.norm, 5),
+            learning_rate=step.rate,
+            tokens=progress.tokens,
+            tokens_per_second=round(progress.tokens / progress.seconds, 1),
+            seconds_left=round(progress.seconds / progress.step * (steps - progress.step), 1),
+        )
 
     def _save(self) -> None:
         self.checkpoints.save(self.progress)
@@ -323,18 +313,7 @@ class Trainer:
         """Look whether what is sampled has gone wrong; returns why to stop, if so."""
         if self.rollouts is None:
             return None
-        table, progress = self.rollouts.objective.settings.alarms, self.progress
-        watch, stop = Watch(**(progress.alarms or {})), None
-        for alarm in watch.look(table, progress.step, step.metrics, self.rollouts.highest):
-            # At the last step there is nothing left to stop.
-            stops = table.action == "stop" and progress.step < self.plan.steps
-            self._say("alarm", **watch.keep(alarm, "stop" if stops else "warn"))
-            if stops:
-                watch.forgive(alarm.name)
-                objective, name = self.rollouts.objective, self.plan.manifest.adapter.name
-                stop = stopped_by(alarm, name, objective.wrong, objective.changed)
-        progress.alarms = asdict(watch)
-        return stop
+        return heed_alarms(self.plan, self.rollouts, self.progress, step.metrics, self._say)
 
     def _refuse(self, why: str, rate: float) -> None:
         self._say("diverged", step=self.progress.step, reason=why)
@@ -365,25 +344,16 @@ class Trainer:
             alarms=(progress.alarms or {}).get("rung", []),
             deterministic=is_deterministic(),
         )
-        model = self._whole()
+        model: nn.Module | None = self.bare if self.accelerator.is_main_process else None
+        if self.sharding != "none":
+            model = gathered_model(
+                self.bare, self.plan, self.base, self.start, self.folder, self.accelerator
+            )
         if model is not None:
             save_adapter(model, self.folder / ADAPTER, self.plan)
             (self.folder / "result.json").write_text(json.dumps(asdict(result)), encoding="utf-8")
         self._say("trained", **asdict(result))
         return result
-
-    def _whole(self) -> nn.Module | None:
-        """The model with all its weights, in the first process; of one in parts all give theirs."""
-        parts, first = self.folder / "whole.safetensors", self.accelerator.is_main_process
-        if self.sharding == "none":
-            return self.bare if first else None
-        write_tensors(parts, trained(self.bare), here=first)
-        if not first:
-            return None
-        model = build_model(self.base, self.plan, self.start, device="cpu")
-        load_trainable(model, Tensors(parts))
-        parts.unlink()
-        return model
 
     def _lost_tracker(self, name: str, why: str) -> None:
         self._say("tracker_lost", step=self.progress.step, tracker=name, message=why)

@@ -22,6 +22,8 @@ from adapterworks.builders.optimizers.optimizer import Group
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.fake_quantization import round_weights
 from adapterworks.builders.training.start import continue_from
+from adapterworks.builders.training.state import load_trainable, trained
+from adapterworks.builders.training.tensor_file import Tensors, write_tensors
 from adapterworks.builders.training.value_head import head_rates, without_value_head
 from adapterworks.manifests.errors import Refused
 from adapterworks.registry.bases.causal_lm import use_attention
@@ -130,6 +132,32 @@ def _outer(model: Any) -> set[nn.Parameter]:
     ends = ("get_input_embeddings", "get_output_embeddings")
     modules = [getattr(model, end)() for end in ends if hasattr(model, end)]
     return {parameter for module in modules if module for parameter in module.parameters()}
+
+
+def gathered_model(
+    part: nn.Module,
+    plan: Plan,
+    checkpoint: Path,
+    start: Path | None,
+    folder: Path,
+    accelerator: Any,
+) -> nn.Module | None:
+    """The model with all its weights, of one that is trained in parts; in the first process alone.
+
+    Every process calls it, since each gives its part, through a file in `folder`.
+
+    Args:
+        part: this process's.
+        checkpoint, start: what the model was built from, as for `build_model`.
+    """
+    parts, first = folder / "whole.safetensors", accelerator.is_main_process
+    write_tensors(parts, trained(part), here=first)
+    if not first:
+        return None
+    model = build_model(checkpoint, plan, start, device="cpu")
+    load_trainable(model, Tensors(parts))
+    parts.unlink()
+    return model
 
 
 def save_adapter(model: nn.Module, folder: Path, plan: Plan) -> None:

@@ -148,9 +148,9 @@ _PACKED = (
     ),
     Named(
         "packed-sequences-are-one-long-row",
-        "builders/training/loop.py",
-        "            self.forward.side_by_side = True\n",
-        "            pass\n",
+        "builders/training/layout.py",
+        "        forward.side_by_side = True\n",
+        "        pass\n",
         (f"{_OF_TRAIN}::test_rows_that_fill_sequences_are_learnt_as_they_are_alone",),
         "a mask of all sequences of a micro batch, its square in memory and time",
     ),
