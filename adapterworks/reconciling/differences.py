@@ -9,7 +9,7 @@ adapter that this folder declared before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 from adapterworks.reconciling.entries import (
     Action,
@@ -22,12 +22,10 @@ from adapterworks.reconciling.entries import (
     Retire,
     Sign,
 )
-from adapterworks.reconciling.made import STAGES, TEST_ROWS, Made, Stage, stage_of
+from adapterworks.reconciling.made import Stage
+from adapterworks.reconciling.reasons import RowsChanged, reasons
 from adapterworks.reconciling.state import Declared, Existing, Held, Version, World
-from adapterworks.registry.reading.diff import Change, changes
 
-# Digests of a source's rows before and after → what changed, if it is known.
-RowsChanged = Callable[[str, str], str | None]
 PROD = "prod"
 
 
@@ -91,7 +89,7 @@ def _entry(item: Declared, existing: Existing, world: World, rows_changed: RowsC
     if stale is not None:
         assert item.made is not None
         assert compared.made is not None
-        found = tuple(_stale(item.made, compared.made, rows_changed))
+        found = tuple(reasons(item.made, compared.made, rows_changed))
         assert found, "a stale stage has a reason"
         if item.unfinished is not None:
             found = (*found[:-1], Finding(found[-1].what, found[-1].why + _going_on(item)))
@@ -121,7 +119,7 @@ def _going_on(item: Declared) -> str:
 def _published(
     item: Declared, existing: Existing, version: Version, ref: str, world: World
 ) -> Entry:
-    """A version is as declared: does its alias say so, and is it where it should be?"""
+    """Of a version that is as declared: whether its alias points at it, and gateways hold it."""
     findings: list[Finding] = []
     actions: list[Action] = []
     notes: list[str] = []
@@ -199,6 +197,7 @@ def _residency(item: Declared, version: Version, world: World) -> tuple[list[Fin
 
 
 def _where(item: Declared, version: Version, world: World, told: bool) -> Iterator[str]:
+    """Where a version can be asked now; nothing where a finding has said so (`told`)."""
     if told:
         return
     holding = [
@@ -239,90 +238,3 @@ def _gone(existing: Existing, unreadable: list[str], prune: bool, *, is_ours: bo
         findings=(Finding("not declared", why),),
         actions=actions if prune and is_ours and not unreadable else (),
     )
-
-
-# What a stale stage is called.
-_STALE: dict[Stage, str] = {
-    "train": "training changed",
-    "convert": "conversion stale",
-    "ask": "answers stale",
-    "evaluate": "evaluation stale",
-    "publish": "card stale",
-}
-
-
-def _stale(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Finding]:
-    """What differs between a manifest and a release, first what costs most."""
-    here, there = here.comparable(there)
-    found = list(changes(there.settings, here.settings))
-    base = [change for change in found if change.key.startswith("base.")]
-    if here.base != there.base:
-        yield Finding("base changed", _listed(base) or "the same name has other values now")
-        found = [change for change in found if change not in base]
-    read = {source.key for source in here.sources}
-    data = [c for c in found if c.key.startswith("data.") and c.key not in read]
-    sources = "; ".join(_data(here, there, rows_changed))
-    if sources:
-        yield Finding("data changed", sources)
-    if data:
-        yield Finding("data settings changed", _listed(data))
-    if not sources and not data and here.splits != there.splits:
-        old, new = there.splits or {}, here.splits or {}
-        names = " and ".join(name for name in new if new[name] != old.get(name))
-        why = f"the {names} rows come out otherwise: the code that makes rows has changed"
-        yield Finding("data changed", why)
-    for stage in STAGES:
-        own = [c for c in found if stage_of(c.key) == stage and not c.key.startswith("data.")]
-        method = [change for change in own if change.key.startswith("method.")]
-        if method:
-            yield Finding("method changed", _listed(method))
-        rest = [change for change in own if change not in method]
-        code = [
-            change
-            for change in changes(there.code.get(stage, {}), here.code.get(stage, {}))
-            if change.key != TEST_ROWS or here.splits == there.splits  # else it is said by source
-        ]
-        if rest or code:
-            yield Finding(_STALE[stage], _listed([*rest, *code]))
-
-
-def _data(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[str]:
-    """Every source that differs."""
-    before = {source.key: source for source in there.sources}
-    after = {source.key: source for source in here.sources}
-    if here.splits is None or not before:
-        return
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key), after.get(key)
-        if old is None and new is not None:
-            yield f"`{key}` is new: {new.source}, {new.rows} rows"
-        elif new is None and old is not None:
-            yield f"`{key}` is gone: {old.source}, {old.rows} rows"
-        elif old is not None and new is not None and old.digest != new.digest:
-            name = new.source if old.source == new.source else f"{old.source} → {new.source}"
-            count = f"{new.rows} rows" if old.rows == new.rows else f"{old.rows} → {new.rows} rows"
-            detail = rows_changed(old.digest, new.digest) or "they were read elsewhere before"
-            yield f"`{key}` {name}: {count}, {detail}"
-
-
-def _listed(found: Sequence[Change], shown: int = 4) -> str:
-    lines = []
-    for change in found[:shown]:
-        values = (change.before, change.after)
-        if any(isinstance(value, list | dict) or _is_digest(value) for value in values):
-            lines.append(f"`{change.key}` differs")
-        else:
-            lines.append(f"`{change.key}` {_value(values[0])} → {_value(values[1])}")
-    more = [f"{len(found) - shown} more"] if len(found) > shown else []
-    return ", ".join([*lines, *more])
-
-
-def _is_digest(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("sha256:")
-
-
-def _value(value: object) -> str:
-    if value is None:
-        return "unset"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= 60 else text[:59] + "…"
