@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import evaluate_retrieval, printing
+from adapterworks.cli import evaluate_retrieval, evaluation_shown, printing
 from adapterworks.cli.completion import complete_manifest, complete_ref
-from adapterworks.cli.printing import echo_table
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import POSITIVE, Real, WrittenFile
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES
+
+if TYPE_CHECKING:
+    from adapterworks.builders.evaluation.remote import Remote
+    from adapterworks.manifests.judging import JudgeTable
 
 # What `--with-retrieval` has no use for: it compares a release with itself and with its base.
 _OF_RELEASES = (
@@ -24,7 +27,7 @@ _OF_RELEASES = (
     *("manifest_name", "profile", "check"),
 )
 _ALONE = "`--with-retrieval` compares a release with itself and with its base: leave them out"
-_ANY_BUDGET = 2**31 - 1  # tokens of a judge that is named by hand
+_NO_BOUND = 2**31 - 1  # tokens: nobody said a budget
 
 
 @click.command()
@@ -132,12 +135,8 @@ def command(
       adapters eval enterprise-kb --with-retrieval handbook/ --predictions answers.jsonl
       adapters eval medical --judge http://localhost:8000/v1#judge --judge-key-env JUDGE_KEY
     """
-    from adapterworks.builders.endpoints.endpoint import is_endpoint, parse_endpoint
-    from adapterworks.builders.evaluation.evaluate import BASE
     from adapterworks.builders.evaluation.releases import evaluate_release
-    from adapterworks.builders.evaluation.remote import Prices, Remote
     from adapterworks.engines.compose import compose_builders_engines
-    from adapterworks.manifests.judging import JudgeTable
     from adapterworks.manifests.load import load_manifest
 
     if documents:
@@ -159,35 +158,12 @@ def command(
     refuse_unless(False, ("passages",), "`--with-retrieval`")
     if profile is not None and manifest_name is None:
         raise InvalidInput("`--profile` is one of `--manifest`", hint="name the manifest, too")
-    if None not in (other, against) and other != against:
-        raise InvalidInput(
-            f"`{ref}` is to be compared with `{other}` and with `{against}`",
-            hint="name one of them",
-        )
-    wanted = other or against or BASE
-    remote = None
-    if is_endpoint(wanted):
-        endpoint = parse_endpoint(wanted, os.environ, key_env)
-        remote, wanted = Remote(endpoint, Prices(*price) if price else None), BASE
-        _say(f"the questions of the test rows are sent to {endpoint.host}")
-    elif key_env or price:
-        raise InvalidInput(
-            "`--key-env` and `--price` are of an endpoint",
-            hint="name one, as in `--against https://api.openai.com/v1#gpt-4.1-mini`",
-        )
-    judged_by = None
-    if judge is not None:
-        who = parse_endpoint(judge, os.environ, judge_key_env)
-        judged_by = JudgeTable(
-            endpoint=f"{who.url}#{who.model}", key_env=judge_key_env, max_tokens=_ANY_BUDGET
-        )
-    elif judge_key_env:
-        raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
+    wanted, remote = _compared(ref, other, against, key_env, price)
     evaluation = evaluate_release(
         ref,
         against=wanted,
         remote=remote,
-        judge=judged_by,
+        judge=_judge(judge, judge_key_env),
         baseline=baseline,
         manifest=load_manifest(manifest_name, profile=profile) if manifest_name else None,
         data_dir=data_dir,
@@ -202,11 +178,62 @@ def command(
     if as_json:
         printing.echo_json(evaluation.report)
     else:
-        _print(evaluation.report)
+        evaluation_shown.show(evaluation.report)
     if predictions is not None:
         predictions.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
     if check and not evaluation.passed:
         raise Refused(next(gate.why for gate in evaluation.gates if not gate.passed))
+
+
+def _compared(
+    ref: str,
+    other: str | None,
+    against: str | None,
+    key_env: str | None,
+    price: tuple[float, float] | None,
+) -> tuple[str, Remote | None]:
+    """What the release is compared with: a ref or the base, and a model behind an endpoint.
+
+    Raises:
+        InvalidInput: two are named, or options of an endpoint without one.
+    """
+    from adapterworks.builders.endpoints.endpoint import is_endpoint, parse_endpoint
+    from adapterworks.builders.evaluation.evaluate import BASE
+    from adapterworks.builders.evaluation.remote import Prices, Remote
+
+    if None not in (other, against) and other != against:
+        raise InvalidInput(
+            f"`{ref}` is to be compared with `{other}` and with `{against}`",
+            hint="name one of them",
+        )
+    wanted = other or against or BASE
+    if is_endpoint(wanted):
+        endpoint = parse_endpoint(wanted, os.environ, key_env)
+        _say(f"the questions of the test rows are sent to {endpoint.host}")
+        return BASE, Remote(endpoint, Prices(*price) if price else None)
+    if key_env or price:
+        raise InvalidInput(
+            "`--key-env` and `--price` are of an endpoint",
+            hint="name one, as in `--against https://api.openai.com/v1#gpt-4.1-mini`",
+        )
+    return wanted, None
+
+
+def _judge(judge: str | None, key_env: str | None) -> JudgeTable | None:
+    """The judge that is named by hand; its budget of tokens has no bound.
+
+    Raises:
+        InvalidInput: a key without a judge.
+    """
+    from adapterworks.builders.endpoints.endpoint import parse_endpoint
+    from adapterworks.manifests.judging import JudgeTable
+
+    if judge is None:
+        if key_env:
+            raise InvalidInput("`--judge-key-env` is one of `--judge`", hint="name the judge, too")
+        return None
+    who = parse_endpoint(judge, os.environ, key_env)
+    return JudgeTable(endpoint=f"{who.url}#{who.model}", key_env=key_env, max_tokens=_NO_BOUND)
 
 
 def _show_progress(subject: str, done: int, total: int) -> None:
@@ -219,119 +246,3 @@ def _show_progress(subject: str, done: int, total: int) -> None:
 
 def _say(line: str) -> None:
     printing.note(line)
-
-
-def _print(report: dict[str, Any]) -> None:
-    subjects = report["subjects"]
-    references = [name for name in subjects if name != "candidate"]
-    parts = [(f"{report['rows']} test rows", report["metrics"])]
-    for name, part in report["slices"].items():
-        parts.append((f"{part['rows']} of them: {name}", part["metrics"]))
-    for title, metrics in parts:
-        click.echo(title)
-        lines = []
-        for name, entry in metrics.items():
-            line = [name, *(f"{entry['values'][subject]:.3f}" for subject in subjects)]
-            for reference in references:
-                gain = entry["gains"][reference]
-                line += [
-                    f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]",
-                    f"{gain['p_holm']:.3g}",
-                ]
-            lines.append(line)
-        headers = ["metric", *subjects]
-        for reference in references:
-            headers += [f"gain over {reference} [{report['confidence']:.0%}]", "p (Holm)"]
-        echo_table(headers, lines)
-    _print_drawn(report)
-    retention = report["retention"]
-    if retention:
-        click.echo("retention")
-        kept = [("perplexity", retention["perplexity"]), *retention["suites"].items()]
-        echo_table(
-            ["on", "base", "candidate", "change [95%]"],
-            [
-                (
-                    name,
-                    f"{pair['base']:.3f}",
-                    f"{pair['candidate']:.3f}",
-                    f"{pair.get('change', pair.get('increase')):+.3f} "
-                    f"[{pair['low']:+.3f}, {pair['high']:+.3f}]",
-                )
-                for name, pair in kept
-            ],
-        )
-    if report.get("safety"):
-        _print_safety(report["safety"])
-    for name, used in report.get("endpoints", {}).items():
-        cost = f", cost {used['cost']:.4g}" if "cost" in used else ""
-        click.echo(
-            f"{name}: {used['prompt_tokens']} prompt and {used['completion_tokens']} completion "
-            f"tokens{cost}, {used['cut']} answers cut, {used.get('declined', 0)} questions declined"
-        )
-    if "judge" in report:
-        _print_judged(report["judge"])
-    for gate in report["gates"]:
-        word = "FAIL" if gate.get("judged", True) else "----"
-        click.echo(f"{'pass' if gate['passed'] else word}  {gate['why']}")
-
-
-def _print_drawn(report: dict[str, Any]) -> None:
-    """Answers that were too long, and pass@k."""
-    for name, count in report.get("cut", {}).items():
-        click.echo(f"{name}: {count} of {report['rows']} answers cut by `evaluate.max_new_tokens`")
-    drawn = report.get("samples")
-    if not drawn:
-        return
-    click.echo(f"of {drawn['n']} answers drawn to each row at temperature {drawn['temperature']:g}")
-    subjects: list[str] = []
-    lines = []
-    for metric, found in drawn["metrics"].items():
-        for name, entry in found.items():
-            subjects = [*entry["values"]]
-            gains = [
-                f"{gain['gain']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]"
-                for gain in entry["gains"].values()
-            ]
-            values = [f"{value:.3f}" for value in entry["values"].values()]
-            lines.append([f"{metric} {name}", *values, *gains])
-    gained = [f"gain over {name} [95%]" for name in subjects if name != "candidate"]
-    echo_table(["metric", *subjects, *gained], lines)
-
-
-def _print_safety(found: dict[str, Any]) -> None:
-    click.echo(f"of {found['harmful']} harmful and {found['harmless']} harmless requests, refused")
-    headers = ["against"]
-    for what in ("harmful", "harmless"):
-        headers += [what, "candidate", "change [95%]"]
-    lines = []
-    for name, changes in found["against"].items():
-        line = [name]
-        for one in (changes["refusal"], changes["over_refusal"]):
-            line += [
-                f"{one['base']:.3f}",
-                f"{one['candidate']:.3f}",
-                f"{one['change']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]",
-            ]
-        lines.append(line)
-    echo_table(headers, lines)
-
-
-def _print_judged(judged: dict[str, Any]) -> None:
-    click.echo(f"judged by {judged['model']}, in both orders")
-    echo_table(
-        ["against", "better", "worse", "tie", "order decided", "unread", "gain [95%]", "p"],
-        [
-            (
-                name,
-                told["wins"],
-                told["losses"],
-                told["tied"],
-                told["flipped"],
-                told["unread"],
-                f"{told['gain']:+.3f} [{told['low']:+.3f}, {told['high']:+.3f}]",
-                f"{told['p']:.3g}",
-            )
-            for name, told in judged["against"].items()
-        ],
-    )
