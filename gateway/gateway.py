@@ -6,7 +6,6 @@ Invariant: nothing here is global; two gateways can run in one process (tests do
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 import uuid
 from collections.abc import Sequence
@@ -40,9 +39,7 @@ from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker
 from adapterworks.gateway.tenants.store import STALE_SECONDS, TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Tenant
-from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.grading import Grading
-from adapterworks.manifests.refs import parse_ref
 from adapterworks.registry.exchanges.store import Exchanges
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.registry import Registry
@@ -290,43 +287,3 @@ class Gateway:
     def queue(self, engine: Engine) -> FairQueue:
         """Who is next on the engine."""
         return self.fleet.queues[engine.id]
-
-    async def have_resident(self, digest: str, *, pin: bool) -> list[str]:
-        """Load and prove a release now, on every engine of its base; returns their ids.
-
-        Args:
-            pin: keep it loaded from now on; versions of the same name that were pinned and that no
-                alias holds any more may be unloaded.
-
-        Raises:
-            NotFound: no such release.
-            Refused, IntegrityError: it may not be served, or no engine serves its base.
-            Unavailable: not within the cold wait, or an engine does not answer.
-        """
-        release = await self.resolver.release(digest)
-        engines = [e for e in self.pool.engines if e.base.digest == release.base.digest]
-        if not engines:
-            raise Refused(
-                f"no engine of this gateway serves the base of `{release.name}` "
-                f"({release.base.model}, {release.base.quantization})",
-                hint="restart `adapters serve`: it starts an engine for every base that is needed",
-            )
-        held = await asyncio.to_thread(self._held, release.name) if pin else set()
-        for engine in engines:
-            residency = self.residency(engine)
-            if pin:
-                residency.pin(release)
-                residency.unpin(release.name, keep=held | {digest})
-            await residency.warm(release)
-        return [engine.id for engine in engines]
-
-    def _held(self, name: str) -> set[str]:
-        """The digests that a name's aliases hold, canaries too, and those that are configured."""
-        held: set[str] = set()
-        for alias in {move.alias for move in self.registry.history(name)}:
-            with contextlib.suppress(NotFound):
-                held.update(w.digest for w in self.registry.weights(name, alias))
-        for ref in map(parse_ref, self.config.residency.pins):
-            with contextlib.suppress(NotFound):
-                held.add(self.registry.resolve(ref).digest)
-        return held

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from adapterworks.gateway.engines.engine import Engine
 from adapterworks.gateway.engines.local import LocalEngine
 from adapterworks.gateway.gateway import Gateway
+from adapterworks.gateway.http.resident import have_resident
 from adapterworks.gateway.residency.entry import Entry
 from adapterworks.gateway.residency.verdict import ProofFailed
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
@@ -32,7 +33,7 @@ def create_status_app(gateway: Gateway, port: int) -> Starlette:
     async def resident(request: Request) -> JSONResponse:
         wanted = await request.json()
         try:
-            engines = await gateway.have_resident(wanted["digest"], pin=bool(wanted["pin"]))
+            engines = await have_resident(gateway, wanted["digest"], pin=bool(wanted["pin"]))
         except AdapterworksError as error:
             kind = "unavailable" if isinstance(error, Unavailable) else "refused"
             answer = {"error": error.message, "hint": error.hint, "kind": kind}
