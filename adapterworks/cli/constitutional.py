@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import made_rows, printing
+from adapterworks.cli import made_rows_options, printing
 from adapterworks.cli.values import Real
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _PREVIEW = 5
     metavar="FILE",
     help="TOML file of principles, or the name of one that comes along.",
 )
-@made_rows.options(
+@made_rows_options.options(
     "--model",
     writes="Answers, criticises, revises.",
     judges="Prefers one of two answers, if not --model.",
@@ -83,7 +83,7 @@ def command(
     from adapterworks.builders.synthesis.strategies.constitutional import Constitutional, Settings
 
     constitution = read_constitution(source)
-    asked = made_rows.making(app, writer, "constitutional", _PREVIEW, shared)
+    asked = made_rows_options.read_options(app, writer, "constitutional", _PREVIEW, shared)
     found = read_prompts(prompts)
     app.note(f"{len(found)} prompts; they and their answers are sent to {asked.hosts}")
     settings = Settings(rounds, answer_tokens, temperature, seed)

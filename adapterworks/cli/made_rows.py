@@ -1,4 +1,4 @@
-"""What commands share that have models make rows: who is asked, the bill, the preview, the file."""
+"""Rows that models make, for the commands that have them made: the bill, the preview, the file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.amounts import Money
-from adapterworks.cli.values import POSITIVE, WrittenFile
-from adapterworks.manifests.errors import Conflict, InvalidInput
+from adapterworks.manifests.errors import Conflict
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
@@ -26,65 +24,12 @@ if TYPE_CHECKING:
     from adapterworks.builders.endpoints.price import Price
     from adapterworks.builders.synthesis.making import Estimate, Made, Strategy
 
-Command = Callable[..., None]
 Item = TypeVar("Item")
-
-
-def options(
-    writer: str, *, writes: str, judges: str, out: str, max_tokens: int, previewed: int
-) -> Callable[[Command], Command]:
-    """Options of a command, which takes them as `writer` and `**shared`.
-
-    Args:
-        writer: the option that names who writes.
-        writes, judges: what the two do, for the help.
-        previewed: rows of a preview.
-    """
-    made = (
-        click.option(writer, "writer", required=True, metavar="URL#MODEL", help=writes),
-        click.option("--judge", metavar="URL#MODEL", help=judges),
-        click.option("--key-env", metavar="NAME", help=f"Variable with the key of {writer}."),
-        click.option("--judge-key-env", metavar="NAME", help="The same, of --judge."),
-        click.option(
-            "--out",
-            type=WrittenFile(makes=True),
-            default=Path(out),
-            show_default=True,
-            help="JSONL file of the rows.",
-        ),
-        click.option("--force", is_flag=True, help="Replace rows of the file that others made."),
-        click.option(
-            "--max-tokens",
-            type=POSITIVE,
-            default=max_tokens,
-            show_default=True,
-            help="Budget of prompts and answers, both models'.",
-        ),
-        click.option("--max-cost", type=Money(), help="Budget in the prices' currency."),
-        click.option("--price-in", type=Money(), help="Of a million tokens of prompts."),
-        click.option("--price-out", type=Money(), help="Of a million tokens of answers."),
-        click.option("--judge-price-in", type=Money(), help="The same, of --judge."),
-        click.option("--judge-price-out", type=Money(), help="The same, of --judge."),
-        click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True),
-        click.option(
-            "--preview",
-            is_flag=True,
-            help=f"Show {previewed} rows, what they cost and what all may; write no file.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    )
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(made):
-            command = option(command)
-        return command
-
-    return decorate
 
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What was asked for, read and checked.
+    """What a command was asked to have made, read and checked (`made_rows_options.py`).
 
     Attributes:
         prices: of the endpoints; empty where none were said.
@@ -223,58 +168,6 @@ class Making:
         return told
 
 
-def making(app: App, writer: str, kept: str, previewed: int, shared: Mapping[str, Any]) -> Making:
-    """What the shared options say.
-
-    Args:
-        shared: the options of `options`, without the writer.
-
-    Raises:
-        InvalidInput: an endpoint is none, a key is missing, or a price.
-    """
-    from adapterworks.builders.endpoints.endpoint import parse_endpoint
-
-    judge, judge_key = shared["judge"], shared["judge_key_env"]
-    of_judge = {name: shared[name] for name in ("judge_price_in", "judge_price_out")}
-    if judge is None:
-        alone = {"judge_key_env": judge_key, **of_judge}
-        for name in (name for name, value in alone.items() if value is not None):
-            option = f"--{name.replace('_', '-')}"
-            raise InvalidInput(f"`{option}` is one of `--judge`", hint="name the judge, too")
-    writes = parse_endpoint(writer, os.environ, shared["key_env"])
-    judges = None if judge is None else parse_endpoint(judge, os.environ, judge_key)
-    prices = {}
-    price = _price("price", shared["price_in"], shared["price_out"])
-    if price is not None:
-        prices[writes] = price
-    if judges is not None and judges != writes:
-        own = _price("judge-price", *of_judge.values())
-        if (own is None) != (price is None):
-            raise InvalidInput(
-                "of two models, one has a price",
-                hint="say both: --price-in, --price-out, --judge-price-in, --judge-price-out",
-            )
-        if own is not None:
-            prices[judges] = own
-    if shared["max_cost"] is not None and not prices:
-        raise InvalidInput(
-            "`--max-cost` is a bound in money, and no prices are known",
-            hint="say what a million tokens cost: --price-in 0.40 --price-out 1.60",
-        )
-    return Making(
-        app=app,
-        writer=writes,
-        judge=judges,
-        prices=prices,
-        kept=kept,
-        previewed=previewed,
-        **{
-            name: shared[name]
-            for name in ("max_tokens", "max_cost", "parallel", "out", "force", "preview", "as_json")
-        },
-    )
-
-
 def write_lines(out: Path, lines: Sequence[Mapping[str, Any]], *, replace: bool) -> None:
     """Write the whole file or none of it.
 
@@ -298,19 +191,6 @@ def write_lines(out: Path, lines: Sequence[Mapping[str, Any]], *, replace: bool)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(out)
-
-
-def _price(name: str, prompt: Decimal | None, completion: Decimal | None) -> Price | None:
-    from adapterworks.builders.endpoints.price import Price
-
-    if prompt is None and completion is None:
-        return None
-    if prompt is None or completion is None:
-        raise InvalidInput(
-            f"of `--{name}-in` and `--{name}-out`, one is missing",
-            hint="say both, per million tokens; what is free costs 0",
-        )
-    return Price(prompt, completion)
 
 
 def _estimate(expected: Estimate, priced: bool) -> dict[str, Any]:

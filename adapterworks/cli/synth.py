@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import made_rows, printing
+from adapterworks.cli import made_rows_options, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.made_rows import Making
 from adapterworks.cli.together import refuse_unless
@@ -51,7 +51,7 @@ _ROWS = 100  # of self-instruct, which has no end of its own
     show_default=True,
     help="Questions of documents, or of rows: new ones, harder ones, the same in other words.",
 )
-@made_rows.options(
+@made_rows_options.options(
     "--generator",
     writes="Who writes.",
     judges="Who scores rows from 1 to 5.",
@@ -132,7 +132,7 @@ def command(
     """
     chosen = _options(strategy, given)
     refuse_unless(given["judge"] is not None, ("min_score",), "a judge: --judge URL#MODEL")
-    asked = made_rows.making(app, writer, "synth", _PREVIEW, given)
+    asked = made_rows_options.read_options(app, writer, "synth", _PREVIEW, given)
     renamed = column_names(columns)
     checks = _checks(app, novelty, min_score, against, format_, renamed, chosen["verifier"])
     if strategy == _DOCUMENTS:
