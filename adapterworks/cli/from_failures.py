@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,15 +18,12 @@ from adapterworks.cli.values import COUNT, NAME, Real
 from adapterworks.manifests.errors import InvalidInput, Refused
 
 if TYPE_CHECKING:
-    from adapterworks.builders.data.rows import Row
     from adapterworks.builders.failures.captured import Owner
     from adapterworks.builders.failures.clusters import Cluster
     from adapterworks.builders.failures.failure import Failure
     from adapterworks.builders.failures.told import Told
     from adapterworks.gateway.tenants.tenant import Tenant
-    from adapterworks.registry.datasets.owners import Claim
     from adapterworks.registry.exchanges.exchange import Share
-    from adapterworks.registry.releases.release import Parent
     from adapterworks.registry.releases.types import Resolved
 
 _EXAMPLES = 3
@@ -105,6 +101,12 @@ def command(
     from adapterworks.builders.data.adding import About, add_dataset
     from adapterworks.builders.failures.clusters import cluster
     from adapterworks.builders.failures.evaluated import evaluated_failures
+    from adapterworks.builders.failures.lineage import (
+        failed_releases,
+        owners_of_training,
+        shared_by,
+    )
+    from adapterworks.builders.failures.pool import rows_of_pool
     from adapterworks.builders.failures.rows import corrected
 
     _require_options(origin, file=file, tenant=tenant, since=since)
@@ -132,7 +134,11 @@ def command(
     if dry_run or not failures:
         return
     of_pool = origin == "evaluation"
-    rows = _of_pool(app, release, first, pool, each) if of_pool else corrected(first)
+    if of_pool:
+        cache = app.settings.home / "cache"
+        rows = rows_of_pool(app.registry, app.bases, release, first, pool, each=each, cache=cache)
+    else:
+        rows = corrected(first)
     if not rows:
         app.note(
             "the pool has no row like them that is not learnt yet: no dataset was written"
@@ -146,8 +152,8 @@ def command(
         source=f"{len(first)} of {len(clusters)} clusters of failures of {release}",
         consent="" if owner is None else f"{owner}'s, for what was kept of its traffic",
         tenant=owner,
-        share=_shared(failures) if owner else None,
-        parents=_failed(app, release, first),
+        share=shared_by(failures) if owner else None,
+        parents=failed_releases(app.registry, release, first),
     )
     added = add_dataset(
         app.registry,
@@ -155,7 +161,7 @@ def command(
         {"train": rows},
         about,
         drop_sealed=True,
-        claims=_own_rows(app, release) if of_pool and pool is None else (),
+        claims=owners_of_training(app.registry, release) if of_pool and pool is None else (),
         who=app.settings.who,
         why=f"failures of {release}",
     )
@@ -173,20 +179,6 @@ def command(
     if added.dropped:
         app.note(f"{added.dropped} rows were ever test rows and were left out")
     click.echo(f"{added.dataset.ref}  {added.dataset.record.rows} rows  {added.dataset.digest}")
-
-
-def _shared(failures: Sequence[Failure]) -> Literal["own", "all"]:
-    return "all" if all(one.share == "all" for one in failures) else "own"
-
-
-def _own_rows(app: App, release: Resolved) -> tuple[Claim, ...]:
-    """Whose the files are that a release was trained on; rows of datasets say it themselves."""
-    from adapterworks.manifests.refs import tenant_in
-    from adapterworks.registry.datasets.owners import Claim, declared_tenant
-
-    record = app.registry.release(release.digest)
-    tenant = tenant_in(record.name) or declared_tenant(record)
-    return () if tenant is None else (Claim(tenant, "own", str(release), learnt=True),)
 
 
 def _require_options(origin: str, **given: object) -> None:
@@ -249,50 +241,6 @@ def _shares(app: App, adapter: str) -> dict[str, Share]:
     except Refused:
         app.note("tenants could not be asked what they share now: the file's own words count")
         return {}
-
-
-def _failed(app: App, release: Resolved, first: Sequence[Cluster]) -> tuple[Parent, ...]:
-    """The release, and every other whose answers these are, as far as they are here."""
-    from adapterworks.manifests.errors import NotFound
-    from adapterworks.manifests.refs import Ref
-    from adapterworks.registry.releases.release import Parent
-
-    said = {one.release for found in first for one in found.failures if one.release}
-    found = {release.digest: str(release)}
-    for digest in sorted(said - {release.digest}):
-        with suppress(NotFound):
-            found[digest] = str(app.registry.resolve(Ref(release.name, digest=digest)))
-    return tuple(Parent(relation="failures", digest=d, ref=ref) for d, ref in found.items())
-
-
-def _of_pool(
-    app: App, release: Resolved, first: Sequence[Cluster], pool: str | None, each: int
-) -> list[Row]:
-    """Rows of the pool like the failures, which the release was not trained on."""
-    import json
-
-    from adapterworks.builders.data.assemble import rows_to_evaluate
-    from adapterworks.builders.data.load import load_like
-    from adapterworks.builders.data.places import located
-    from adapterworks.builders.evaluation.subjects import find_subject
-    from adapterworks.builders.failures.rows import like_failures
-    from adapterworks.registry.reading.diff import LOCK
-
-    cache = app.settings.home / "cache"
-    found = find_subject(app.registry, app.bases, str(release))
-    lock = json.loads(app.registry.read(release.digest, LOCK))
-    manifest = located(found.manifest, lock, what=str(release), cache=cache)
-    base = found.base.model.folder
-    learnt = rows_to_evaluate(manifest, base=base, cache=cache, registry=app.registry)
-    rows = load_like(
-        manifest,
-        pool or manifest.data.train,
-        cache=cache,
-        folder=Path() if pool else manifest.folder,
-        registry=app.registry,
-    ).rows
-    without = {row.digest for row in (*learnt.train, *learnt.validation, *learnt.test)}
-    return like_failures(first, rows, without=without, each=each)
 
 
 def _show(clusters: Sequence[Cluster]) -> None:

@@ -15,10 +15,10 @@ from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.data.adding import About, add_dataset
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.rows import Row, chat
+from adapterworks.builders.failures.lineage import owners_of_training
 from adapterworks.builders.merging.merge import run_merge
 from adapterworks.builders.merging.rules.recipe import Recipe
 from adapterworks.builders.synthesis.owned import require_own
-from adapterworks.cli.from_failures import _own_rows
 from adapterworks.cli.main import cli
 from adapterworks.errors import exit_code
 from adapterworks.gateway.storage.schema import tenants
@@ -133,7 +133,7 @@ def test_the_files_of_a_tenants_own_release_are_the_tenants(app: App, tmp_path: 
     publish(registry, tmp_path, 2, name="files", manifest=of_files)
     publish(registry, tmp_path, 3, name="datasets", manifest=of_datasets)
     whose = [
-        [claim.tenant for claim in _own_rows(app, registry.resolve(f"{name}@1"))]
+        [claim.tenant for claim in owners_of_training(registry, registry.resolve(f"{name}@1"))]
         for name in (f"ft.{ID}.mine", "files", "datasets")
     ]
     assert whose == [[f"tn_{ID}"], ["acme"], []]
