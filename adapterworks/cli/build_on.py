@@ -77,10 +77,9 @@ def _planned(app: App, manifest: Manifest, gpus: int) -> Needs | None:
         return None
     from adapterworks.builders.building.prepare import prepare
     from adapterworks.builders.plan.machine import detect_machine
-    from adapterworks.builders.plan.plan import for_kind
 
     # Not this machine's: as much as the training can use.
-    there = for_kind(detect_machine(), "cuda" if gpus else "cpu", _AMPLE)
+    there = detect_machine().of_kind("cuda" if gpus else "cpu", _AMPLE)
     prepared = prepare(
         manifest,
         app.bases,

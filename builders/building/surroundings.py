@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from adapterworks.builders.evaluation.retention import PACKAGE as RETAINED
 from adapterworks.builders.evaluation.scorers import installed, versions
-from adapterworks.builders.plan.plan import Environment
+from adapterworks.builders.plan.environment import Environment
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.manifests.digests import digest_file
 from adapterworks.manifests.extensions import source_digest

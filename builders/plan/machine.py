@@ -63,6 +63,11 @@ class Machine:
         by_room = sorted(self.each, key=lambda card: -card.free)
         return tuple(by_room[:count]) if 0 < count <= len(by_room) else ()
 
+    def of_kind(self, device: Literal["cpu", "cuda"], memory: int) -> Machine:
+        """The machine with another device and memory in bytes, to plan for a place elsewhere."""
+        precision: Precision = "bf16" if device == "cuda" else "fp32"
+        return replace(self, device=device, memory=memory, total=memory, precision=precision)
+
     @property
     def most(self) -> int:
         """Bytes that are there when nothing else runs."""

@@ -7,8 +7,6 @@ existing release and a stage whose digest is known is not done again (`builders/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -25,57 +23,40 @@ from adapterworks.builders.plan.digests import (
     StageDigests,
     stage_digests,
 )
+from adapterworks.builders.plan.environment import Environment
 from adapterworks.builders.plan.facts import DataFacts
-from adapterworks.builders.plan.fit import BYTES, fit
-from adapterworks.builders.plan.generation import (
-    answers_of,
-    generated_together,
-    learnt_together,
-    with_sampling,
-)
+from adapterworks.builders.plan.fitted import fitted
+from adapterworks.builders.plan.generation import answers_of, learnt_together
 from adapterworks.builders.plan.lints import base_lints, training_lints, usual_rate
 from adapterworks.builders.plan.machine import Machine, Precision
-from adapterworks.builders.plan.occupied import USABLE
 from adapterworks.builders.plan.origins import Origins
 from adapterworks.builders.plan.packing import in_packs, packs_ahead
 from adapterworks.builders.plan.pins import Pin
 from adapterworks.builders.plan.possible import check_possible
-from adapterworks.builders.plan.resources import Needs, check_resources, needs
-from adapterworks.builders.plan.sharing import can_share, sharing_pays
+from adapterworks.builders.plan.resources import Needs, needs
+from adapterworks.builders.plan.sharing import can_share
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.causal_lm import EAGER
 from adapterworks.registry.releases.release import BaseIdentity, Parent
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The code and the packages a build runs with (see `builders/publishing/adapter_lock.py`);
-    `metrics` has the digest of each used metric's file, `scorers` the version of each package that
-    those score with, `rewarding` of each that the rewards of sampled answers do,
-    `asking` of each that brings what retention asks."""
-
-    code: Mapping[str, str]
-    packages: Mapping[str, str]
-    python: str
-    metrics: Mapping[str, str] = field(default_factory=dict)
-    scorers: Mapping[str, str] = field(default_factory=dict)
-    rewarding: Mapping[str, str] = field(default_factory=dict)
-    asking: Mapping[str, str] = field(default_factory=dict)
-
-
 class Plan(BaseModel):
     """The result of a manifest, a base, its rows and a machine.
 
-    `encoded`, `asked`, `files`, `sources`, `metrics`, `scorers` and `asking` are as `Inputs` says,
-    `rewarding` as `Environment`. `undropped`: the base
-    has dropout of its own, which is off since the objective compares policies. `capped`: its
-    attention scores are soft-capped, so it computes them one by one (`eager`). `text_alone`: it
-    has parts that text does not pass through, which are left as they are. `tenants`: whose
-    rows are learnt, directly or through a release, with the strictest share. `packed_to`: tokens of
-    the sequences that rows are put into before the training, where they are. `generation_batch`:
-    answers that the model that is trained generates together; 0 where it generates none.
-    `attention`: the implementation, where it is another one than the base is loaded with.
+    `encoded`, `asked`, `files`, `sources`, `metrics`, `scorers` and `asking` are those of
+    `digests.Inputs`, `rewarding` is that of `Environment`.
+
+    Attributes:
+        generation_batch: answers that the trained model generates together; 0: it generates none.
+        shared_prefix: tokens that all rows begin with and that are computed once; 0: none are.
+        undropped: the base has dropout of its own, which is off since the objective compares
+            policies.
+        capped: its attention scores are soft-capped, so they are computed one by one (`eager`).
+        attention: the implementation, where it is another one than the base is loaded with.
+        text_alone: it has parts that text does not pass through, which are left as they are.
+        tenants: whose rows are learnt, directly or through a release, with the strictest share.
+        packed_to: tokens of the sequences that rows are put into before the training, if they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -223,17 +204,11 @@ def make_plan(
         steps = min(steps, train.max_steps)
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
-    shared = data.shared if can_share(manifest, technique, shape, longest) else 0
     found = origins or Origins.declared(manifest)
-    taught = found.teacher_parameters
-    micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision, taught)
-    if shared and not sharing_pays(shape, data, micro):
-        shared = 0
-        micro, memory = fit(manifest, shape, machine, data, shared, trainable, precision, taught)
-    width, room = BYTES[precision], int(machine.memory * USABLE)
-    generated = generated_together(memory, manifest, shape, machine, data, width, room)
-    memory = with_sampling(memory, manifest, shape, machine, data, width, generated)
-    check_resources(manifest, machine.device, memory.total)
+    shared = data.shared if can_share(manifest, technique, shape, longest) else 0
+    fits = fitted(
+        manifest, shape, machine, data, shared, trainable, precision, found.teacher_parameters
+    )
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)
@@ -269,18 +244,18 @@ def make_plan(
         steps_per_epoch=per_epoch,
         warmup_steps=round(train.warmup_ratio * steps),
         evaluate_every=-(-steps // train.evaluations),
-        micro_batch=micro,
-        accumulation=-(-learnt_together(manifest) // (micro * train.processes)),
-        generation_batch=generated,
+        micro_batch=fits.micro_batch,
+        accumulation=-(-learnt_together(manifest) // (fits.micro_batch * train.processes)),
+        generation_batch=fits.generation_batch,
         learning_rate=default.value if rate is None else rate,
         learning_rate_source=default.source if rate is None else "manifest",
         tokens=round(sum(data.lengths) * share),
         supervised_tokens=round(sum(data.supervised) * share),
         longest=longest,
-        shared_prefix=shared,
+        shared_prefix=fits.shared_prefix,
         trainable=trainable,
         parameters=shape.parameters,
-        memory=memory.to_json(),
+        memory=fits.memory.to_json(),
         disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
         lints=tuple(lints),
@@ -314,9 +289,3 @@ def _disk(technique: Technique[Any], trainable: int, shape: BaseShape) -> int:
 def with_seconds(plan: Plan, tokens_per_second: float) -> Plan:
     """The plan with its time, from a measured speed in tokens (padding not counted)."""
     return plan.model_copy(update={"seconds": plan.tokens / tokens_per_second})
-
-
-def for_kind(machine: Machine, device: Literal["cpu", "cuda"], memory: int) -> Machine:
-    """The same machine with another device and memory, to plan for a big profile elsewhere."""
-    precision: Precision = "bf16" if device == "cuda" else "fp32"
-    return replace(machine, device=device, memory=memory, total=memory, precision=precision)

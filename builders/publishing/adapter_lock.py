@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.plan import digests
-from adapterworks.builders.plan.plan import Environment, Plan
+from adapterworks.builders.plan.environment import Environment
+from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.digests import digest_file, digest_json
 
 # The packages whose version can change a trained weight or a rendered row.

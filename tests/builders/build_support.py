@@ -12,9 +12,10 @@ import torch
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.objectives.examples import Example
+from adapterworks.builders.plan.environment import Environment
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
-from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.builders.training.batches import load_encoded, save_encoded
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.loop import Trainer, TrainResult

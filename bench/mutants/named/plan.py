@@ -268,7 +268,7 @@ NAMED = (
     Named(
         "accumulation-is-left-out",
         _PLAN,
-        "accumulation=-(-learnt_together(manifest) // (micro * train.processes)),",
+        "accumulation=-(-learnt_together(manifest) // (fits.micro_batch * train.processes)),",
         "accumulation=1,",
         (f"{_NUMBERS}::test_accumulation_makes_up_the_batch",),
         "the batch would be what fits, not what was asked for",

@@ -16,9 +16,10 @@ from adapterworks.builders.objectives.distill import DistillTable
 from adapterworks.builders.objectives.policy_gradient import RolloutTable
 from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.decisions import DECISIONS, decision
+from adapterworks.builders.plan.environment import Environment
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.origins import Origins
-from adapterworks.builders.plan.plan import Environment, Plan, make_plan
+from adapterworks.builders.plan.plan import Plan, make_plan
 from adapterworks.manifests.builtin import BUILTIN
 from adapterworks.manifests.judging import JudgeTable, RewardJudge
 from adapterworks.manifests.models import Manifest

@@ -12,7 +12,7 @@ from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan import plan as plans
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
-from adapterworks.builders.plan.plan import Plan, for_kind, make_plan, with_seconds
+from adapterworks.builders.plan.plan import Plan, make_plan, with_seconds
 from adapterworks.manifests.errors import InvalidInput
 from tests.builders.build_support import ENVIRONMENT, MACHINE, identity, manifest_for
 from tests.builders.plan.small import SMALL
@@ -201,10 +201,10 @@ def test_the_rows_places_are_no_part_of_what_is_told_of_them() -> None:
 
 
 def test_a_plan_for_a_machine_elsewhere() -> None:
-    gpu = for_kind(MACHINE, "cuda", 80 << 30)
+    gpu = MACHINE.of_kind("cuda", 80 << 30)
     whole = {"memory": 80 << 30, "total": 80 << 30}  # nothing else runs there
     assert gpu == replace(MACHINE, device="cuda", precision="bf16", **whole)
-    assert for_kind(gpu, "cpu", 1 << 30).precision == "fp32"
+    assert gpu.of_kind("cpu", 1 << 30).precision == "fp32"
 
 
 def test_a_plan_is_not_changed_in_place() -> None:
