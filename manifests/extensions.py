@@ -1,33 +1,25 @@
-"""What can be named in a manifest, ours and that of installed distributions, found by name.
+"""What can be named in a manifest, found by its name: ours, and what others add.
 
-A distribution adds to a table by an entry point in the group `adapterworks.KIND`:
+Others add by installing a distribution (`entry_points.py`); a manifest's author names code of their
+own by its file, where the key allows it (`user_code.py`).
 
-    [project.entry-points."adapterworks.metrics"]
-    f1_of_codes = "acme.metrics:F1_OF_CODES"
-
-A manifest's author names code of their own by its file, where the key allows it (`user_code.py`).
-
-Invariant: names are read from metadata; code is imported when its name is asked for, so that a
-broken distribution breaks only what names it. A name means one thing: two that claim it are a
-fault that names both, and nobody can take the name of something built in. Nothing is ever loaded
-from what was pulled or imported.
+Invariant: code is imported when its name is asked for, so that a broken distribution breaks only
+what names it. A name means one thing: two that claim it are a fault that names both, and nobody can
+take the name of something built in. Nothing is ever loaded from what was pulled or imported.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import importlib.util
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from adapterworks.manifests.builtin import BUILTIN, GRADED, GRADING, KINDS, MADE_BY, TYPES, Kind
+from adapterworks.manifests.builtin import BUILTIN, GRADED, GRADING, MADE_BY, TYPES, Kind
 from adapterworks.manifests.digests import digest_file
+from adapterworks.manifests.entry_points import Origin, group, installed
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.graders import GraderMetric
 from adapterworks.manifests.user_code import (
@@ -38,33 +30,6 @@ from adapterworks.manifests.user_code import (
 )
 
 T = TypeVar("T")
-# As TOML writes a key without quotes.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an entry comes from: a distribution, a file of the user's, or adapterworks itself.
-
-    Attributes:
-        target: `module:attribute`, or `file:attribute` as the manifest has it.
-        file: the name of the user's file.
-    """
-
-    target: str
-    distribution: str | None = None
-    version: str | None = None
-    file: str | None = None
-
-    @property
-    def built_in(self) -> bool:
-        """Whether it comes with adapterworks."""
-        return self.distribution is None and self.file is None
-
-    def __str__(self) -> str:
-        if self.file is not None:
-            return self.file
-        return "built in" if self.distribution is None else f"{self.distribution} {self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +42,9 @@ class Listed(Generic[T]):
     fault: str | None = None
 
 
-def group(kind: Kind) -> str:
-    """The entry points' group of a kind."""
-    return f"adapterworks.{kind}"
-
-
 def names(kind: Kind) -> tuple[str, ...]:
     """All names of a kind: built-in ones first, then those of installed distributions."""
-    return tuple(BUILTIN[kind]) + tuple(sorted(_installed(kind).keys() - BUILTIN[kind].keys()))
+    return tuple(BUILTIN[kind]) + tuple(sorted(installed(kind).keys() - BUILTIN[kind].keys()))
 
 
 def origin(kind: Kind, name: str) -> Origin:
@@ -97,7 +57,7 @@ def origin(kind: Kind, name: str) -> Origin:
         return Origin(GRADED)
     if names_a_file(name):
         return Origin(str(name), file=Path(name.rpartition(":")[0]).name)
-    claims = _installed(kind).get(name, ())
+    claims = installed(kind).get(name, ())
     ours = BUILTIN[kind].get(name)
     if len(claims) + (ours is not None) > 1:
         who = ["adapterworks"] * (ours is not None) + sorted(f"`{claim}`" for claim in claims)
@@ -207,68 +167,6 @@ def _attribute(module: Any, path: str) -> Any:
     return value
 
 
-@cache
-def _installed(kind: Kind) -> Mapping[str, tuple[Origin, ...]]:
-    """Name → claims of installed distributions; the same distribution found twice claims once."""
-    claims: dict[str, dict[str, Origin]] = {}
-    for point in _entry_points():
-        if point.group != group(kind):
-            continue
-        if point.dist is None or not _NAME.fullmatch(point.name):
-            continue
-        distribution, version = _named(point.dist)
-        claim = Origin(_target(point), distribution or "a distribution without a name", version)
-        # Two without a name are not one.
-        claims.setdefault(point.name, {}).setdefault(distribution or str(id(point)), claim)
-    return {name: tuple(found.values()) for name, found in claims.items()}
-
-
-@cache
-def _entry_points() -> tuple[metadata.EntryPoint, ...]:
-    """Ours: reading every distribution's metadata takes a while and is done once."""
-    groups = [group(kind) for kind in KINDS]
-    try:
-        found = metadata.entry_points()
-    except Exception:  # one distribution's metadata cannot be read
-        return tuple(point for point in _one_by_one() if point.group in groups)
-    return tuple(point for name in groups for point in found.select(group=name))
-
-
-def _one_by_one() -> Iterator[metadata.EntryPoint]:
-    """The entry points of every distribution whose own can be read; of a name, the first counts."""
-    seen: set[str] = set()
-    for distribution in metadata.distributions():
-        name, _ = _named(distribution)
-        if name is not None and name in seen:
-            continue
-        seen.add(name or "")
-        with contextlib.suppress(Exception):
-            yield from distribution.entry_points
-
-
-def _named(distribution: metadata.Distribution) -> tuple[str | None, str]:
-    """Name and version, as far as a distribution's metadata can be read and has them."""
-    try:
-        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
-    except Exception:  # whatever stands there
-        return None, "?"
-    return name or None, version or "?"
-
-
-def _target(point: metadata.EntryPoint) -> str:
-    """`module:attribute` without the spaces and extras that an entry point may have."""
-    try:
-        return f"{point.module}:{point.attr}"
-    except AttributeError:  # it is no entry point: loading it will say so
-        return point.value
-
-
-def forget() -> None:
-    """Look for installed distributions anew the next time."""
-    _entry_points.cache_clear()
-    _installed.cache_clear()
-
-
 class Table(Mapping[str, T]):
     """All entries of a kind as a mapping from name to object, each loaded when it is asked for.
 
@@ -318,6 +216,6 @@ class Table(Mapping[str, T]):
                 lines.append(Listed(name, origin(self.kind, name), self.named(name)))
             except InvalidInput as error:
                 ours = BUILTIN[self.kind].get(name)
-                claimed = Origin(ours) if ours else _installed(self.kind)[name][0]
+                claimed = Origin(ours) if ours else installed(self.kind)[name][0]
                 lines.append(Listed(name, claimed, None, error.message))
         return lines

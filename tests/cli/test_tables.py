@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from adapterworks.cli.main import cli
-from adapterworks.manifests import extensions
+from adapterworks.manifests import entry_points
 from adapterworks.manifests.builtin import BUILTIN, Kind
 from adapterworks.manifests.load import check_manifest, load_manifest
 from tests.distribution import write_distribution
@@ -67,10 +67,10 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A distribution that is installed and half of which is broken."""
     site = write_distribution(tmp_path / "site", "acme-extras", "1.2", POINTS, FILES)
     monkeypatch.syspath_prepend(site)
-    extensions.forget()
+    entry_points.forget()
     before = set(sys.modules)
     yield tmp_path
-    extensions.forget()
+    entry_points.forget()
     for name in set(sys.modules) - before:
         if name.startswith("acme_"):
             del sys.modules[name]

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.builders.data.recipes.recipe import Recipe
-from adapterworks.manifests import extensions
+from adapterworks.manifests import entry_points, extensions
 from adapterworks.manifests.builtin import BUILTIN, KINDS
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput
@@ -41,10 +41,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (tmp_path / f"{module}.py").write_text(source)
 
     monkeypatch.syspath_prepend(tmp_path)
-    extensions.forget()
+    entry_points.forget()
     before = set(sys.modules)
     yield install
-    extensions.forget()
+    entry_points.forget()
     for name in set(sys.modules) - before:
         del sys.modules[name]
 
@@ -129,7 +129,7 @@ def test_a_distribution_without_a_name_is_not_taken_for_ours(
     install("acme-data", "acme_data", RECIPE, wards="acme_data:WARDS")
     path = tmp_path / "acme_data-1.2.dist-info" / "METADATA"
     path.unlink() if metadata is None else path.write_bytes(metadata)
-    extensions.forget()
+    entry_points.forget()
     found = extensions.origin("recipes", "wards")
     assert not found.built_in
     assert str(found) == "a distribution without a name ?"
@@ -142,7 +142,7 @@ def test_metadata_that_cannot_be_read_hides_no_other_distribution(
     install("acme-data", "acme_data", RECIPE, wards="acme_data:WARDS")
     install("beta-data", "beta_data", RECIPE, beds="beta_data:WARDS")
     (tmp_path / "acme_data-1.2.dist-info" / "entry_points.txt").write_bytes(b"\xff\xfe[a]\nb=c:d")
-    extensions.forget()
+    entry_points.forget()
     assert "wards" not in table()
     assert str(extensions.origin("recipes", "beds")) == "beta-data 1.2"
 

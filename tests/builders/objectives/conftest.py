@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.manifests import extensions
+from adapterworks.manifests import entry_points
 from tests.distribution import write_distribution
 
 
@@ -30,7 +30,7 @@ def acme(
     monkeypatch.syspath_prepend(site)
     path = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), *([path] if path else [])]))
-    extensions.forget()
+    entry_points.forget()
     yield site
-    extensions.forget()
+    entry_points.forget()
     sys.modules.pop(module, None)

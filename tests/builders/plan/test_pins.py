@@ -13,7 +13,7 @@ import pytest
 from adapterworks.builders.plan.decisions import leaves
 from adapterworks.builders.plan.digests import Inputs, stage_digests, training_packages
 from adapterworks.builders.plan.pins import Pin, pins
-from adapterworks.manifests import extensions
+from adapterworks.manifests import entry_points
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.load import load_manifest
 from tests.builders.build_support import identity, manifest_for
@@ -46,11 +46,11 @@ def manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     files = {"acme_pinned.py": SOURCE}
     site = write_distribution(tmp_path / "site", "acme-pinned", "1.2", points, files)
     monkeypatch.syspath_prepend(site)
-    extensions.forget()
+    entry_points.forget()
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "m.toml").write_text(MANIFEST)
     yield tmp_path / "m.toml"
-    extensions.forget()
+    entry_points.forget()
     sys.modules.pop("acme_pinned", None)
 
 
