@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import energies, read_weights, write_cut
-from adapterworks.builders.methods.shape import BaseShape, of_text
+from adapterworks.builders.methods.linears import of_text
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import ENGINE_RANKS, Default, ServableForm, Technique
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.method import MethodTable

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import read_adapter, read_weights, write_cut
-from adapterworks.builders.methods.shape import BaseShape, adapted_linears, select, takes_text_alone
+from adapterworks.builders.methods.linears import adapted_linears, select, takes_text_alone
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     Default,
     Kept,

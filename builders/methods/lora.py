@@ -36,6 +36,7 @@ from adapterworks.builders.methods.factors import (
     write_lora,
 )
 from adapterworks.builders.methods.inits import INITS
+from adapterworks.builders.methods.linears import adapted_linears
 from adapterworks.builders.methods.lora_keys import (
     WITHOUT_REGRET,
     LoraKeys,
@@ -63,7 +64,7 @@ from adapterworks.builders.methods.orthogonal import (
     hold,
     penalty,
 )
-from adapterworks.builders.methods.shape import BaseShape, adapted_linears
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     ENGINE_RANKS,
     Default,

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from adapterworks.builders.methods.factors import by_pattern, leaves
 from adapterworks.builders.methods.inits import INITS, InitName
+from adapterworks.builders.methods.linears import ALL_LINEAR, Linear
 from adapterworks.builders.methods.low_rank import TargetKeys, targeted
-from adapterworks.builders.methods.shape import ALL_LINEAR, BaseShape, Linear
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Lint
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.errors import InvalidInput

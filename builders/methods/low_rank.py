@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from adapterworks.builders.methods.shape import (
+from adapterworks.builders.methods.linears import (
     ALL_LINEAR,
-    BaseShape,
     Linear,
     adapted_linears,
     has_experts,
     select,
     takes_text_alone,
 )
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Kept, Lint, linear_inputs
 from adapterworks.manifests.checking import Problem, check
 from adapterworks.manifests.method import MethodTable

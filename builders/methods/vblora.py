@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import Factors, leaves, read_adapter, write_lora
+from adapterworks.builders.methods.linears import adapted_linears
 from adapterworks.builders.methods.low_rank import (
     RANKS,
     TargetKeys,
@@ -22,7 +23,7 @@ from adapterworks.builders.methods.low_rank import (
     peft_linears,
     targeted,
 )
-from adapterworks.builders.methods.shape import BaseShape, adapted_linears
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     Default,
     Kept,

@@ -21,13 +21,14 @@ from adapterworks.builders.methods.factors import (
     write_cut,
     write_lora,
 )
+from adapterworks.builders.methods.linears import adapted_linears
 from adapterworks.builders.methods.low_rank import (
     TargetKeys,
     adapts_something,
     peft_linears,
     targeted,
 )
-from adapterworks.builders.methods.shape import BaseShape, adapted_linears
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import (
     ENGINE_RANKS,
     Default,

@@ -735,7 +735,7 @@ _LOOP_NAMED = (
     ),
     Named(
         "an-images-tower-is-adapted",
-        "builders/methods/shape.py",
+        "builders/methods/linears.py",
         "module is output or module not in text or",
         "module is output or",
         ("tests/builders/methods/test_towers.py::test_no_linear_of_the_tower_gets_an_adapter",),

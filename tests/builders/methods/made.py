@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Conversion, Source
-from adapterworks.builders.methods.shape import BaseShape, Linear, read_shape
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import BaseShape, read_shape
 from tests.builders.build_support import manifest_for
 
 PREFIX = "base_model.model."

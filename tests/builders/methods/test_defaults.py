@@ -9,12 +9,12 @@ import pytest
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.adalora import AdaloraTable
 from adapterworks.builders.methods.dora import DoraTable
+from adapterworks.builders.methods.linears import Linear
 from adapterworks.builders.methods.lora import LoraTable
 from adapterworks.builders.methods.p_tuning_v2 import PTuningV2Table
 from adapterworks.builders.methods.prefix_tuning import PrefixTuningTable
 from adapterworks.builders.methods.prompt_tuning import PromptTuningTable
 from adapterworks.builders.methods.qlora import QloraTable
-from adapterworks.builders.methods.shape import Linear
 from tests.builders.methods.made import SMALL
 
 LORA = {"rank": 16, "alpha": None, "dropout": 0.0, "target_modules": "all-linear", "rslora": False}

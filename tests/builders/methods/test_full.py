@@ -15,7 +15,8 @@ from adapterworks.builders.methods import factors as factors_module
 from adapterworks.builders.methods import full as full_module
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.full import ENERGY, MAX_RANK, _padded, _rank_by_energy
-from adapterworks.builders.methods.shape import BaseShape, Linear
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.models import ServeTable
 from tests.builders.methods.made import SMALL, convert, draw, manifest_of, products

@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.factors import read_weights
-from adapterworks.builders.methods.shape import Linear, read_shape
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.methods.technique import ENGINE_RANKS, engine_rank, largest_linear
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.bases.complete import weight_files

@@ -15,7 +15,8 @@ from adapterworks.builders.exports.material import Material
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.conversion import Source
 from adapterworks.builders.methods.factors import read_weights
-from adapterworks.builders.methods.shape import adapted_linears, read_shape, takes_text_alone
+from adapterworks.builders.methods.linears import adapted_linears, takes_text_alone
+from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.registry.bases.complete import meta_model
 from bench.architectures import make_base

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from adapterworks.builders.methods.shape import BaseShape, Linear
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import BaseShape
 
 # Rows (outputs) and columns (inputs) of one layer's matrices: 576 numbers a layer. Rank r adds
 # r·(out + in) to each, 128·r a layer.

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.methods.shape import BaseShape, Linear, read_shape
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import BaseShape, read_shape
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Plan, make_plan

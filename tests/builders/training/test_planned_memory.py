@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from adapterworks.builders.methods.shape import BaseShape, Linear
+from adapterworks.builders.methods.linears import Linear
+from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.plan.load import Load
 from adapterworks.builders.plan.memory import RUNTIME, Memory, predict_memory
 from tests.builders.build_support import manifest_for

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from adapterworks.builders.methods.shape import adapted_linears
+from adapterworks.builders.methods.linears import adapted_linears
 from adapterworks.builders.objectives import OBJECTIVES
 from adapterworks.builders.objectives.batch import CONTRAST, TokenSequence, packed, padded
 from adapterworks.builders.objectives.scores import Scores

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from adapterworks.builders.methods.shape import has_experts
+from adapterworks.builders.methods.linears import has_experts
 from adapterworks.registry.bases.complete import meta_model
 from adapterworks.registry.bases.experts import holds_experts
 from adapterworks.registry.bases.nf4 import load_nf4
