@@ -27,9 +27,7 @@ from adapterworks.builders.building.record import Stages, left_behind, start_ove
 from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.building.result import BuildResult, named
 from adapterworks.builders.building.sequence import Given, run_stages
-from adapterworks.builders.building.stages import (
-    prod_digest,
-)
+from adapterworks.builders.building.stages import prod_digest
 from adapterworks.builders.engines.choice import VLLM, Engines
 from adapterworks.builders.plan.cards import use_card
 from adapterworks.builders.plan.disk import require_disk
@@ -168,11 +166,14 @@ def _run_one(
     )
     plan, say = prepared.plan, progress or _silent
     folder = home / "builds" / f"{manifest.adapter.name}-{plan.digests.train[7:19]}"
-    if (
-        not force
-        and (existing := registry.origins.find_plan(manifest.adapter.name, plan.digest)) is not None
-    ):
-        return named(registry, existing, plan, folder, alias, who)
+
+    def released() -> BuildResult | None:
+        """The release that the plan has already, if it is not to be built all the same."""
+        found = None if force else registry.origins.find_plan(manifest.adapter.name, plan.digest)
+        return None if found is None else named(registry, found, plan, folder, alias, who)
+
+    if (result := released()) is not None:
+        return result
     require_disk(plan, folder)
     moved = None if hold_alias else alias or manifest.publish.alias
     if moved is not None:
@@ -180,43 +181,11 @@ def _run_one(
     registry.protection.require_movable(manifest.adapter.name, moved)
     with build_lock(folder) as lock:
         # Once more, as another process may have built it while this one prepared or waited.
-        if (
-            not force
-            and (existing := registry.origins.find_plan(manifest.adapter.name, plan.digest))
-            is not None
-        ):
-            return named(registry, existing, plan, folder, alias, who)
+        if (result := released()) is not None:
+            return result
         if carry is not None and not force:
             carry.bring(folder)
-        left = [
-            f"the half-done build in `{other}` was begun by {what} and cannot go on"
-            for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
-        ]
-        if resume and not unfinished(folder):
-            raise _nothing_to_resume(plan, left)
-        for line in left:
-            end = "this build starts anew; without the folder nothing more is said of it"
-            say(f"note: {line}; {end}")
-        if force or not unfinished(folder):
-            start_over(folder)
-        stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
-        known = None if force or stages.has_training else reuse.find_known(registry, plan)
-        if known is not None:
-            prod = prod_digest(manifest, registry)
-            reuse.take(known, stages, registry, prod)
-            for line in reuse.sentences(known, plan, prod):
-                say(line)
-        elif not force and not stages.has_training and (why := reuse.bereft(registry, plan)):
-            say(f"note: {why}; it is trained once more")
-        elif (
-            not left
-            and not stages.has_training
-            and (old := reuse.published_before_digests(registry, plan))
-        ):
-            say(
-                f"note: {old} was published by a version of adapterworks that kept one digest for "
-                "all stages; its weights cannot be told from others, so it is trained once more"
-            )
+        stages = _stages_of(plan, folder, registry, resume=resume, force=force, say=say)
         # The log is opened anew: a reused training brought its own events.
         keep = () if carry is None else (_keeper(carry, folder),)
         events = EventLog(folder / "events.jsonl", *listeners, *keep)
@@ -232,6 +201,55 @@ def _run_one(
             if cards:
                 use_card(cards[0])  # what asks the model in this process goes there, too
             return run_stages(prepared, stages, events, lock, given)
+
+
+def _stages_of(
+    plan: Plan,
+    folder: Path,
+    registry: Registry,
+    *,
+    resume: bool,
+    force: bool,
+    say: Callable[[str], None],
+) -> Stages:
+    """The build's stages, those that are done among them: in its folder, or by a release.
+
+    Args:
+        resume: refuse to begin anew.
+        force: begin anew, and take nothing of a release.
+        say: told what is reused or done once more, and why.
+
+    Raises:
+        NotFound: nothing to resume.
+    """
+    left = [
+        f"the half-done build in `{other}` was begun by {what} and cannot go on"
+        for other, what in ([] if unfinished(folder) else left_behind(folder.parent, plan))
+    ]
+    if resume and not unfinished(folder):
+        raise _nothing_to_resume(plan, left)
+    for line in left:
+        end = "this build starts anew; without the folder nothing more is said of it"
+        say(f"note: {line}; {end}")
+    if force or not unfinished(folder):
+        start_over(folder)
+    stages = Stages(folder, plan, EventLog(folder / "events.jsonl"))
+    if stages.has_training:
+        return stages
+    known = None if force else reuse.find_known(registry, plan)
+    if known is not None:
+        prod = prod_digest(plan.manifest, registry)
+        reuse.take(known, stages, registry, prod)
+        for line in reuse.sentences(known, plan, prod):
+            say(line)
+    elif not force and (why := reuse.bereft(registry, plan)):
+        say(f"note: {why}; it is trained once more")
+    elif not left and (old := reuse.published_before_digests(registry, plan)):
+        say(
+            f"note: {old} was published by a version of adapterworks that kept one digest for "
+            "all stages; its weights cannot be told from others, so it is trained once more"
+        )
+    return stages
 
 
 def _room(reservations: Reservations, stages: Stages) -> AbstractContextManager[tuple[str, ...]]:

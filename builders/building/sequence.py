@@ -11,7 +11,7 @@ Invariant: nothing is published before all of it exists.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,28 +96,7 @@ def run_stages(
     shutil.rmtree(folder / "train" / "checkpoints", ignore_errors=True)
     conversion = stages.once("convert", digests.convert, lambda: convert_stage(prepared, folder))
     servable = Servable(**conversion["servable"]) if conversion["servable"] else None
-
-    def evaluate() -> dict[str, Any]:
-        asked = stages.result("ask", digests.ask)
-        again = asked and evaluate_again_stage(prepared, folder, asked, registry)
-        return again or evaluate_stage(
-            prepared,
-            folder,
-            servable,
-            registry,
-            given.bases,
-            given.engines,
-            events,
-            given.say,
-            given.cache,
-        )
-
-    # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must
-    # still be judged by the one that it is published beside.
-    judged, prod = stages.result("evaluate", digests.evaluate), prod_digest(plan.manifest, registry)
-    if judged is not None and prod is not None and judged["prod"] != prod:
-        stages.drop("evaluate")
-    evaluation = stages.once("evaluate", digests.evaluate, evaluate)
+    evaluation = _evaluation(prepared, stages, servable, events, given)
     if servable is not None:
         stages.once(
             "fingerprint", digests.convert, lambda: fingerprint_stage(prepared, folder, servable)
@@ -130,56 +109,12 @@ def run_stages(
     }
     reasons = why_not(report, conversion)
     target = None if given.hold_alias else given.alias or plan.manifest.publish.alias
-    reused = {
-        name: source
-        for name in ("train", "convert", "ask", "evaluate")
-        if (source := stages.reused(name)) is not None
-    }
-    weights = reused.get("train")
+    alias = None if reasons else target
+    reused = _reused(stages)
 
     def publish() -> dict[str, Any]:
-        seal_test_rows(registry, prepared.rows["test"], plan)
-        release = assemble(
-            folder,
-            plan,
-            report,
-            servable,
-            sources=prepared.sources,
-            lock=make_lock(
-                plan,
-                prepared.sources,
-                stages.python,
-                reused=reused,
-                prod=evaluation["prod"],
-            ),
-            reasons=reasons,
-            created=stages.created,
-            weights_from=weights["ref"] if weights else None,
-            lineage=graph(registry, plan.manifest.adapter.name, parents_of(plan)),
-        )
-        draft = make_draft(
-            plan,
-            servable,
-            evaluation["values"],
-            created=stages.created,
-            python=stages.python,
-            weights=Parent(relation="weights", **weights) if weights else None,
-        )
-        published = registry.publish(
-            release,
-            draft,
-            alias=None if reasons else target,
-            who=given.who,
-            why=f"built from plan {plan.digest[:19]}",
-            since=since,
-            guard=given.guard,
-        )
-        return {
-            "name": plan.manifest.adapter.name,
-            "version": published.version,
-            "digest": published.digest,
-            "kept": published.kept,
-        }
+        evaluated = {**evaluation, "report": report}
+        return _publish(prepared, stages, servable, evaluated, reasons, alias, reused, since, given)
 
     published = stages.once("publish", digests.publish, publish)
     stages.close()
@@ -188,7 +123,7 @@ def run_stages(
         ref=f"{published['name']}@{published['version']}",
         digest=published["digest"],
         created=True,
-        alias=None if reasons or kept else target,
+        alias=None if kept else alias,
         reasons=reasons,
         kept=kept,
         plan=plan,
@@ -213,3 +148,112 @@ def _trained(
     training = train_stage(prepared, folder, lock, events, given.engines, cards=given.cards)
     predicted = prepared.plan.memory["total"]
     return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}
+
+
+def _evaluation(
+    prepared: Prepared,
+    stages: Stages,
+    servable: Servable | None,
+    events: EventLog,
+    given: Given,
+) -> dict[str, Any]:
+    """What the gates judge; where only the judging has changed, the answers are not asked anew."""
+    folder, registry = stages.folder, given.registry
+    plan, digests = prepared.plan, prepared.plan.digests
+
+    def evaluate() -> dict[str, Any]:
+        asked = stages.result("ask", digests.ask)
+        again = asked and evaluate_again_stage(prepared, folder, asked, registry)
+        return again or evaluate_stage(
+            prepared,
+            folder,
+            servable,
+            registry,
+            given.bases,
+            given.engines,
+            events,
+            given.say,
+            given.cache,
+        )
+
+    # `prod` is in no digest, so that its moves republish nothing; an unfinished build's gates must
+    # still be judged by the one that it is published beside.
+    judged, prod = stages.result("evaluate", digests.evaluate), prod_digest(plan.manifest, registry)
+    if judged is not None and prod is not None and judged["prod"] != prod:
+        stages.drop("evaluate")
+    return stages.once("evaluate", digests.evaluate, evaluate)
+
+
+def _publish(
+    prepared: Prepared,
+    stages: Stages,
+    servable: Servable | None,
+    evaluation: dict[str, Any],
+    reasons: tuple[str, ...],
+    alias: str | None,
+    reused: Mapping[str, Mapping[str, str]],
+    since: int,
+    given: Given,
+) -> dict[str, Any]:
+    """The release, in the registry; its test rows are sealed first.
+
+    Args:
+        evaluation: its `report` with what the other stages came to.
+        reasons: why the alias does not move, if it does not.
+        alias: moved to the release; None moves none.
+        reused: stage → the release that it was taken from, as `_reused` says.
+        since: of the registry's log, when the build began: who moved the alias later is heeded.
+    """
+    registry, plan = given.registry, prepared.plan
+    weights = reused.get("train")
+    seal_test_rows(registry, prepared.rows["test"], plan)
+    release = assemble(
+        stages.folder,
+        plan,
+        evaluation["report"],
+        servable,
+        sources=prepared.sources,
+        lock=make_lock(
+            plan,
+            prepared.sources,
+            stages.python,
+            reused=reused,
+            prod=evaluation["prod"],
+        ),
+        reasons=reasons,
+        created=stages.created,
+        weights_from=weights["ref"] if weights else None,
+        lineage=graph(registry, plan.manifest.adapter.name, parents_of(plan)),
+    )
+    draft = make_draft(
+        plan,
+        servable,
+        evaluation["values"],
+        created=stages.created,
+        python=stages.python,
+        weights=Parent(relation="weights", **weights) if weights else None,
+    )
+    published = registry.publish(
+        release,
+        draft,
+        alias=alias,
+        who=given.who,
+        why=f"built from plan {plan.digest[:19]}",
+        since=since,
+        guard=given.guard,
+    )
+    return {
+        "name": plan.manifest.adapter.name,
+        "version": published.version,
+        "digest": published.digest,
+        "kept": published.kept,
+    }
+
+
+def _reused(stages: Stages) -> dict[str, dict[str, str]]:
+    """The release that each reused stage was taken from, by the stage's name."""
+    return {
+        name: source
+        for name in ("train", "convert", "ask", "evaluate")
+        if (source := stages.reused(name)) is not None
+    }
