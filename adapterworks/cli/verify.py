@@ -16,6 +16,7 @@ from adapterworks.manifests.homes import expanded
 if TYPE_CHECKING:
     from adapterworks.builders.rebuilding.rebuild import Rebuilt
     from adapterworks.registry.blobs.store import BlobStore
+    from adapterworks.registry.lifecycle.verify import VerifyReport
 
 
 @click.command()
@@ -86,7 +87,6 @@ def command(
     """
     from adapterworks.manifests.errors import IntegrityError, InvalidInput
     from adapterworks.registry.blobs.open import open_blobs
-    from adapterworks.registry.releases.roles import UNPROVED, role_of
 
     if ref is not None and ref.startswith((".", "/", "~")):
         if everything or repair is not None or rebuild or data_dir is not None or manifest_name:
@@ -124,36 +124,9 @@ def command(
         rebuilt = {"rebuild": result.to_json()} if result else {}
         printing.echo_json({"clean": report.clean, "report": report, **rebuilt})
     else:
-        if report.problems:
-            printing.echo_table(
-                ("what", "where", "file", "problem"),
-                (
-                    (
-                        "repaired" if problem.repaired else problem.kind,
-                        problem.ref,
-                        problem.path or "",
-                        problem.message,
-                    )
-                    for problem in report.problems
-                ),
-            )
-        if report.absent:
-            printing.echo_table(
-                ("no bytes", "release", "file", "since", "who", "why"),
-                (
-                    (item.state, item.ref, item.path, printing.when(item.at), item.who, item.why)
-                    for item in report.absent
-                ),
-            )
-            for path in sorted({item.path for item in report.absent}):
-                if role_of(path) in UNPROVED:
-                    click.echo(f"without {path} {UNPROVED[role_of(path)]}")
-        click.echo(
-            f"verified {report.releases} releases, {report.blobs} blobs, "
-            f"{printing.size(report.bytes)}: {'clean' if report.clean else 'not clean'}"
-        )
+        _show_report(report)
         if result is not None:
-            _show(result)
+            _show_rebuilt(result)
     if left:
         signatures = all(problem.kind == "signature" for problem in left)
         raise IntegrityError(
@@ -162,6 +135,40 @@ def command(
             if signatures
             else "restore the bytes from another store: adapters verify --all --repair STORE",
         )
+
+
+def _show_report(report: VerifyReport) -> None:
+    """What is wrong, what has no bytes here and what that means, and how much was read."""
+    from adapterworks.registry.releases.roles import UNPROVED, role_of
+
+    if report.problems:
+        printing.echo_table(
+            ("what", "where", "file", "problem"),
+            (
+                (
+                    "repaired" if problem.repaired else problem.kind,
+                    problem.ref,
+                    problem.path or "",
+                    problem.message,
+                )
+                for problem in report.problems
+            ),
+        )
+    if report.absent:
+        printing.echo_table(
+            ("no bytes", "release", "file", "since", "who", "why"),
+            (
+                (item.state, item.ref, item.path, printing.when(item.at), item.who, item.why)
+                for item in report.absent
+            ),
+        )
+        for path in sorted({item.path for item in report.absent}):
+            if role_of(path) in UNPROVED:
+                click.echo(f"without {path} {UNPROVED[role_of(path)]}")
+    click.echo(
+        f"verified {report.releases} releases, {report.blobs} blobs, "
+        f"{printing.size(report.bytes)}: {'clean' if report.clean else 'not clean'}"
+    )
 
 
 def _pushed(app: App, place: str) -> BlobStore:
@@ -232,7 +239,7 @@ def _rebuild(
         )
 
 
-def _show(result: Rebuilt) -> None:
+def _show_rebuilt(result: Rebuilt) -> None:
     weights = result.weights
     click.echo(
         f"rebuilt {result.ref}: {weights.parameters:,} weights in {weights.tensors} tensors, "
