@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.tenant_shown import admin, cells, shown_time
+from adapterworks.cli.tenant_shown import admin, cells
 from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def agreement(
     found = agreeing.agreement(said, aspect)
     columns = ("first", "second", "answers", "same", "kappa", "low", "high")
     rows: list[dict[str, Any]] = [
-        {name: _rounded(getattr(pair, name)) for name in columns} for pair in found
+        {name: printing.rounded(getattr(pair, name)) for name in columns} for pair in found
     ]
     if as_json:
         printing.echo_json([{"on": aspect, **row} for row in rows])
@@ -227,19 +227,11 @@ def preferences(app: App, tenant: str | None, adapter: str | None, as_json: bool
     )
     rows = []
     for one in found:
-        row = {name: _rounded(one[name]) for name in columns}
-        rows.append(row | {name: _short(str(row[name])) for name in ("release", "against")})
+        row = {name: printing.rounded(one[name]) for name in columns}
+        rows.append(row | {name: printing.short(str(row[name])) for name in ("release", "against")})
     printing.echo_table(columns, [cells(row, columns) for row in rows])
     if not rows:
         printing.note("nobody has judged an answer yet: /console/review, or POST /v1/reviews")
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:12]
-
-
-def _rounded(value: object) -> object:
-    return round(value, 3) if isinstance(value, float) else value
 
 
 def _id(app: App, tenant: str | None) -> str | None:
@@ -258,7 +250,7 @@ def _texts(said: Feedback) -> str:
 def _json(said: Feedback, names: dict[str, str]) -> dict[str, Any]:
     return {
         "id": said.id,
-        "at": shown_time(said.created),
+        "at": printing.moment(said.created),
         "tenant": names.get(said.tenant, said.tenant),
         "adapter": said.adapter,
         "release": said.release,
@@ -282,7 +274,7 @@ def _exported(item: Exchange, owner: Tenant | None) -> dict[str, Any]:
         "release": item.release or None,
         "base": item.base,
         "template": item.template or None,
-        "created": shown_time(item.created),
+        "created": printing.moment(item.created),
         "messages": item.messages,
         "answer": item.text,
         "redacted": list(item.redacted),

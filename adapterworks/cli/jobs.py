@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from adapterworks.app import App
+from adapterworks.cli import printing
 from adapterworks.cli.jobs_elsewhere import Watch, begin_worker, has_no_worker, worker_said
-from adapterworks.cli.jobs_shown import echo_event, echo_moved, job_json, moment, waits_said
+from adapterworks.cli.jobs_shown import echo_event, echo_moved, job_json, waits_said
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
 from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import WrittenFolder
@@ -77,7 +78,7 @@ def list_(
                     f"{job.state} ({job.wanted} asked)" if job.wanted else job.state,
                     names.get(job.tenant, job.tenant) or "-",
                     job.arguments.get("name", "-"),
-                    moment(job.created),
+                    printing.moment(job.created),
                     job.result.get("ref") or job.code or "",
                 )
                 for job in jobs

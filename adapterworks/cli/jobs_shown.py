@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from adapterworks.cli import printing
 from adapterworks.cli.printing import echo_json, harmless
 
 if TYPE_CHECKING:
@@ -24,15 +24,15 @@ def job_json(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "tenant": job.tenant,
         "state": job.state,
-        "waits": {**waits, "since": moment(waits["since"])} if waits else None,
+        "waits": {**waits, "since": printing.moment(waits["since"])} if waits else None,
         "wanted": job.wanted,
         "lane": job.lane,
         "priority": job.priority,
         "attempt": job.attempt,
         "holder": job.holder,
-        "created": moment(job.created),
-        "started": moment(job.started),
-        "finished": moment(job.finished),
+        "created": printing.moment(job.created),
+        "started": printing.moment(job.started),
+        "finished": printing.moment(job.finished),
         "arguments": dict(job.arguments),
         "labels": dict(job.labels),
         "result": result,
@@ -56,7 +56,7 @@ def echo_moved(job: Job, as_json: bool, more: str = "") -> None:
 
 def waits_said(waits: Waits) -> str:
     """What a job waits for."""
-    said = f"for {waits.resource} since {moment(waits.since)}: {waits.what}"
+    said = f"for {waits.resource} since {printing.moment(waits.since)}: {waits.what}"
     if waits.passed:
         said += f"; {waits.passed} that came later have begun"
     return f"{said}; what comes later waits for it" if waits.first else said
@@ -67,16 +67,9 @@ def echo_event(event: Event, as_json: bool) -> None:
     if as_json:
         import json
 
-        values = {"at": moment(event.at), "level": event.level, "kind": event.kind}
+        values = {"at": printing.moment(event.at), "level": event.level, "kind": event.kind}
         line = {**values, "message": event.message, "data": dict(event.data)}
         click.echo(json.dumps(line, ensure_ascii=False))
         return
     mark = "" if event.level == "info" else f"{event.level}: "
-    click.echo(f"{moment(event.at)}  {mark}{harmless(event.message)}")
-
-
-def moment(at: float | None) -> str | None:
-    """Seconds of the epoch as ISO 8601 in UTC."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    click.echo(f"{printing.moment(event.at)}  {mark}{harmless(event.message)}")

@@ -7,6 +7,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -116,6 +117,18 @@ def size(count: int) -> str:
 def short(digest: str) -> str:
     """A digest's first twelve hex digits, for tables."""
     return digest.removeprefix("sha256:")[:12]
+
+
+def moment(at: float | None) -> str | None:
+    """Seconds since the epoch as ISO 8601 in UTC; None of None."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def rounded(value: object) -> object:
+    """A number to three digits, for tables; anything else as it is."""
+    return round(value, 3) if isinstance(value, float) else value
 
 
 def when(stamp: str) -> str:

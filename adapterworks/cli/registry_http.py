@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +137,12 @@ def create(
         name, role_of(role), who=app.settings.who, person=person, expires=until
     )
     if as_json:
-        shown = {"name": name, "person": person or name, "role": role, "expires": _time(until)}
+        shown = {
+            "name": name,
+            "person": person or name,
+            "role": role,
+            "expires": printing.moment(until),
+        }
         printing.echo_json({**shown, "token": made.text, "id": made.id})
         return
     click.echo(made.text)
@@ -201,13 +205,13 @@ def audit(app: App, after: int, as_json: bool) -> None:
     found = _trail(app, after)
     if as_json:
         for entry in found:
-            values = {**dataclasses.asdict(entry), "at": _time(entry.at)}
+            values = {**dataclasses.asdict(entry), "at": printing.moment(entry.at)}
             click.echo(json.dumps(values, ensure_ascii=False))
         return
     printing.echo_table(
         ("#", "at", "who", "what", "of", "status"),
         (
-            (e.sequence, _time(e.at), e.who, e.action, e.subject, e.status or "cut off")
+            (e.sequence, printing.moment(e.at), e.who, e.action, e.subject, e.status or "cut off")
             for e in found
         ),
     )
@@ -245,13 +249,7 @@ def _row(row: TokenRow) -> dict[str, Any]:
         "state": row.state,
         "id": row.id,
         "tenant": row.tenant,
-        "created": _time(row.created),
-        "expires": _time(row.expires),
-        "revoked": _time(row.revoked),
+        "created": printing.moment(row.created),
+        "expires": printing.moment(row.expires),
+        "revoked": printing.moment(row.revoked),
     }
-
-
-def _time(at: float | None) -> str | None:
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -74,8 +74,3 @@ def typed(ballot: Ballot) -> int | str:
             return 0
         if said.isdecimal() and int(said) in ballot.choices:
             return int(said)
-
-
-def rounded(value: object) -> object:
-    """A number as it is shown."""
-    return round(value, 3) if isinstance(value, float) else value

@@ -21,7 +21,6 @@ from adapterworks.cli.tenant_shown import (
     cells,
     key_json,
     print_key,
-    shown_time,
     tenant_json,
 )
 from adapterworks.cli.tenant_shown import admin as admin_of
@@ -254,7 +253,7 @@ def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool
     rows = [
         {
             "sequence": entry.sequence,
-            "at": shown_time(entry.at),
+            "at": printing.moment(entry.at),
             "who": entry.who,
             "action": entry.action,
             "tenant": entry.tenant,

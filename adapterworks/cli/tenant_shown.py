@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +34,7 @@ def admin(app: App) -> TenantAdmin | TenantsOverHttp:
 def print_key(tenant: Tenant, key: NewKey, *, as_json: bool, expires: float | None) -> None:
     """A key that was just made; its text is on stdout alone."""
     if as_json:
-        values = {"key": key.text, "key_id": key.id, "expires": shown_time(expires)}
+        values = {"key": key.text, "key_id": key.id, "expires": printing.moment(expires)}
         printing.echo_json({**tenant_json(tenant), **values})
         return
     click.echo(key.text)
@@ -56,15 +55,8 @@ def key_json(row: KeyRow) -> dict[str, Any]:
     return {
         "id": row.id,
         "state": row.state,
-        **{name: shown_time(at) for name, at in times.items()},
+        **{name: printing.moment(at) for name, at in times.items()},
     }
-
-
-def shown_time(at: float | None) -> str | None:
-    """Seconds since the epoch as ISO 8601, UTC."""
-    if at is None:
-        return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def cells(values: dict[str, Any], columns: tuple[str, ...]) -> list[str]:

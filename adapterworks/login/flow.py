@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from adapterworks.login.kept import Login, claims_of
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
-from adapterworks.registry.remotes.http.link import is_loopback
+from adapterworks.manifests.hosts import is_loopback
 from adapterworks.registry.remotes.http.unreached import unreached
 
 METADATA = "/.well-known/oauth-protected-resource"

@@ -27,6 +27,7 @@ from adapterworks.builders.merging.record import (
     plan_digest,
 )
 from adapterworks.builders.merging.rules.recipe import Recipe
+from adapterworks.builders.publishing.folder import write_json
 from adapterworks.manifests.digests import canonical_json
 from adapterworks.manifests.refs import check_alias, check_name
 from adapterworks.registry.datasets.owners import (
@@ -128,8 +129,8 @@ def run_merge(
         progress("taking the fingerprint on the served base")
         fingerprint = _fingerprint(registry, base, parents, servable, folder)
         (folder / FINGERPRINT).write_bytes(canonical_json(fingerprint) + b"\n")
-        _write_json(folder / "report.json", report)
-        _write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
+        write_json(folder / "report.json", report)
+        write_json(folder / "adapter.lock", make_lock(base, plan, parents, recipe))
         (folder / "README.md").write_text(make_card(name, base, parents, recipe, servable, report))
         draft = make_draft(name, base, plan, parents, recipe, servable, owners)
         why = f"merged by `{recipe.method}`"
@@ -208,7 +209,3 @@ def _probes(registry: Registry, parents: Sequence[Parent]) -> list[Encoded]:
         labels = [token if index in learnt else IGNORED for index, token in enumerate(ids)]
         encoded.append(Encoded(ids, labels, number))
     return encoded
-
-
-def _write_json(path: Path, value: Any) -> None:
-    path.write_bytes(canonical_json(value) + b"\n")

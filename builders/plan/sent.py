@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from adapterworks.manifests.hosts import is_loopback
 from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.models import Manifest
 
@@ -37,16 +37,10 @@ def of_test_rows(count: int, judge: JudgeTable) -> str:
 def _said(what: str, judge: JudgeTable) -> str:
     url, _, model = judge.endpoint.partition("#")
     address = urlsplit(url)
-    where = "on this machine" if _here(address.hostname or "") else "so they leave this machine"
+    stays = is_loopback(address.hostname or "")
+    where = "on this machine" if stays else "so they leave this machine"
     return f"{what} are sent to the judge `{model}` at {address.netloc}, {where}"
 
 
 def _budget(judge: JudgeTable) -> str:
     return f"; at most {judge.max_tokens:,} tokens"
-
-
-def _here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

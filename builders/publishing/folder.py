@@ -75,9 +75,9 @@ def assemble(
     events = [event for event in read_events(folder / "events.jsonl") if event["event"] != "stage"]
     lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     (release / "training.jsonl").write_text("".join(lines), encoding="utf-8")
-    _write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
-    _write_json(release / "adapter.lock", lock)
-    _write_json(release / "report.json", report)
+    write_json(release / "manifest.json", portable(plan.manifest).model_dump(mode="json"))
+    write_json(release / "adapter.lock", lock)
+    write_json(release / "report.json", report)
     objective = objective_of(plan.manifest)
     draw_loss(events, release / "plots" / "loss.png", objective.reports, objective.unit)
     draw_scores(report.get("metrics") or {}, release / "plots" / "scores.png")
@@ -162,6 +162,6 @@ def _provenance(plan: Plan, python: str) -> Provenance:
     )
 
 
-def _write_json(path: Path, value: Any) -> None:
-    # Canonical, so that equal contents have equal digests.
+def write_json(path: Path, value: Any) -> None:
+    """Write canonical JSON, so that equal contents have equal digests."""
     path.write_bytes(canonical_json(value) + b"\n")

@@ -6,11 +6,9 @@ over from one reviewer to the next: what a place on the page gives, two reviewer
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
-import numpy as np
-
+from adapterworks.builders.data.draws import generator
 from adapterworks.builders.reviewing.review import Item, Review
 
 TIE = 0
@@ -54,12 +52,12 @@ def ballots(review: Review, reviewer: str, number: int) -> list[Ballot]:
             [_pair(review, item, number)] if review.scale == "pairwise" else _single(item)
         )
     ]
-    order = _generator(review.seed, review.name, reviewer).permutation(len(made))
+    order = generator(review.seed, review.name, reviewer).permutation(len(made))
     return [made[at] for at in order]
 
 
 def _pair(review: Review, item: Item, number: int) -> Ballot:
-    coin = int(_generator(review.seed, review.name, str(item.number)).integers(2))
+    coin = int(generator(review.seed, review.name, str(item.number)).integers(2))
     first = (coin + number) % 2
     of = (first, 1 - first)
     return Ballot(str(item.number), item, tuple(item.answers[side] for side in of), of)
@@ -68,8 +66,3 @@ def _pair(review: Review, item: Item, number: int) -> Ballot:
 def _single(item: Item) -> list[Ballot]:
     names = (f"{item.number}a", f"{item.number}b")
     return [Ballot(names[of], item, (item.answers[of],), (of,)) for of in (0, 1)]
-
-
-def _generator(*parts: object) -> np.random.Generator:
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))

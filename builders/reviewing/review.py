@@ -33,7 +33,6 @@ from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.types import Resolved
 
 Scale = Literal["pairwise", "likert"]
-SCALES: tuple[Scale, ...] = ("pairwise", "likert")
 PREDICTIONS = "predictions.jsonl"
 
 

@@ -6,11 +6,8 @@ longer conversation, of tools or of pairs would be something else.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.manifests.errors import InvalidInput
@@ -60,12 +57,6 @@ def shared(seeds: Sequence[Row]) -> dict[str, Any]:
         for name, value in first.items()
         if all(seed.meta.get(name) == value for seed in seeds)
     }
-
-
-def generator(*parts: object) -> np.random.Generator:
-    """Draws that depend on these parts alone."""
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).digest()
-    return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "big")))
 
 
 def _why(row: Row) -> str | None:

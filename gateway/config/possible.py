@@ -6,8 +6,9 @@ Invariant: it is asked of the whole: file, environment and command line together
 from __future__ import annotations
 
 from adapterworks.gateway.config.engines import RemoteEngine
-from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
+from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.manifests.faults import Fault, ManifestError
+from adapterworks.manifests.hosts import is_loopback
 
 KeyPath = tuple[str | int, ...]
 

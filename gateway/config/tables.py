@@ -7,7 +7,6 @@ tokens are the engine's own tokens.
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -30,6 +29,7 @@ from adapterworks.gateway.config.webhooks import WebhookTable
 from adapterworks.gateway.storage.schema import KEPT_DAYS
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.hosts import is_loopback
 from adapterworks.manifests.refs import parse_ref
 
 
@@ -255,16 +255,6 @@ class GatewayConfig(Table):
     def public_keys(self) -> tuple[Path, ...]:
         """The keys a release may be signed with."""
         return tuple(Path(path) for path in self.trust.public_keys)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a server bound to `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _check_ref(text: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from adapterworks.gateway.config.table import Table, check_http_url
+from adapterworks.manifests.hosts import is_loopback
 
 # What can be told. The first six are OpenAI's own, and have its objects' shape.
 EVENTS = (
@@ -49,7 +49,7 @@ class WebhookTable(Table):
         parts = urlsplit(url)
         if parts.username is not None or parts.password is not None:
             raise ValueError("has a password in it; the signature says who it is from")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ValueError("should begin with `https://` where it leaves this machine")
         return url
 
@@ -70,12 +70,3 @@ def _matching(event: str) -> tuple[str, ...]:
     if event.endswith("*"):
         return tuple(one for one in EVENTS if one.startswith(event[:-1]))
     return (event,) if event in EVENTS else ()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,13 +6,14 @@ frame around it; nothing of it is kept by a cache.
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adapterworks.manifests.hosts import is_loopback
 
 POLICY = "; ".join(
     (
@@ -84,10 +85,6 @@ def is_local(host: str) -> bool:
     """Whether a `Host` is a loopback name, as no name that others give away is."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        return (
-            name == "localhost"
-            or name.endswith(".localhost")
-            or ipaddress.ip_address(name).is_loopback
-        )
     except ValueError:
         return False
+    return name.endswith(".localhost") or is_loopback(name)

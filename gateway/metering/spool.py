@@ -22,6 +22,8 @@ import uuid
 import zlib
 from pathlib import Path
 
+from adapterworks.registry.blobs.local import fsync_folder
+
 SUFFIX = ".usage"
 RESERVE_BYTES = 32 * 1024  # some fifty events
 _log = logging.getLogger(__name__)
@@ -49,7 +51,7 @@ class Segment:
         path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        _fsync_folder(folder)
+        fsync_folder(folder)
         return cls(path, descriptor, is_open=True)
 
     @property
@@ -188,11 +190,3 @@ def put_aside(path: Path, line: bytes) -> None:
 def _checked(line: bytes) -> bytes | None:
     checksum, _, text = line.rstrip(b"\n").partition(b" ")
     return text if checksum == b"%08x" % zlib.crc32(text) else None
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

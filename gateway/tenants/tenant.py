@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from adapterworks.gateway.tenants.consent import Consent
@@ -114,11 +114,6 @@ class Tenant:
 
 
 OPEN_TENANT = Tenant(id="open", name="open", allow=("*",), cache_salt="open")
-
-
-def with_defaults(tenant: Tenant, defaults: Limits) -> Tenant:
-    """The tenant with the gateway's default limits where it sets none."""
-    return replace(tenant, limits=tenant.limits.over(defaults))
 
 
 def parse_allow(text: str | Iterable[str]) -> tuple[str, ...]:

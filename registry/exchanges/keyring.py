@@ -16,6 +16,7 @@ import secrets
 from pathlib import Path
 
 from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
+from adapterworks.registry.blobs.local import fsync_folder
 
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _MAGIC = b"AWX1"
@@ -94,7 +95,7 @@ class Keyring:
                 file.flush()
                 os.fsync(file.fileno())
             path.unlink()
-            _sync(self.folder)
+            fsync_folder(self.folder)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -128,7 +129,7 @@ class Keyring:
             with contextlib.suppress(FileExistsError):
                 os.link(new, path)
             new.unlink()
-            _sync(self.folder)
+            fsync_folder(self.folder)
         except OSError as error:
             raise Unavailable(
                 f"no key can be made in `{self.folder}`: {error.strerror}",
@@ -149,11 +150,3 @@ def _digest(key: bytes) -> bytes:
 
 def _bound(tenant: str, name: str) -> bytes:
     return f"{tenant}\n{name}".encode()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -53,6 +53,41 @@ def expands(migration: Migration) -> Migration:
     return migration
 
 
+def refuse(connection: Connection, table: str, operation: str, message: str, when: str) -> None:
+    """A trigger that aborts an operation on a table.
+
+    Args:
+        operation: `INSERT`, `UPDATE` or `DELETE`.
+        message: what it is aborted with.
+        when: of which rows, over OLD and NEW: `true` of all.
+    """
+    name = f"{table}_no_{operation.lower()}"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER {name} BEFORE {operation} ON {table} WHEN {when} "
+            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
+        return
+    connection.exec_driver_sql(
+        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
+    )
+    connection.exec_driver_sql(
+        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW WHEN ({when}) "
+        f"EXECUTE FUNCTION {name}()"
+    )
+
+
+def refuse_no_more(connection: Connection, table: str, operation: str) -> None:
+    """Take a trigger of `refuse` away."""
+    name = f"{table}_no_{operation.lower()}"
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"DROP TRIGGER {name}")
+        return
+    connection.exec_driver_sql(f"DROP TRIGGER {name} ON {table}")
+    connection.exec_driver_sql(f"DROP FUNCTION {name}()")
+
+
 def oldest(migrations: Sequence[Migration]) -> int:
     """How many of them a program has to know to use a database that has had all."""
     changing = (n for n, one in enumerate(migrations, 1) if not hasattr(one, _EXPANDS))

@@ -8,28 +8,9 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index.migrating import Migration
+from adapterworks.registry.index.migrating import Migration, refuse
 
 NAMESPACE = "registry"
-
-
-def _refuse(connection: Connection, table: str, operation: str, message: str, when: str) -> None:
-    """A trigger that aborts `operation` on `table` where `when` (over OLD and NEW) is true."""
-    name = f"{table}_no_{operation.lower()}"
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER {name} BEFORE {operation} ON {table} WHEN {when} "
-            f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
-        )
-        return
-    connection.exec_driver_sql(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
-    )
-    connection.exec_driver_sql(
-        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} FOR EACH ROW WHEN ({when}) "
-        f"EXECUTE FUNCTION {name}()"
-    )
 
 
 def _run(connection: Connection, statements: str) -> None:
@@ -82,9 +63,9 @@ def _m001_versions_aliases_log(connection: Connection) -> None:
         INSERT INTO revision VALUES (0);
         """,
     )
-    _refuse(connection, "log", "UPDATE", "the log is append-only", "true")
-    _refuse(connection, "log", "DELETE", "the log is append-only", "true")
-    _refuse(connection, "versions", "DELETE", "versions are never removed", "true")
+    refuse(connection, "log", "UPDATE", "the log is append-only", "true")
+    refuse(connection, "log", "DELETE", "the log is append-only", "true")
+    refuse(connection, "versions", "DELETE", "versions are never removed", "true")
     fixed = (
         "name version digest method base_model base_digest description tags metrics size plan "
         "parent created created_by published"
@@ -92,7 +73,7 @@ def _m001_versions_aliases_log(connection: Connection) -> None:
     distinct = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
     changed = " OR ".join(f"OLD.{column} {distinct} NEW.{column}" for column in fixed.split())
     when = f"OLD.deleted IS NOT NULL OR {changed}"
-    _refuse(connection, "versions", "UPDATE", "versions are immutable", when)
+    refuse(connection, "versions", "UPDATE", "versions are immutable", when)
 
 
 def _m002_leases(connection: Connection) -> None:
@@ -118,8 +99,8 @@ def _m003_signatures(connection: Connection) -> None:
             who TEXT NOT NULL, PRIMARY KEY (release, key));
         """,
     )
-    _refuse(connection, "signatures", "UPDATE", "signatures are append-only", "true")
-    _refuse(connection, "signatures", "DELETE", "signatures are append-only", "true")
+    refuse(connection, "signatures", "UPDATE", "signatures are append-only", "true")
+    refuse(connection, "signatures", "DELETE", "signatures are append-only", "true")
 
 
 def _m004_records_that_last(connection: Connection) -> None:
@@ -152,8 +133,8 @@ def _m004_records_that_last(connection: Connection) -> None:
         ("absences", "absences are append-only"),
         ("release_links", "releases are immutable"),
     ):
-        _refuse(connection, table, "UPDATE", what, "true")
-        _refuse(connection, table, "DELETE", what, "true")
+        refuse(connection, table, "UPDATE", what, "true")
+        refuse(connection, table, "DELETE", what, "true")
 
 
 def _m005_no_way_around_the_triggers(connection: Connection) -> None:
@@ -170,7 +151,7 @@ def _m005_no_way_around_the_triggers(connection: Connection) -> None:
         if connection.dialect.name == "sqlite":
             same = " AND ".join(f"{column} = NEW.{column}" for column in key.split())
             when = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  (names of ours)
-            _refuse(connection, table, "INSERT", message, when)
+            refuse(connection, table, "INSERT", message, when)
             continue
         connection.exec_driver_sql(
             f"CREATE FUNCTION {table}_no_truncate() RETURNS trigger LANGUAGE plpgsql AS "
@@ -192,7 +173,7 @@ def _m006_whose_the_store_is(connection: Connection) -> None:
         CREATE TABLE doomed (blob TEXT PRIMARY KEY, until DOUBLE NOT NULL);
         """,
     )
-    _refuse(connection, "store", "UPDATE", "the id of the store never changes", "true")
+    refuse(connection, "store", "UPDATE", "the id of the store never changes", "true")
 
 
 def _m007_the_log_is_a_chain(connection: Connection) -> None:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.registry.index.database import Database
-from adapterworks.registry.index.migrating import Migration, expands
+from adapterworks.registry.index.migrating import Migration, expands, refuse, refuse_no_more
 
 NAMESPACE = "jobs"
 
@@ -144,35 +144,6 @@ def migrate(database: Database) -> None:
     database.migrate(NAMESPACE, MIGRATIONS)
 
 
-def _refuse(connection: Connection, table: str, operation: str, when: str, message: str) -> None:
-    """A trigger that refuses `operation` on rows of `table` for which `when` holds (OLD, NEW)."""
-    name = f"{table}_no_{operation.lower()}"
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(
-            f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
-            f"WHEN {when} BEGIN SELECT RAISE(ABORT, '{message}'); END"
-        )
-        return
-    connection.exec_driver_sql(
-        f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{message}'; END $$"
-    )
-    connection.exec_driver_sql(
-        f"CREATE TRIGGER {name} BEFORE {operation} ON {table} "
-        f"FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION {name}()"
-    )
-
-
-def _refuse_no_more(connection: Connection, table: str, operation: str) -> None:
-    """Take a trigger of `_refuse` away."""
-    name = f"{table}_no_{operation.lower()}"
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"DROP TRIGGER {name}")
-        return
-    connection.exec_driver_sql(f"DROP TRIGGER {name} ON {table}")
-    connection.exec_driver_sql(f"DROP FUNCTION {name}()")
-
-
 def _m001_files_and_jobs(connection: Connection) -> None:
     """Files, uploads, jobs, shares, events, checkpoints and lines of batches."""
     sequence = (
@@ -230,8 +201,8 @@ def _m001_files_and_jobs(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
     for operation in ("UPDATE", "DELETE"):
         ended = f"OLD.state IN {_ENDED}"
-        _refuse(connection, "jobs", operation, ended, "a job that has ended does not change")
-        _refuse(connection, "job_events", operation, "OLD.sequence > 0", "events are append-only")
+        refuse(connection, "jobs", operation, "a job that has ended does not change", ended)
+        refuse(connection, "job_events", operation, "events are append-only", "OLD.sequence > 0")
 
 
 @expands
@@ -263,9 +234,9 @@ def _m005_arguments_are_blanked(connection: Connection) -> None:
     other = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
     changed = [f"NEW.{column} {other} OLD.{column}" for column in columns.split()]
     longer = "(NEW.arguments <> OLD.arguments AND length(NEW.arguments) >= length(OLD.arguments))"
-    _refuse_no_more(connection, "jobs", "UPDATE")
+    refuse_no_more(connection, "jobs", "UPDATE")
     when = f"OLD.state IN {_ENDED} AND ({' OR '.join([*changed, longer])})"
-    _refuse(connection, "jobs", "UPDATE", when, "a job that has ended does not change")
+    refuse(connection, "jobs", "UPDATE", "a job that has ended does not change", when)
 
 
 MIGRATIONS: tuple[Migration, ...] = (

@@ -22,12 +22,6 @@ MAX_RECORD = 8 << 20  # bytes; a record of ours has a few kilobytes
 _START = b"{"
 
 
-def as_record(blobs: BlobStore, blob: BlobInfo) -> Release | None:
-    """The release whose record a blob is; `None` if it is something else, or damaged."""
-    found = told_by(blobs, blob)
-    return found if isinstance(found, Release) else None
-
-
 def told_by(blobs: BlobStore, blob: BlobInfo) -> Release | Deposit | None:
     """The release or the deposit whose record a blob is; None if it is neither, or damaged."""
     if not 0 < blob.size <= MAX_RECORD:

@@ -15,8 +15,6 @@ from adapterworks.registry.releases.roles import may_be_erased, may_be_withheld
 
 Presence = Literal["right", "wrong", "absent"]
 State = Literal["here", "withheld", "erased", "missing", "corrupt", "unerased"]
-# What is as it should be; all else is a fault.
-SOUND: frozenset[State] = frozenset({"here", "withheld", "erased"})
 
 WITHHELD: Literal["withheld"] = "withheld"
 ERASED: Literal["erased"] = "erased"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapterworks.manifests.errors import InvalidInput
-from adapterworks.registry.releases.absence import SOUND, Absence, Presence, State, judge
+from adapterworks.registry.releases.absence import Absence, Presence, State, judge
 from adapterworks.registry.releases.roles import (
     check_withheld,
     is_private,
@@ -24,6 +24,7 @@ WEIGHTS = ("adapter/adapter_model.safetensors", "servable/prefix.safetensors", "
 PROOF = "fingerprint.json"
 OTHERS = ("predictions.jsonl", "training.jsonl", "adapter.lock", "plots/loss.png", "README.md")
 RECORD = ""
+SOUND = {"here", "withheld", "erased"}  # as it should be
 
 EXPECTED: dict[tuple[str, Presence, Absence | None], State] = {
     **{(path, "right", None): "here" for path in (*WEIGHTS, PROOF, *OTHERS, RECORD)},

@@ -85,7 +85,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "plain-http-leaves-the-machine",
         "gateway/config/webhooks.py",
-        '        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):',
+        '        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):',
         "        if False:",
         (f"{_WHOLE}::test_what_is_wrong_in_the_table_is_said",),
         "names and reasons would go over the network in the clear",

@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from adapterworks.builders.data.draws import generator
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
@@ -29,7 +30,7 @@ from adapterworks.builders.synthesis.checks import Checks
 from adapterworks.builders.synthesis.judging import fitting
 from adapterworks.builders.synthesis.making import Asking, Turn
 from adapterworks.builders.synthesis.novelty import Questions
-from adapterworks.builders.synthesis.seeds import columns, generator, written
+from adapterworks.builders.synthesis.seeds import columns, written
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.endings import ending_of
 

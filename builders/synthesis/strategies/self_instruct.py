@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from adapterworks.builders.data.draws import generator
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, marked
@@ -28,7 +29,7 @@ from adapterworks.builders.synthesis.judging import fitting
 from adapterworks.builders.synthesis.making import Asking, Turn
 from adapterworks.builders.synthesis.novelty import Questions
 from adapterworks.builders.synthesis.prompts import read_texts
-from adapterworks.builders.synthesis.seeds import generator, shared, written
+from adapterworks.builders.synthesis.seeds import shared, written
 from adapterworks.manifests.digests import digest_json
 
 _OF_SEEDS, _OF_MADE = 6, 2

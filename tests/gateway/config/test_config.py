@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from adapterworks.gateway.config.engines import LocalEngine, RemoteEngine
 from adapterworks.gateway.config.load import OF_CLIENTS, PREFIX, load_gateway_config
-from adapterworks.gateway.config.tables import GatewayConfig, is_loopback
+from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.manifests.errors import NotFound
 from adapterworks.manifests.faults import ManifestError
 from adapterworks.serving import opened
@@ -216,14 +216,3 @@ def test_what_is_not_toml_says_where(tmp_path: Path) -> None:
         load_gateway_config(tmp_path / "none.toml")
     assert faults(tmp_path) == [(None, "")]  # a folder: it is there, and cannot be read
     assert faults(write(tmp_path, f"x = {'[' * 50_000}")) == [(None, "")]
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("localhost", True),
-        ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("", False), ("example.org", False),
-    ],
-)  # fmt: skip
-def test_what_is_loopback(host: str, loopback: bool) -> None:
-    assert is_loopback(host) is loopback
