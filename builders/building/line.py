@@ -41,7 +41,7 @@ Standing = Callable[[Sequence[str]], Mapping[str, bool]]
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """Somebody who waits, from look to look.
+    """A build that waits for memory. It does not stay: it comes again, and is known by its id.
 
     Attributes:
         id: unique among all who may wait.
@@ -54,13 +54,13 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """One in line.
+    """A place in line.
 
     Attributes:
-        what: who is told of it knows the build by.
+        what: the build, in words that other users know it by.
         needs: what it needs, as the beginning of a sentence.
-        device: whose memory.
-        size: of what it needs, in bytes.
+        device: whose memory it needs.
+        size: how much of it, in bytes.
         until: when it is forgotten, in seconds since the epoch.
     """
 
@@ -85,10 +85,10 @@ class Waiting:
 
 
 class Line:
-    """The line before one machine's memory.
+    """Who waits for the memory of one machine, in order.
 
     Args:
-        folder: with a file for each.
+        folder: holds a file for each place in line.
         now: seconds since the epoch.
         standing: knows who still waits; None: nobody does.
     """
@@ -99,11 +99,11 @@ class Line:
         self._folder, self._now, self._standing = folder, now, standing
 
     def find(self, waiter: Waiter) -> Waiting | None:
-        """What somebody waits for, if it stands in line."""
+        """The place of a waiter, if it stands in line."""
         return self._read(self._path(waiter.id))
 
     def first(self, device: str, most: int, waiter: Waiter | None) -> list[Waiting]:
-        """Those for whom somebody has to wait, in order.
+        """Those that a waiter has to let go first, in order.
 
         Args:
             most: bytes that would be free if all builds had ended.
@@ -131,11 +131,11 @@ class Line:
         return Wait(new.since, new.passed, first)
 
     def leave(self, waiter: Waiter) -> None:
-        """Stand in line no more."""
+        """Give up a place in line."""
         self._path(waiter.id).unlink(missing_ok=True)
 
     def pass_by(self, device: str, waiter: Waiter | None) -> None:
-        """Somebody has begun: those in line before it were passed."""
+        """Note that a build has begun ahead of those that stand in line before it."""
         for other in self._before(device, waiter):
             self._write(replace(other, passed=other.passed + 1))
 

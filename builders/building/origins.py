@@ -146,8 +146,18 @@ def _require_reward(manifest: Manifest, release: Release, name: str) -> str | No
 
 
 def require_beside(manifest: Manifest, release: Release, name: str, role: str) -> None:
-    """An adapter that can be put in the policy's place: of one kind with it; but for LoRA, of the
-    same shapes, which its kind shares between adapters or its scores are read by."""
+    """Refuse an adapter that cannot be put in the policy's place on the same base.
+
+    Both have to be of one kind. Adapters of LoRA's kind may differ in size; of other kinds, both
+    need the same `[method]`: their adapters share shapes, or scores are read by them.
+
+    Args:
+        name: the release's, for the message.
+        role: what it is to be, as `the reference`.
+
+    Raises:
+        Refused: it is of another kind, or was trained with another `[method]`.
+    """
     policy, other = METHODS[manifest.method.kind], METHODS[release.method]
     table: MethodTable = other.table(kind=other.kind)
     if release.manifest is not None:

@@ -69,7 +69,7 @@ class Stages:
         return str(self._record["created"])
 
     def since(self, newest: Callable[[], int]) -> int:
-        """The sequence of the adapter's log as the build began, of one that goes on too.
+        """The last sequence of the adapter's log when the build began, also where it is resumed.
 
         Args:
             newest: reads it, once a build.
@@ -133,7 +133,7 @@ class Stages:
         self._write()
 
     def tell(self, events: EventLog) -> None:
-        """Tell these events from now on."""
+        """Write events to another log from now on."""
         self._events = events
 
     def use(self, plan: Plan, python: str) -> None:

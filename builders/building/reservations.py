@@ -88,13 +88,14 @@ class Reservations:
         self._line = Line(self._folder / "waiting", now, standing)
 
     def machine(self) -> Machine:
-        """This machine, with what nobody holds, nobody has reserved and nobody is kept."""
+        """This machine with the memory that is free: not in use, not reserved by a build, and not
+        kept for one that waits in line."""
         with self._deciding():
             return self._left().machine
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Stand in line when the block finds no room, and no more when it ends otherwise.
+        """Take a place in line if the block finds no room; give it up if the block ends otherwise.
 
         One that stood in line already is not let in before what it waits for is there.
 

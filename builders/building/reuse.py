@@ -90,8 +90,9 @@ def missing(registry: Registry, digest: str) -> list[str]:
     return sorted({*needed, *(path for path in absent if path.startswith(f"{release.trained}/"))})
 
 
-def bereft(registry: Registry, plan: Plan) -> str | None:
-    """Why the newest release with this plan's training cannot lend it; None if there is none."""
+def why_not_reusable(registry: Registry, plan: Plan) -> str | None:
+    """Why no release lends this plan its training: the newest that has it lacks some bytes here;
+    None if no release has it."""
     for found in registry.origins.find_stages("train", plan.digests.train):
         files = ", ".join(f"`{path}`" for path in missing(registry, found.digest))
         return (

@@ -242,7 +242,7 @@ def _stages_of(
         reuse.take(known, stages, registry, prod)
         for line in reuse.sentences(known, plan, prod):
             say(line)
-    elif not force and (why := reuse.bereft(registry, plan)):
+    elif not force and (why := reuse.why_not_reusable(registry, plan)):
         say(f"note: {why}; it is trained once more")
     elif not left and (old := reuse.published_before_digests(registry, plan)):
         say(

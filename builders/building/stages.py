@@ -207,7 +207,8 @@ def _evaluated(evaluation: Evaluation, folder: Path, prod: str | None) -> dict[s
 
 
 def candidates(prepared: Prepared, folder: Path, servable: Servable | None) -> dict[str, Subject]:
-    """What was trained, as it is asked; the candidate is what will be served."""
+    """What was trained, as engines are asked for it, by name. The candidate is what will be served;
+    where that is an approximation, the method's own adapter is asked beside it."""
     base, trained = base_model(prepared.base), folder / "train" / "adapter"
     served = folder / "servable" if servable is not None else None
     if approximate(servable) and served is not None:

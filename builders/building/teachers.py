@@ -56,7 +56,7 @@ def with_teacher(
     tokenizer: PreTrainedTokenizerBase,
     progress: Callable[[str], None] | None = None,
 ) -> Begun:
-    """The origins with who teaches, where the objective has somebody.
+    """The origins, and with them the teacher, where the objective has one.
 
     Raises:
         NotFound: there is no such release or base.
@@ -88,7 +88,7 @@ def with_teacher(
 
 
 def require_room(begun: Begun, longest: int) -> None:
-    """Refuse prompts and answers that a teacher of its own base could not read.
+    """Refuse sequences that are longer than a teacher with a base of its own can read.
 
     Args:
         longest: tokens of the longest sequence.
@@ -107,7 +107,7 @@ def require_room(begun: Begun, longest: int) -> None:
 
 
 def require_same_vocabulary(tokenizer: PreTrainedTokenizerBase, folder: Path, name: str) -> None:
-    """Refuse a teacher whose words are others.
+    """Refuse a teacher whose vocabulary is not the student's, token by token.
 
     Args:
         folder: its base's checkpoint.

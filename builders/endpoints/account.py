@@ -9,19 +9,19 @@ if TYPE_CHECKING:
 
 
 class Account(Protocol):
-    """Is told, by the number of a chat, what may cost something as soon as it may."""
+    """Keeps count of what may cost something, chat by chat; chats are known by their numbers."""
 
     def sent(self, number: int) -> None:
-        """It goes out, and may be billed from now on, whatever becomes of this process."""
+        """A chat is sent: it may be billed from now on, whatever becomes of this process."""
 
     def unbilled(self, number: int) -> None:
-        """What went out last was not billed."""
+        """The last time that a chat was sent, it was not billed."""
 
     def again(self, number: int) -> bool:
-        """Whether it may be sent, and cost, once more."""
+        """Whether a chat may be sent, and billed, once more."""
 
     def heard(self, number: int, said: Said) -> None:
-        """It is answered."""
+        """A chat is answered."""
 
 
 class Unaffordable(Exception):
@@ -29,7 +29,7 @@ class Unaffordable(Exception):
 
 
 class Free:
-    """An account of nothing."""
+    """Keeps no count: everything may be sent again."""
 
     def sent(self, number: int) -> None: ...
 

@@ -40,7 +40,7 @@ class Chat:
         return self.most_prompt + self.max_tokens
 
     def fields(self) -> dict[str, Any]:
-        """Of the request, but for the model."""
+        """The request's fields, without the model."""
         given: dict[str, Any] = {
             "messages": list(self.messages),
             "max_tokens": self.max_tokens,
@@ -86,5 +86,5 @@ class Said:
         return heard[0] + self.lost * most[0], heard[1] + self.lost * most[1]
 
     def cost(self, chat: Chat) -> int:
-        """Its tokens, of both together."""
+        """Tokens of prompt and answer together, as `spent` has them."""
         return sum(self.spent(chat))

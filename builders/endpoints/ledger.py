@@ -33,11 +33,11 @@ class Ledger:
         self._said: dict[int, Said] = {}
 
     def sent(self, number: int) -> None:
-        """A try that may be billed."""
+        """A chat is sent once more, which may be billed."""
         self._tries[number] += 1
 
     def unbilled(self, number: int) -> None:
-        """The last one was not."""
+        """The last time that it was sent, it was not billed."""
         self._tries[number] -= 1
 
     def again(self, number: int) -> bool:

@@ -13,7 +13,7 @@ _A_MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Of a million tokens of prompts, and of answers."""
+    """What a million tokens of prompts, and a million of answers, cost."""
 
     prompt: Decimal
     completion: Decimal

@@ -14,7 +14,11 @@ _OTHERWISE = {"max_tokens": "max_completion_tokens", "temperature": None, "seed"
 
 @dataclass(slots=True)
 class Spelling:
-    """Of one endpoint, while it is asked."""
+    """What one endpoint wants parameters to be called, learnt from its refusals.
+
+    Attributes:
+        changed: OpenAI's name → the endpoint's; None: it is not to be sent.
+    """
 
     changed: dict[str, str | None] = field(default_factory=dict)
 
@@ -24,7 +28,7 @@ class Spelling:
         return {key: value for key, value in named.items() if key is not None}
 
     def learn(self, sent: Mapping[str, Any], answer: bytes) -> bool:
-        """Whether a refusal names a parameter that can be said otherwise."""
+        """Whether a refusal names a parameter that can be said otherwise; it is, from then on."""
         try:
             said = json.loads(answer)["error"]
             name = said.get("param") or ""

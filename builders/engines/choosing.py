@@ -50,7 +50,7 @@ class Choosing:
         return torch.full_like(scores, float("-inf")).scatter_(1, at, 0.0)
 
     def of(self, rows: Sequence[int]) -> Choosing:
-        """For these rows alone, which go on drawing where they are; nothing is noted yet."""
+        """The same for some of the rows: they draw on from where they are; nothing is noted yet."""
         other = Choosing(self._sampling, ())
         other._generators = [self._generators[row] for row in rows] if self._generators else []
         return other

@@ -36,7 +36,7 @@ class Recent:
         self._answers: OrderedDict[str, tuple[str, Subject]] = OrderedDict()
 
     def note(self, tenant: str, receipt: str, adapter: str, release: str) -> None:
-        """An answer is given now."""
+        """Remember an answer as it is given; of the oldest nothing is known any more."""
         with self._lock:
             self._answers[receipt] = tenant, Subject(receipt, adapter, release, kept=False)
             if len(self._answers) > self._most:

@@ -62,7 +62,7 @@ class AskedFeedback(Table):
     idempotency_key: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
     def new(self) -> NewFeedback:
-        """As it is put.
+        """The feedback as it is stored.
 
         Raises:
             InvalidInput: it says nothing.

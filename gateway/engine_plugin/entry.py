@@ -29,7 +29,7 @@ def tested(version: str) -> bool:
 
 
 def require() -> None:
-    """For what works only beside the hooks.
+    """Refuse to go on without the hooks, for what works only beside them.
 
     Raises:
         ValueError: `register` leaves this process's engine as it is.

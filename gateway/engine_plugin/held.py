@@ -39,7 +39,7 @@ class Held:
                 self._open[digest] = file
 
     def let_go(self, digest: str) -> None:
-        """It may go, as far as this process knows."""
+        """Hold a release no longer: this process does not need it, others may."""
         with self._lock:
             file = self._open.pop(digest, None)
         if file is not None:

@@ -9,7 +9,7 @@ _MOST = 10_000
 
 
 def note(digest: str) -> None:
-    """It is asked for now."""
+    """Note that a release is asked for now."""
     _LAST.pop(digest, None)
     _LAST[digest] = time.monotonic()
     if len(_LAST) > _MOST:

@@ -26,7 +26,7 @@ class Patience:
         self._looked = now
 
     def ended(self, now: float, used: float) -> bool:
-        """Whether it is waited for no longer.
+        """Whether the engine has had its time, so that nobody waits for its start any longer.
 
         Args:
             now: on the same clock.

@@ -26,11 +26,11 @@ class EnginePool:
         self._arrange(engines)
 
     def join(self, engine: Engine) -> None:
-        """Send requests to this one too."""
+        """Send requests to this engine too."""
         self._arrange([*self.engines, engine])
 
     def leave(self, engine: Engine) -> None:
-        """Send it no further ones."""
+        """Send an engine no further requests."""
         self._arrange([one for one in self.engines if one is not engine])
 
     def _arrange(self, engines: Sequence[Engine]) -> None:

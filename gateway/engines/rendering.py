@@ -18,7 +18,17 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[tuple[int, str]]]
 
 
 async def renders_alike(ask: Ask, model: str, known: Sequence[Rendering]) -> bool | None:
-    """Whether it does; None if that cannot be said."""
+    """Whether an engine renders conversations as the base's template does here.
+
+    Args:
+        ask: posts a JSON object to one of the engine's paths.
+        model: what the engine calls the base.
+        known: what the template makes of some conversations here.
+
+    Returns:
+        None where it cannot be told: nothing is known, the engine tokenizes nothing, or the
+        template writes the date.
+    """
     if not known:
         return None
     for one in known:

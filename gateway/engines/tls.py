@@ -37,7 +37,7 @@ class EngineTls:
         self._context = self._read()
 
     def context(self) -> ssl.SSLContext:
-        """For the next connection."""
+        """The TLS context of the next connection: files that have changed are read again."""
         stamp = self._stamps()
         if stamp != self._stamp:
             try:

@@ -208,7 +208,7 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It is there."""
+        """The connection is open."""
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -220,7 +220,7 @@ class Wire(asyncio.Protocol):
             answer._end(None if whole else Broken("the engine closed the connection"))
 
     def data_received(self, data: bytes) -> None:
-        """Parse it."""
+        """Parse what has come of the answer; what nobody asked for ends the connection."""
         if self._answer is None:
             self.end()
             return

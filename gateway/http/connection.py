@@ -86,7 +86,7 @@ class Connection(HttpToolsProtocol):
         self._head: int | None = 0  # bytes of the head so far; None once it is complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """The first head is due."""
+        """A client has come: from now on the first request's head is waited for."""
         self._joined = _Joined(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._joined))
         self._expect(self._limits.header_seconds, self._late_head)
@@ -99,7 +99,7 @@ class Connection(HttpToolsProtocol):
                 longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is due any more."""
+        """The client has gone: no time limit runs any more."""
         self._received()
         self._sent()
         self._resting.pop(self, None)

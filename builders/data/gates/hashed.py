@@ -112,7 +112,7 @@ class Template:
     ruling: Numbers
 
     def joined(self, other: Template) -> Template:
-        """What is so in one of two collections."""
+        """The template of two collections: what is common, or rules, in either of them."""
         return Template(
             np.union1d(self.common, other.common), np.union1d(self.ruling, other.ruling)
         )
@@ -179,7 +179,7 @@ def _distinct(documents: Documents | Sequence[Numbers]) -> Iterator[list[Numbers
 
 
 def within(document: Numbers, others: Numbers) -> NDArray[np.bool_]:
-    """Which of a document's shingles are among others, which are sorted."""
+    """For each of a document's shingles, whether it is among some others, which are sorted."""
     if not len(others):
         return np.zeros(len(document), dtype=bool)
     at = np.searchsorted(others, document)

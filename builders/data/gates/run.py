@@ -138,7 +138,7 @@ def run_gates(
     as_of: AsOf = NOW,
     earlier: Sequence[Row] = (),
 ) -> GateResults:
-    """`judge`, and refuse.
+    """What `judge` finds, if it refuses nothing.
 
     Raises:
         Refused: a gate whose action is `fail` found rows.

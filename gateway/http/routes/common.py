@@ -117,6 +117,6 @@ def writes_of(request: Request) -> Writes:
 
 
 def not_let_in(request: Request, shown: str | None) -> str:
-    """See `turned_away`."""
+    """Note that a caller was not let in; returns why, as `turned_away` says."""
     client = request.client.host if request.client is not None else ""
     return turned_away(shown, request_id=receipt_of(request).request_id, client=client)
