@@ -29,6 +29,7 @@ from adapterworks.gateway.engines.engine import Engine, NotAsked
 from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.picker import messages
+from adapterworks.gateway.picker.headers import kept_here, not_shown
 from adapterworks.gateway.picker.upstream import Upstream
 from adapterworks.gateway.request.body import parse_body
 from adapterworks.gateway.request.endpoints import ENDPOINTS, GENERATE, Endpoint, parse
@@ -50,15 +51,6 @@ from adapterworks.manifests.errors import AdapterworksError, Unavailable
 
 _log = logging.getLogger(__name__)
 _PATHS: dict[str, Endpoint] = {endpoint.path: endpoint for endpoint in (*ENDPOINTS, GENERATE)}
-# What of a client's headers an engine gets, with those that begin with `_FORWARDED`. All others
-# stay here: some say who the caller is, or describe a body that is replaced, and some steer the
-# engine (`x-vllm-priority`, `x-data-parallel-rank`).
-_PASSED = frozenset({"host", "content-type", "accept", "traceparent", "tracestate", "x-request-id"})
-_FORWARDED = "x-forwarded-"
-# Where Envoy is set to show us only some headers, these are taken out all the same.
-_TAKEN_OUT = ("content-length", "content-encoding", "authorization", "x-api-key", "accept-encoding")
-# What of an engine's headers a client gets; the others tell of the engine (its load, its program).
-_SHOWN = frozenset({"content-type", "date", "transfer-encoding", "connection"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +262,9 @@ class Session:
         if place.authorization is not None:
             told["authorization"] = place.authorization
         upstream = self._upstream = Upstream(self._gateway.config.http.request_seconds)
-        self._out.put_nowait(messages.to_engine(place.address, told, self._kept_here(told)))
+        self._out.put_nowait(
+            messages.to_engine(place.address, told, kept_here(self._headers, told))
+        )
         self._say_body(messages.request_body, body, "request_trailers")
         try:
             try:
@@ -280,15 +274,6 @@ class Session:
             yield cast(Answer, upstream)
         finally:
             upstream.leave()
-
-    def _kept_here(self, told: Mapping[str, str]) -> list[str]:
-        """The client's headers that no engine gets."""
-        own = {
-            name
-            for name in self._headers
-            if not name.startswith((":", _FORWARDED)) and name not in _PASSED
-        }
-        return sorted((own | {*_TAKEN_OUT}) - told.keys() - {messages.DESTINATION})
 
     async def _receive(self) -> Message:
         await self._gone.wait()
@@ -302,8 +287,8 @@ class Session:
                 return
             self._head_told = True
             headers.pop("content-length", None)
-            others = {"content-length", *self._upstream.fields} - _SHOWN - headers.keys()
-            self._out.put_nowait(messages.to_client(headers, sorted(others)))
+            hidden = not_shown(self._upstream.fields, headers)
+            self._out.put_nowait(messages.to_client(headers, hidden))
         elif not self._head_told:  # an answer of the exchange's own: the gateway is being stopped
             status, headers = self._refusal
             self._out.put_nowait(messages.instead(status, headers, message["body"]))
