@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from adapterworks.app import App
-from adapterworks.cli import printing
+from adapterworks.cli import places, printing
 from adapterworks.cli.completion import complete_manifest, complete_ref
 from adapterworks.extras import require
 from adapterworks.manifests.homes import expanded
@@ -86,7 +88,6 @@ def command(
       adapters verify ./clone --bundle medical-3.sig --key release.pub
     """
     from adapterworks.manifests.errors import IntegrityError, InvalidInput
-    from adapterworks.registry.blobs.open import open_blobs
 
     if ref is not None and ref.startswith((".", "/", "~")):
         if everything or repair is not None or rebuild or data_dir is not None or manifest_name:
@@ -111,12 +112,9 @@ def command(
         keys = ()
     if rebuild:
         require("build", "`adapters verify --rebuild`")
-    source: BlobStore | None = None
-    if repair is not None:
-        pushed = repair.startswith(("hub:", "oci://"))
-        source = _pushed(app, repair) if pushed else open_blobs(repair)
-    wanted = None if ref is None else app.look_for(ref)
-    report = app.registry.upkeep.verify(wanted, repair_from=source, public_keys=keys)
+    with _good_bytes(app, repair) as source:
+        wanted = None if ref is None else app.look_for(ref)
+        report = app.registry.upkeep.verify(wanted, repair_from=source, public_keys=keys)
     left = [problem for problem in report.problems if not problem.repaired]
     again = rebuild and ref is not None and not left
     result = _rebuild(app, str(ref), data_dir, manifest_name, quiet=as_json) if again else None
@@ -171,28 +169,19 @@ def _show_report(report: VerifyReport) -> None:
     )
 
 
-def _pushed(app: App, place: str) -> BlobStore:
-    """A pushed release as a store."""
+@contextmanager
+def _good_bytes(app: App, place: str | None) -> Iterator[BlobStore | None]:
+    """Where bytes are taken from to repair: a store, or a pushed release as one."""
+    from adapterworks.registry.blobs.open import open_blobs
     from adapterworks.registry.remotes.blobs import HeldBlobs
-    from adapterworks.registry.remotes.held import Held
 
-    held: Held
-    scratch = app.settings.home / "tmp"
-    if place.startswith("oci://"):
-        from adapterworks.registry.remotes.oci.client import Client
-        from adapterworks.registry.remotes.oci.held import OciRelease
-        from adapterworks.registry.remotes.oci.names import parse_oci
-
-        name = parse_oci(place)
-        held = OciRelease(Client(name), name, scratch)
+    if place is None:
+        yield None
+    elif place.startswith(places.REMOTE):
+        with places.held(app, place, plain_http=False) as (held, _):
+            yield HeldBlobs(held, app.settings.home / "tmp")
     else:
-        from adapterworks.registry.remotes.hub.client import Hub
-        from adapterworks.registry.remotes.hub.held import HubRelease
-        from adapterworks.registry.remotes.hub.names import parse_source
-
-        hub = Hub()
-        held = HubRelease(hub, hub.state(parse_source(place)), scratch)
-    return HeldBlobs(held, scratch)
+        yield open_blobs(place)
 
 
 def _offline(place: Path, bundle: Path | None, keys: tuple[Path, ...], *, as_json: bool) -> None:
