@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building import prepare, run, sequence
+from adapterworks.builders.building import run, sequence, surroundings
 from adapterworks.builders.evaluation import needs
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.cli.build import command as build
@@ -143,7 +143,7 @@ def test_changed_metric_code_is_evaluated_again_without_training(
 
     registry = clone.registry()
     before = json.loads(registry.read(registry.resolve("tiny@1").digest, "report.json"))
-    unasked.setattr(prepare, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
+    unasked.setattr(surroundings, "source_digest", lambda kind, name: "sha256:" + "9" * 64)
     unasked.setattr(needs, "metric_named", mended)
     said = clone.build(manifest(clone))
     assert said.exit_code == 0, said.output or said.exception

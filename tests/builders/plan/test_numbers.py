@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.plan import plan as plans
+from adapterworks.builders.plan import fitted
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Plan, make_plan, with_seconds
@@ -123,7 +123,7 @@ def test_the_precision_is_the_manifests_or_the_devices() -> None:
 def worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """On so small a base, attention is most of the work, and sharing would not pay."""
     assert plan().shared_prefix == 0
-    monkeypatch.setattr(plans, "sharing_pays", lambda *_: True)
+    monkeypatch.setattr(fitted, "sharing_pays", lambda *_: True)
 
 
 @pytest.mark.parametrize(

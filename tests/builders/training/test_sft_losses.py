@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.objectives.objective import objective_of
-from adapterworks.builders.plan import plan as plans
+from adapterworks.builders.plan import fitted
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.plan import make_plan
 from adapterworks.builders.training.arithmetic import Divergence
@@ -70,7 +70,7 @@ def test_losses_and_gradients_of_the_first_steps_are_what_they_were(
         shared=common_prefix([s.input_ids for s in sequences], [s.labels for s in sequences]),
     )
     # Then, what was shared was always computed once.
-    monkeypatch.setattr(plans, "sharing_pays", lambda *_: True)
+    monkeypatch.setattr(fitted, "sharing_pays", lambda *_: True)
     plan = make_plan(manifest, identity(kind), read_shape(tiny), MACHINE, facts, ENVIRONMENT)
     seen: dict[str, list[float]] = {"loss": [], "gradient_norm": [], "validation": []}
     message, validate = Divergence.message, Trainer._validate
