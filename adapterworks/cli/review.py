@@ -132,9 +132,7 @@ def show(app: App, name: str, confidence: float, as_json: bool) -> None:
         return
     click.echo(review_shown.line(review, found))
     columns = ("first", "second", "ballots", "same", "kappa")
-    rows = [
-        {key: review_shown.rounded(getattr(pair, key)) for key in columns} for pair in found.agreed
-    ]
+    rows = [{key: printing.rounded(getattr(pair, key)) for key in columns} for pair in found.agreed]
     printing.echo_table(columns, [cells(row, columns) for row in rows])
     if found.alpha is not None:
         click.echo(f"Krippendorff's alpha {found.alpha:.3f}")
@@ -224,9 +222,9 @@ def rank(app: App, adapter: str, confidence: float, as_json: bool) -> None:
             {
                 "release": sides[digest],
                 "digest": digest,
-                "strength": review_shown.rounded(float(strengths.values[at])),
-                "low": review_shown.rounded(low),
-                "high": review_shown.rounded(high),
+                "strength": printing.rounded(float(strengths.values[at])),
+                "low": printing.rounded(low),
+                "high": printing.rounded(high),
             }
         )
     if as_json:

@@ -14,6 +14,11 @@ Share = Literal["none", "own", "all"]
 SHARES: tuple[Share, ...] = ("none", "own", "all")
 
 
+def strictest(*shares: Share) -> Share:
+    """The one by which fewest may learn."""
+    return min(shares, key=SHARES.index)
+
+
 Thumb = Literal["up", "down", ""]
 
 

@@ -116,10 +116,10 @@ NAMED = (
     ),
     Named(
         "the-lan-is-this-machine",
-        "builders/plan/sent.py",
-        'return host == "localhost"',
-        'return host != "api.openai.com"',
-        ("tests/builders/plan/test_sent.py",),
+        "manifests/hosts.py",
+        "        return False\n",
+        '        return host != "api.openai.com"\n',
+        ("tests/builders/plan/test_sent.py", "tests/manifests/test_hosts.py"),
         "rows would be said to stay here that go to another machine",
     ),
     Named(
