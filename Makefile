@@ -8,8 +8,8 @@ PYTHON ?= python3
 TORCH_INDEX ?=
 WHEELHOUSE ?=
 # What the tests are spread over; 0 is one process, with a debugger and output as they come. Engines
-# that start and processes that are waited for leave a third of two cores to a third one.
-TEST_PROCESSES ?= 3
+# that start and processes that are waited for leave a third of two cores to others; each takes 2 GB.
+TEST_PROCESSES ?= $(shell awk '/^MemAvailable:/ { print ($$2 > 18000000) ? 4 : 3 }' /proc/meminfo)
 SPREAD = -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 VENV := .venv
 BIN := $(VENV)/bin
@@ -42,7 +42,7 @@ lock:  ## resolve the lock files anew; what is locked stays, but for UPGRADE='pa
 demo: $(STAMP)  ## build two adapters, serve both from one vLLM, ask them
 	@$(BIN)/python demo.py
 
-test: $(STAMP)  ## the test suite (about 10 minutes on 2 cores)
+test: $(STAMP)  ## the test suite (about 15 minutes on 2 cores)
 	@TMPDIR=$$(sh tests/folders.sh) $(BIN)/python -m pytest -m "not slow" $(SPREAD)
 
 test-all: $(STAMP)  ## everything, slow checks too
