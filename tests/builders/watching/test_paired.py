@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,6 +42,12 @@ CODE = StringCheck(
 )
 
 
+@cache
+def _tokenizer(checkpoint: Path) -> Any:
+    """Read once for all tests: it is only asked."""
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
 class Shelf:
     """`medical` 1 and 2, `prod` at 2; what each says to row n is decided by `wrong`."""
 
@@ -60,7 +67,7 @@ class Shelf:
             for n in range(ROWS)
         ]
         self.rows.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        self._tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
+        self._tokenizer = _tokenizer(base.checkpoint)
         for number in (1, 2):
             self._publish(base, folder / str(number), number)
             self.app.registry.promote("medical", number, "prod", who="tester")
