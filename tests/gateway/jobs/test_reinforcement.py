@@ -260,13 +260,16 @@ def test_rows_are_looked_at_within_bounds(house: House) -> None:
         run, names = room.scans.run, [*("acme",) * 6, *("globex",) * 6, *("other",) * 4]
         waiting = [asyncio.create_task(run(name, done.wait)) for name in names[:6]]
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable):  # one tenant's leave room for others'
-            await run("acme", done.wait)
-        waiting += [asyncio.create_task(run(name, done.wait)) for name in names[6:]]
-        await asyncio.sleep(0)
-        with pytest.raises(Unavailable):
-            await run("a fourth", done.wait)
-        done.set()
+        try:
+            async with asyncio.timeout(30):
+                with pytest.raises(Unavailable):  # one tenant's leave room for others'
+                    await run("acme", done.wait)
+                waiting += [asyncio.create_task(run(name, done.wait)) for name in names[6:]]
+                await asyncio.sleep(0)
+                with pytest.raises(Unavailable):
+                    await run("a fourth", done.wait)
+        finally:
+            done.set()
         found = await asyncio.gather(*waiting)
         return sum([*found, await run("acme", done.wait)])
 
