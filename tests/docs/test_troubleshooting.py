@@ -6,7 +6,6 @@ import ast
 import re
 
 from tests.docs.blocks import ROOT
-from tests.trees import nodes
 
 PAGE = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text(encoding="utf-8")
 CELLS = re.findall(r"^\| ([^|]+) \|", PAGE, re.MULTILINE)
@@ -19,7 +18,7 @@ def said() -> str:
     for package in ("adapterworks", "builders", "gateway", "registry", "manifests"):
         for file in (ROOT / package).rglob("*.py"):
             documented = set()
-            for node in nodes(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Expr):
                     documented.add(id(node.value))
                 elif id(node) in documented:

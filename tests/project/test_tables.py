@@ -25,7 +25,6 @@ import pytest
 
 from adapterworks.manifests.builtin import BUILTIN, KINDS, MADE_BY, TYPES, Kind
 from adapterworks.manifests.extensions import load, source_file
-from tests.trees import nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("adapterworks", "builders", "gateway", "registry", "manifests")
@@ -84,7 +83,7 @@ def modules() -> tuple[Module, ...]:
 def words_of(source: str) -> Words:
     """Read a module, every node once."""
     words, said = Words(), set()
-    for node in nodes(ast.parse(source)):  # a statement comes before what it is made of
+    for node in ast.walk(ast.parse(source)):  # a statement comes before what it is made of
         match node:
             case ast.Expr(value=ast.Constant() as value):
                 said.add(id(value))
