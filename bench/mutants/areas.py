@@ -133,8 +133,14 @@ AREAS = {
         ),
         Area(
             "training",
-            ("builders/training/*.py", "builders/training/trackers/tracker.py"),
-            ("tests/builders/training", "tests/builders/methods/test_adalora.py"),
+            (
+                "builders/training/*.py", "builders/training/trackers/tracker.py",
+                "builders/generation/*.py",
+            ),
+            (
+                "tests/builders/training", "tests/builders/methods/test_adalora.py",
+                "tests/builders/generation",
+            ),
         ),
         Area(
             "conversion",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.engines.choosing import Choosing
 from adapterworks.builders.engines.engine import Completion, Ids, Sampling
-from adapterworks.builders.engines.grouped_heads import grouped_heads
+from adapterworks.builders.generation.grouped_heads import grouped_heads
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # Fewer rows are not divided: they take hardly less time than these.
 _WORTH_DIVIDING = 4
-# Caches of these hold keys and values row by row, so that some rows can be taken out.
-_BY_ROW = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 def answers(
@@ -45,6 +43,8 @@ def answers(
     import torch
     from transformers import GenerationConfig
 
+    from adapterworks.builders.generation.roomy_cache import holds_rows, roomy_cache
+
     pad = sampling.stop[0] if sampling.stop else 0
     ids, mask = _padded([prompt for prompt, _ in rows], pad)
     choosing = Choosing(sampling, rows)
@@ -55,11 +55,10 @@ def answers(
         mask = torch.cat((torch.ones((len(rows), virtual), dtype=mask.dtype), mask), dim=1)
         asked = asked.get_base_model()
         divide = False
-    elif _holds_rows(model):
-        from adapterworks.builders.engines.roomy_cache import roomy_cache
-
+    elif holds_rows(model):
         cached["past_key_values"] = roomy_cache(model)
-    divide = divide and _holds_rows(model)
+    else:
+        divide = False
     ids, mask = ids.to(device), mask.to(device)
     chosen: list[list[int]] = [[] for _ in rows]
     logprobs: list[list[float]] = [[] for _ in rows]
@@ -133,14 +132,6 @@ def _padded(prompts: Sequence[Ids], pad: int) -> tuple[torch.Tensor, torch.Tenso
         ids[line, width - len(prompt) :] = torch.tensor(prompt)
         mask[line, width - len(prompt) :] = 1
     return ids, mask
-
-
-def _holds_rows(model: PreTrainedModel) -> bool:
-    """Whether its cache is keys and values alone: what a state-space layer keeps is not divided."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ())
-    stateful = bool(getattr(model, "_is_stateful", False))
-    return kinds <= _BY_ROW and not stateful and not model.config.is_encoder_decoder
 
 
 def _ended(chosen: Sequence[int], stop: Sequence[int]) -> bool:

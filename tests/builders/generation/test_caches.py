@@ -11,8 +11,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralCon
 from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from adapterworks.builders.engines.grouped_heads import grouped_heads
-from adapterworks.builders.engines.roomy_cache import RoomyLayer, roomy_cache
+from adapterworks.builders.generation.grouped_heads import grouped_heads
+from adapterworks.builders.generation.roomy_cache import RoomyLayer, roomy_cache
 
 ROWS, HEADS, WIDTH = 3, 2, 4
 

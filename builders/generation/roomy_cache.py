@@ -15,6 +15,8 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.cache_utils import DynamicLayer
 
 _ROOM = 64  # tokens: a copy of everything for every so many
+# Caches of these hold keys and values row by row, so that some rows can be taken out.
+_BY_ROW = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
 class RoomyLayer(DynamicLayer):
@@ -62,8 +64,20 @@ def _with_room(
     return made
 
 
+def holds_rows(model: PreTrainedModel) -> bool:
+    """Whether its cache is keys and values alone: what a state-space layer keeps is not divided."""
+    config = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ())
+    stateful = bool(getattr(model, "_is_stateful", False))
+    return kinds <= _BY_ROW and not stateful and not model.config.is_encoder_decoder
+
+
 def roomy_cache(model: PreTrainedModel) -> DynamicCache:
-    """An empty cache for `generate`; layers with a window are transformers' own."""
+    """An empty cache for `generate`; layers with a window are transformers' own.
+
+    Args:
+        model: of which `holds_rows` is true.
+    """
     cache = DynamicCache(config=model.config)
     cache.layers = [
         RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
