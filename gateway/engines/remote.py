@@ -92,12 +92,17 @@ class RemoteEngine(HttpEngine):
         if fetches:
             self.fetcher = Fetcher(id, base.name, self._admin, of_the_adapter)
         self._task: asyncio.Task[None] | None = None
+        self._looked = asyncio.Event()
         self._template_here = base.template_digest
 
     async def start(self, supervisor: Supervisor | None = None) -> None:
         """Begin to watch it."""
         self._open(aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_SECONDS), self.url)
         self._task = (supervisor or Supervisor()).task(f"engine {self.id}", self._watch)
+
+    async def first_look(self) -> None:
+        """Wait until it was asked for the first time: it is ready then, or known not to be."""
+        await self._looked.wait()
 
     async def stop(self) -> None:
         """Let go of it."""
@@ -116,14 +121,22 @@ class RemoteEngine(HttpEngine):
     async def _watch(self, worker: Worker) -> None:
         missed = 0
         while True:
-            healthy = await self._healthy()
-            missed = 0 if healthy else missed + 1
-            if healthy and self._state != "ready":
-                await self._greet()
-            elif not healthy and (missed >= MISSED or self._state == "starting"):
-                self._became("down", f"`{self.url}` does not answer")
+            try:
+                missed = await self._look(missed)
+            finally:
+                self._looked.set()
             worker.beat()
             await asyncio.sleep(self._interval)
+
+    async def _look(self, missed: int) -> int:
+        """Ask it once; returns how often in a row it has not answered now."""
+        healthy = await self._healthy()
+        missed = 0 if healthy else missed + 1
+        if healthy and self._state != "ready":
+            await self._greet()
+        elif not healthy and (missed >= MISSED or self._state == "starting"):
+            self._became("down", f"`{self.url}` does not answer")
+        return missed
 
     async def _greet(self) -> None:
         """Check that it serves the base it is said to serve, under the name we will use."""

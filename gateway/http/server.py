@@ -23,6 +23,7 @@ from starlette.types import ASGIApp
 
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.engines.local import LocalEngine
+from adapterworks.gateway.engines.remote import RemoteEngine
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.http.app import create_app, create_registry_app
 from adapterworks.gateway.http.connection import Connection
@@ -116,7 +117,7 @@ async def run_gateway(
         run: folder of the status socket.
         say: progress lines for a person.
         on_ready: called once with the URL when every local engine answers, and has loaded and
-            proved what it is to begin with.
+            proved what it is to begin with, and every other one was asked once.
         own_process: whether signals and Python's collector are the gateway's to handle; false in
             a thread of a process that does other things too.
         source: where the configuration is read again.
@@ -243,9 +244,12 @@ def quieten_collector() -> None:
 
 
 async def _all_ready(gateway: Gateway, say: Callable[[str], None]) -> None:
-    """Wait until every local engine answers, and holds what it is to begin with."""
+    """Wait until every local engine answers, and holds what it is to begin with, and those that run
+    elsewhere were asked whether they do."""
     told = None
     for engine in gateway.pool.engines:
+        if isinstance(engine, RemoteEngine):
+            await engine.first_look()
         if isinstance(engine, LocalEngine):
             await engine.ready()
             while (reason := gateway.residency(engine).unsettled) is not None:

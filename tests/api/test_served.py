@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,13 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openai import AuthenticationError, OpenAI
+from openai import AuthenticationError, InternalServerError, OpenAI
 
 import adapterworks
 from adapterworks.extras import MODULES
 from adapterworks.gateway.config.engines import RemoteEngine
 from adapterworks.gateway.config.tables import GatewayConfig
 from adapterworks.gateway.engines import local
+from adapterworks.gateway.engines.remote import RemoteEngine as EngineElsewhere
 from adapterworks.registry.bases.base import Base
 from tests.small_base import MODEL
 
@@ -63,6 +65,30 @@ def test_it_serves_within_its_block(config: GatewayConfig, home: Path) -> None:
     gateway.close()  # again, which does nothing
     with pytest.raises(adapterworks.Unavailable, match="this gateway is not serving"):
         _ = gateway.url
+
+
+def test_an_engine_elsewhere_is_asked_before_it_serves(
+    config: GatewayConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever calls at once would be told that it is starting."""
+    own = EngineElsewhere._healthy
+
+    async def late(engine: EngineElsewhere) -> bool:
+        await asyncio.sleep(0.5)
+        return await own(engine)
+
+    monkeypatch.setattr(EngineElsewhere, "_healthy", late)
+    with adapterworks.serve(config, open=True, say=None) as gateway:
+        assert ask(gateway.base_url)
+
+
+def test_it_serves_where_an_engine_elsewhere_does_not_answer(home: Path, base: Base) -> None:
+    config = GatewayConfig(engines=(RemoteEngine(url="http://127.0.0.1:9", base=MODEL),))
+    with (
+        adapterworks.serve(config, open=True, say=None) as gateway,
+        pytest.raises(InternalServerError, match="is not ready"),
+    ):
+        ask(gateway.base_url)
 
 
 async def test_it_serves_beside_a_loop_that_runs_here(config: GatewayConfig) -> None:

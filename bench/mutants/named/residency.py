@@ -255,6 +255,14 @@ _PRESSURE_NAMED = (
         (f"{_OF_WAITING}::test_it_is_settled_when_pins_and_the_first_are_loaded_and_proved",),
         "the first request after a start would wait for a load and its proof",
     ),
+    Named(
+        "ready-before-engines-elsewhere-are-asked",
+        "gateway/http/server.py",
+        "            await engine.first_look()",
+        "            pass",
+        ("tests/api/test_served.py::test_an_engine_elsewhere_is_asked_before_it_serves",),
+        "who calls as soon as it serves would get a 503",
+    ),
 )
 
 _OF_VICTIM = f"{_TESTS}/test_victim.py"

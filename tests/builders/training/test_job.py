@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -430,8 +431,17 @@ def test_a_thread_that_holds_nothing_up_looks_for_the_build(
         raise SystemExit(code)
 
     monkeypatch.setattr(threading, "Thread", Thread)
-    monkeypatch.setattr(job_module, "_alive", lambda process: next(answers[process]))
-    monkeypatch.setattr(job_module, "time", SimpleNamespace(sleep=slept.append))
+    # Trainings of other tests, which ran in this process, are watched to its end by theirs.
+    own = threading.current_thread()
+
+    def sleep(seconds: float) -> None:
+        if threading.current_thread() is own:
+            slept.append(seconds)
+        else:
+            time.sleep(seconds)
+
+    monkeypatch.setattr(job_module, "_alive", lambda one: one not in answers or next(answers[one]))
+    monkeypatch.setattr(job_module, "time", SimpleNamespace(sleep=sleep))
     monkeypatch.setattr(os, "_exit", ended)
     listener = Job(bench.plan(), "/bases/tiny", 1, 77).parent_watch()
     assert listener({"event": "step"}) is None
