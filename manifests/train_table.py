@@ -96,8 +96,9 @@ class TrainTable(Frozen):
     group_by_length: bool = Field(default_factory=lambda earlier: not earlier.get("packing"))
     """Batches of rows of like length, so that little padding is computed; on unless `packing`."""
     share_prefix: bool = True
-    """Compute the tokens that all rows of a micro batch begin with (system prompt, template) once
-    instead of once a row; the loss is the same. Not with `packing` or dropout."""
+    """Compute the tokens that all rows of a micro batch begin with (system prompt, template; of
+    answers that `grpo` and `rloo` sample, the prompt) once instead of once a row; the loss is the
+    same. Not with `packing` or dropout."""
     evaluations: PositiveInt = 4
     """Evaluations on the validation rows during the training, at most; the last one is at its
     end."""

@@ -112,6 +112,10 @@ def _plan_json(plan: Plan) -> dict[str, Any]:
 def _shared(plan: Plan) -> str:
     if plan.packed_to is not None:
         return f"; rows packed into sequences of at most {plan.packed_to}"
+    from adapterworks.builders.plan.apart import behind_one_prompt
+
+    if behind_one_prompt(plan):
+        return "; the prompt of a group computed once a micro batch"
     count = plan.shared_prefix
     return f"; the first {count} of every row computed once a micro batch" if count else ""
 

@@ -126,6 +126,12 @@ class Objective(ABC):
         or the last one. What compares answers, or judges them, takes each as a whole."""
         return "conversation" in self.takes and not self.rollouts
 
+    @property
+    def behind_one_prompt(self) -> int:
+        """How many examples that follow each other have one prompt, in each update of the weights;
+        1 where nobody knows."""
+        return 1
+
     def configured(self, settings: ObjectiveTable) -> Self:
         """The same objective with what a manifest says of it."""
         one = copy.copy(self)

@@ -189,6 +189,11 @@ class PolicyGradient(Sampled):
     changed = "A lower `train.learning_rate` or a larger `objective.beta` is another training"
     learning_rate = Default(0.05, "1e-5 beside 2e-4 for LoRA: TRL, docs/source/peft_integration.md")
 
+    @property
+    def behind_one_prompt(self) -> int:
+        """The answers of a group, in the order in which they were sampled."""
+        return int(self.settings.generations)
+
     def configured(self, settings: ObjectiveTable) -> Self:
         one = super().configured(settings)
         one.reference = getattr(settings, "beta", 0.0) > 0

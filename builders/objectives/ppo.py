@@ -103,6 +103,11 @@ class Ppo(PolicyGradient):
     critic = True
     checks = (*PolicyGradient.checks, _parts)
 
+    @property
+    def behind_one_prompt(self) -> int:
+        """Each pass learns from them in an order of its own."""
+        return 1
+
     def advantages(self, rewards: torch.Tensor) -> torch.Tensor:
         """The rewards as they are: what they are worth is found token by token (`credited`)."""
         return rewards

@@ -28,18 +28,30 @@ BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 _MICRO_TOKENS = {"cpu": 1024, "cuda": 16384}
 
 
-def largest(data: DataFacts, rows: int, *, shared: int, packed: bool, ahead: bool = False) -> Load:
+def largest(
+    data: DataFacts,
+    rows: int,
+    *,
+    shared: int,
+    packed: bool,
+    ahead: bool = False,
+    grouped: bool = False,
+) -> Load:
     """The micro batch of the longest examples.
 
     Args:
         packed: its rows are one sequence.
         ahead: its examples are sequences of several rows already, and stand side by side.
+        grouped: its examples are answers to one prompt, which is there once.
     """
     lengths = sorted(data.lengths, reverse=True)[:rows]
     supervised = sorted(data.supervised, reverse=True)[:rows]
     sequences = rows * data.sequences
     if ahead:
         return Load(rows, rows * lengths[0], sum(supervised), 1, mask=lengths[0], masks=rows)
+    if grouped:
+        tokens = data.longest_sequence + (rows - 1) * supervised[0]
+        return Load(sequences, tokens, rows * supervised[0], 1, mask=tokens)
     if shared or packed:
         once = (len(lengths) * data.sequences - 1) * shared
         tokens = sum(lengths) - once
@@ -60,11 +72,13 @@ def fit(
     trainable: int,
     precision: Precision,
     taught: int = 0,
+    group: int = 1,
 ) -> tuple[int, Memory]:
-    """The micro batch (a divisor of the batch) and its memory.
+    """The micro batch (a divisor of the batch, or of a group) and its memory.
 
     Args:
         taught: parameters of a teacher that are in memory beside the base.
+        group: answers to one prompt, of which each micro batch is an equal part.
 
     Raises:
         Refused: not even one row fits this machine.
@@ -76,7 +90,7 @@ def fit(
 
     def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
         packed, ahead = candidate.train.packing, packs_ahead(candidate)
-        load = largest(data, rows, shared=shared, packed=packed, ahead=ahead)
+        load = largest(data, rows, shared=shared, packed=packed, ahead=ahead, grouped=group > 1)
         accumulates = rows * processes < learnt_together(candidate)
         load = replace(load, accumulates=accumulates, taught=objective.taught)
         memory = predict_memory(
@@ -89,8 +103,14 @@ def fit(
 
     fixed = manifest.train.micro_batch_size
     limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))
-    divisors = [n for n in range(batch, 0, -1) if batch % n == 0]
-    share = max(1, batch // processes)
+    whole = batch
+    if group > 1:
+        limit = 1 + max(0, _MICRO_TOKENS[machine.device] - max(data.lengths)) // max(
+            data.supervised
+        )
+        whole = group
+    divisors = [n for n in range(whole, 0, -1) if whole % n == 0]
+    share = max(1, whole // processes)
     candidates = [fixed] if fixed else [n for n in divisors if n <= min(limit, share)]
     # The processes of a CPU share its memory.
     sharing = processes if machine.device == "cpu" else 1

@@ -34,7 +34,7 @@ from adapterworks.builders.plan.packing import in_packs, packs_ahead
 from adapterworks.builders.plan.pins import Pin
 from adapterworks.builders.plan.possible import check_possible
 from adapterworks.builders.plan.resources import Needs, needs
-from adapterworks.builders.plan.sharing import can_share
+from adapterworks.builders.plan.sharing import beginnings, can_share
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.models import Manifest
 from adapterworks.registry.bases.causal_lm import EAGER
@@ -49,7 +49,8 @@ class Plan(BaseModel):
 
     Attributes:
         generation_batch: answers that the trained model generates together; 0: it generates none.
-        shared_prefix: tokens that all rows begin with and that are computed once; 0: none are.
+        shared_prefix: tokens that all rows of a micro batch begin with, at least, and that are
+            computed once; 0: none are.
         undropped: the base has dropout of its own, which is off since the objective compares
             policies.
         capped: its attention scores are soft-capped, so they are computed one by one (`eager`).
@@ -205,9 +206,16 @@ def make_plan(
     trainable = technique.trainable(shape, manifest.method)
     technique.best_from(manifest.method, steps)  # refuses schedules that do not fit the steps
     found = origins or Origins.declared(manifest)
-    shared = data.shared if can_share(manifest, technique, shape, longest) else 0
+    able = can_share(manifest, technique, shape, longest)
     fits = fitted(
-        manifest, shape, machine, data, shared, trainable, precision, found.teacher_parameters
+        manifest,
+        shape,
+        machine,
+        data,
+        beginnings(manifest, data) if able else [],
+        trainable,
+        precision,
+        found.teacher_parameters,
     )
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate

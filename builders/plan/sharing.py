@@ -1,4 +1,4 @@
-"""Whether the tokens that all rows begin with are computed once a micro batch.
+"""Whether what all rows begin with, or the answers to one prompt, is computed once a micro batch.
 
 Invariant: pure arithmetic; that a model computes the same both ways is asked of it before the first
 step (`builders/training/shared_prefix.py`).
@@ -10,6 +10,7 @@ from typing import Any
 
 from adapterworks.builders.methods.shape import BaseShape
 from adapterworks.builders.methods.technique import Technique
+from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.plan.attention import attention_of
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.manifests.models import Manifest
@@ -38,6 +39,21 @@ def can_share(
     recomputed = technique.soft_prompt and train.gradient_checkpointing
     masked = attention_of(manifest, shape) == SDPA
     return train.share_prefix and masked and not (train.packing or recomputed or dropout or own)
+
+
+def beginnings(manifest: Manifest, data: DataFacts) -> list[tuple[int, int]]:
+    """What micro batches may be asked to have in common, the most first: tokens, and of how many
+    answers to one prompt a micro batch is an equal part (1 where it may be of any rows).
+
+    The last token of a prompt is each answer's own: it predicts the answer's first.
+    """
+    group, fixed = objective_of(manifest).behind_one_prompt, manifest.train.micro_batch_size
+    found = []
+    if group > 1 and (fixed is None or group % fixed == 0):
+        prompts = (all_ - own for all_, own in zip(data.lengths, data.supervised, strict=True))
+        found.append((min(prompts) - 1, group))
+    found.append((data.shared, 1))
+    return [one for one in found if one[0] > 0]
 
 
 def sharing_pays(shape: BaseShape, data: DataFacts, micro: int) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import islice
 
 from adapterworks.builders.objectives.scoring import LEAST_TOGETHER
+from adapterworks.builders.plan.apart import rows_apart
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward
@@ -90,7 +91,7 @@ def _computes_alike(forward: Forward, rows: EncodedSet, plan: Plan, *, packing: 
         if not sizes:
             return True
     else:
-        examples = rows.chosen(longest[: plan.micro_batch])
+        examples = rows.chosen(longest[: min(plan.micro_batch, max(2, rows_apart(plan)))])
     return computes_alike(
         forward.bare if forward.soft_prompt else forward.model,
         [sequence for one in examples for sequence in one],

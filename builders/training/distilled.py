@@ -114,7 +114,7 @@ class Distilled(Sampling):
         count: int,
         seeds: Sequence[int] | None,
     ) -> list[list[Sample]]:
-        most, size = self.objective.settings.max_completion, self.plan.manifest.train.batch_size
+        most, size = self.objective.settings.max_completion, self.together(count)
         prompts = [prompt_of(example[0]) for example in examples.chosen(indices)]
         found: list[list[Sample]] = []
         for start in range(0, len(prompts), size):

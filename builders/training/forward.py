@@ -84,6 +84,12 @@ class Forward:
         """Where the model is."""
         return next(self.bare.parameters()).device
 
+    @property
+    def scores_behind(self) -> bool:
+        """Whether what sequences begin with can be computed once without a gradient, too: a soft
+        prompt would stand before it with the method switched off."""
+        return self.shares_prefix and not self.soft_prompt
+
     def scores(
         self,
         rows: EncodedSet,
@@ -143,12 +149,22 @@ class Forward:
             sums = {name: summed(accelerator, sums[name]) for name in sorted(sums)}
         return {name: value / len(indices) for name, value in sums.items()}
 
-    def plain_scores(self, sequences: Sequence[TokenSequence]) -> Scores:
-        """What the model says as it is, side by side and without a gradient."""
+    def plain_scores(self, sequences: Sequence[TokenSequence], *, behind: bool = False) -> Scores:
+        """What the model says as it is, without a gradient; side by side.
+
+        Args:
+            behind: what they begin with, which `scores_behind` allows.
+        """
+        asked: dict[str, Any] = {"critic": self.critic, "projection": self.projection}
+        if behind:
+            with torch.no_grad():
+                return score_behind_shared(
+                    self.model, behind_shared(sequences).to(self.device), **asked
+                )
         virtual = self.virtual_tokens if self.has_method else 0
         made = padded(sequences, self.pad).to(self.device)
         with torch.no_grad():
-            return score(self.model, made, virtual, critic=self.critic, projection=self.projection)
+            return score(self.model, made, virtual, **asked)
 
     def keep_start(self) -> None:
         """Remember what is trained as it is now, before the first step."""

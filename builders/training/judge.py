@@ -22,6 +22,7 @@ from adapterworks.builders.objectives.batch import CONTRAST, TokenSequence
 from adapterworks.builders.objectives.scoring import with_adapter
 from adapterworks.builders.objectives.steps import encode_steps
 from adapterworks.builders.objectives.verdicts import encode_verdicts
+from adapterworks.builders.plan.apart import rows_apart
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.manifests.errors import Refused
@@ -81,7 +82,7 @@ class Judge:
         training = self.forward.bare.training
         with with_adapter(self.forward.bare, self.folder):
             self.forward.bare.eval()
-            for micro in chunks([*range(len(given))], self.plan.micro_batch):
+            for micro in chunks([*range(len(given))], rows_apart(self.plan)):
                 scores = self.forward.plain_scores([given[index] for index in micro])
                 said = scores.logprobs - scores.columns[CONTRAST]
                 found += [said[scores.owners == place].tolist() for place in range(len(micro))]

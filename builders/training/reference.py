@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.data.render import IGNORED
+from adapterworks.builders.plan.apart import rows_apart
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
@@ -70,7 +71,7 @@ def with_reference(
     if not path.exists():
         with forward.reference_policy(plan.reference, adapter):
             tensors = {
-                split: _flat(examples, forward, plan.micro_batch)
+                split: _flat(examples, forward, rows_apart(plan))
                 for split, examples in rows.items()
                 if len(examples)
             }
@@ -98,7 +99,7 @@ def compare_with_reference(examples: EncodedSet, forward: Forward, plan: Plan) -
     """
     assert plan.reference is not None
     compared = []
-    for index, own in _columns(examples, forward, plan.micro_batch, most=_COMPARED):
+    for index, own in _columns(examples, forward, rows_apart(plan), most=_COMPARED):
         sequences = examples.examples[index]
         reference = torch.cat([sequence.columns[COLUMN] for sequence in sequences])
         learnt = torch.cat([sequence.labels for sequence in sequences]) != IGNORED

@@ -163,7 +163,7 @@ class Rollouts(Sampling):
     def measured(self, examples: EncodedSet) -> dict[str, float]:
         """The mean reward of the likeliest answers to the validation prompts."""
         most, total = self.objective.settings.max_completion, 0.0
-        for some in chunks([*range(len(examples))], self.plan.manifest.train.batch_size):
+        for some in chunks([*range(len(examples))], self.together(1)):
             prompts = [prompt_of(example[0]) for example in examples.chosen(some)]
             groups = self.sampler.sample(prompts, 1, most, None)
             total += sum(value for (value,) in self._rewards("validation", some, groups))

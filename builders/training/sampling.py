@@ -25,6 +25,8 @@ from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.policy_gradient import EXPECTED
 from adapterworks.builders.objectives.sampled import DRAWN, OLD, Sampled
 from adapterworks.builders.plan.agreement import allowed_mismatch
+from adapterworks.builders.plan.apart import behind_one_prompt, rows_apart
+from adapterworks.builders.plan.generation import answers_of
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.checkpoint import Companion
@@ -105,6 +107,11 @@ class Sampling(ABC):
         """The most that an answer can be worth; None where nobody knows."""
         return None
 
+    def together(self, count: int) -> int:
+        """Prompts of which `count` answers each are sampled at once: as many answers as a step has,
+        for which there is room."""
+        return max(1, answers_of(self.plan.manifest) // count)
+
     def seed(self, step: int) -> int:
         """Of which answers are sampled at a step (from 0), and in what parts they are learnt."""
         return int((self.plan.manifest.train.seed * 1_000_003 + step) % 2**63)
@@ -179,8 +186,11 @@ class Sampling(ABC):
         head expects there, where there is one."""
         self.forward.bare.eval()
         found: list[dict[str, torch.Tensor]] = []
-        for micro in chunks([*range(len(sequences))], self.plan.micro_batch):
-            scores = self.forward.plain_scores([sequences[index] for index in micro])
+        behind = behind_one_prompt(self.plan) and self.forward.scores_behind
+        size = self.plan.micro_batch if behind else rows_apart(self.plan)
+        for micro in chunks([*range(len(sequences))], size):
+            some = [sequences[index] for index in micro]
+            scores = self.forward.plain_scores(some, behind=behind)
             said = {OLD: scores.logprobs}
             if scores.expected is not None:
                 said[EXPECTED] = scores.expected

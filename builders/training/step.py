@@ -16,6 +16,7 @@ from torch import nn
 
 from adapterworks.builders.methods.technique import Technique
 from adapterworks.builders.objectives.objective import LOSS
+from adapterworks.builders.plan.apart import rows_apart
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.anchor import Anchor
 from adapterworks.builders.training.arithmetic import learning_rate_at
@@ -152,8 +153,9 @@ class Stepper:
         """Add up the gradients of this process's micro batches; returns the sums."""
         packing = self.plan.manifest.train.packing
         processes = self.accelerator.num_processes
-        found = self.forward.beforehand(self.rows, indices, self.plan.micro_batch, self.accelerator)
-        micros, own = shares(indices, self.plan.micro_batch, self.accelerator)
+        size = self.plan.micro_batch if self.forward.shares_prefix else rows_apart(self.plan)
+        found = self.forward.beforehand(self.rows, indices, size, self.accelerator)
+        micros, own = shares(indices, size, self.accelerator)
         sums: dict[str, float] = {}
         for number, micro in enumerate(micros):
             with self._gradients_stay_here(number + 1 < len(micros)):

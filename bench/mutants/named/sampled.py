@@ -18,6 +18,7 @@ _OF_PPO = "tests/builders/objectives/test_ppo.py"
 _OF_ALARMS = "tests/builders/objectives/test_alarms.py"
 _TRAINED = "tests/builders/training/test_ppo_training.py"
 _ALARMED = "tests/builders/training/test_alarmed.py"
+_OF_VALIDATION = "tests/builders/training/test_rollouts.py"
 _OF_SAMPLERS = "tests/builders/training/test_samplers.py"
 _OF_JUDGED = "tests/builders/rewards/test_judged.py"
 _SURPRISES = f"{_OF_PPO}::test_advantages_are_the_sum_of_surprises"
@@ -431,5 +432,29 @@ NAMED = (
         "",
         (f"{_ALARMED}::test_entropy_is_of_all_that_was_sampled",),
         "a policy with one answer left would have no entropy to ring",
+    ),
+    Named(
+        "validation-is-sampled-a-batch-of-prompts-at-a-time",
+        "builders/training/sampling.py",
+        "return max(1, answers_of(self.plan.manifest) // count)",
+        "return max(1, self.plan.manifest.train.batch_size)",
+        (f"{_OF_VALIDATION}::test_validation_rows_are_sampled_as_many_at_once_as_a_steps_answers",),
+        "an engine would answer four at a time what it answers sixteen at a time as fast",
+    ),
+    Named(
+        "sampler-and-trainer-are-compared-a-prompt-an-answer",
+        "builders/training/sampling.py",
+        "behind = behind_one_prompt(self.plan) and self.forward.scores_behind",
+        "behind = False",
+        (f"{_OF_VALIDATION}::test_answers_behind_their_prompt_are_learnt_as_alone",),
+        "what is compared would be computed otherwise than what is learnt, and slower",
+    ),
+    Named(
+        "a-base-that-cannot-share-learns-as-many-at-once",
+        "builders/training/step.py",
+        "self.plan.micro_batch if self.forward.shares_prefix else rows_apart(self.plan)",
+        "self.plan.micro_batch",
+        (f"{_OF_VALIDATION}::test_a_base_that_cannot_share_a_prompt_has_fewer_rows_at_once",),
+        "a training would take several times the memory that it was planned with",
     ),
 )  # fmt: skip

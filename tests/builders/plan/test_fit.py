@@ -49,6 +49,35 @@ def test_what_is_shared_is_there_once() -> None:
     assert largest(FACTS, 3, shared=5, packed=False) == Load(3, 60 - 10, 12, 1, mask=50)
 
 
+def test_answers_to_one_prompt_have_it_once() -> None:
+    """The longest prompt, of 22 tokens, and three answers of 8."""
+    answers = facts((30, 20, 12), (8, 8, 8))
+    load = largest(answers, 3, shared=3, packed=False, grouped=True)
+    assert load == Load(3, 22 + 3 * 8, 24, 1, mask=46)
+
+
+@pytest.mark.parametrize(
+    ("group", "longest", "fixed", "chosen"),
+    [
+        (6, 100, None, 6),  # six of a batch of four prompts: groups are what is divided
+        (8, 464, None, 8),  # 464 + 7 · 80 = 1,024
+        (8, 465, None, 4),
+        (4, 784, None, 4),  # 784 + 3 · 80 = 1,024
+        (4, 785, None, 2),
+        (4, 2000, None, 1),
+        (4, 100, 2, 2),
+    ],
+)
+def test_micro_batches_are_equal_parts_of_a_group(
+    group: int, longest: int, fixed: int | None, chosen: int
+) -> None:
+    data = facts((longest, 90), (80, 80))
+    manifest = manifest_for("lora", batch_size=4, micro_batch_size=fixed)
+    trainable = METHODS["lora"].trainable(SMALL, manifest.method)
+    found, _ = fit(manifest, SMALL, machine(100 * GIB), data, 9, trainable, "fp32", group=group)
+    assert found == chosen
+
+
 def test_pairs_have_two_sequences() -> None:
     pairs = facts((30, 20), (6, 4), sequences=2, longest=18)
     assert pairs.longest_sequence == 18

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan import fitted
+from adapterworks.builders.plan.apart import rows_apart
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.plan import Plan, make_plan, with_seconds
@@ -143,6 +144,74 @@ def test_where_the_beginning_is_computed_once(
     kind: str, train: dict[str, Any], shared: int, worth_it: None
 ) -> None:
     assert plan(kind, **train).shared_prefix == shared
+
+
+@pytest.mark.parametrize(
+    ("objective", "train", "expected"),
+    [
+        ({"kind": "grpo"}, {}, (9, 4)),  # the shortest prompt has ten tokens, each answer the last
+        ({"kind": "rloo"}, {}, (9, 4)),
+        ({"kind": "grpo"}, {"micro_batch_size": 2}, (9, 2)),
+        ({"kind": "grpo"}, {"micro_batch_size": 3}, (4, 3)),  # which would be parts of two groups
+        ({"kind": "grpo"}, {"share_prefix": False}, (0, 2)),
+        ({"kind": "ppo"}, {}, (4, 2)),  # learns from them in another order
+    ],
+)
+def test_answers_to_one_prompt_are_computed_behind_it(
+    objective: dict[str, Any], train: dict[str, Any], expected: tuple[int, int], worth_it: None
+) -> None:
+    more = {"rewards": ["exact_match"], "max_completion": 7}
+    table = {**objective, "generations": 4, **more}
+    data = replace(facts(2, shared=4), lengths=(17, 27), supervised=(7, 7))
+    made = plan(data=data, batch_size=2, objective=table, **train)
+    assert (made.shared_prefix, made.micro_batch) == expected
+
+
+def behind(lengths: tuple[int, ...], answer: int, **train: Any) -> Plan:
+    """A plan of four answers to each prompt, of this length with their prompt."""
+    table = {"kind": "grpo", "generations": 4, "rewards": ["exact_match"], "max_completion": answer}
+    data = replace(facts(2, shared=0), lengths=lengths, supervised=(answer,) * len(lengths))
+    manifest = manifest_for("lora", objective=table, **train)
+    shape = replace(SMALL, max_positions=10_000)
+    small = replace(MACHINE, memory=256 << 20, total=256 << 20)
+    return make_plan(manifest, identity("lora"), shape, small, data, ENVIRONMENT)
+
+
+def test_a_small_group_is_no_smaller_micro_batch(worth_it: None) -> None:
+    """Of a batch of eight prompts, eight answers stand side by side."""
+    for batch, expected in ((4, (9, 4)), (8, (0, 8))):
+        made = behind((17, 27), 7, batch_size=batch)
+        assert (made.shared_prefix, made.micro_batch) == expected
+
+
+def test_a_long_row_that_does_not_fit_behind_its_prompt_is_computed_by_itself(
+    worth_it: None,
+) -> None:
+    """A mask of 5,000² booleans, and as many numbers in each of two layers, are 225 MB."""
+    made = behind((5000, 5000), 10, batch_size=2)
+    assert (made.shared_prefix, made.micro_batch) == (0, 1)
+    assert made.memory["total"] < 128 << 20
+
+
+@pytest.mark.parametrize(
+    ("lengths", "answer", "train", "micro", "apart"),
+    [
+        ((30, 27), 20, {}, 4, 3),  # 30 + 3 · 20 tokens are three rows of 30
+        ((31, 27), 20, {}, 4, 2),
+        ((90, 27), 20, {}, 4, 1),
+        ((30, 27), 20, {"share_prefix": False}, 2, 2),
+    ],
+)
+def test_rows_apart_have_no_more_tokens_than_behind_their_prompt(
+    lengths: tuple[int, ...],
+    answer: int,
+    train: dict[str, Any],
+    micro: int,
+    apart: int,
+    worth_it: None,
+) -> None:
+    made = behind(lengths, answer, batch_size=2, **train)
+    assert (made.micro_batch, rows_apart(made)) == (micro, apart)
 
 
 def test_what_is_shared_is_computed_once_in_the_memory_too(worth_it: None) -> None:

@@ -12,6 +12,9 @@ import pytest
 import torch
 
 from adapterworks.builders.data.rows import Row, chat, from_record, to_record
+from adapterworks.builders.plan import fitted
+from adapterworks.builders.plan.apart import rows_apart
+from adapterworks.builders.training import layout
 from adapterworks.builders.training.events import read_events
 from adapterworks.builders.training.samplers import prompt_seed
 from adapterworks.manifests.errors import Refused
@@ -54,6 +57,85 @@ def test_answers_become_examples_with_their_advantage(job: Make) -> None:
         for name in ("old", "drawn"):
             assert (sequence.columns[name][start:] < 0).all()
             assert not sequence.columns[name][:start].any()
+
+
+@pytest.mark.train
+def test_validation_rows_are_sampled_as_many_at_once_as_a_steps_answers(job: Make) -> None:
+    """Four rows, of which a step of one prompt has four answers, and its engine asks four."""
+    trainer, sampler = scripted(job(batch_size=1), ["A0"])
+    together: list[int] = []
+    own = sampler.sample
+
+    def noted(prompts: Any, *given: Any) -> Any:
+        together.append(len(prompts))
+        return own(prompts, *given)
+
+    sampler.sample = noted  # type: ignore[method-assign]
+    assert trainer.rollouts is not None
+    assert trainer.rollouts.measured(trainer.rows["validation"]) == {"reward": 0.5}
+    assert together == [4]
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("kind", ["grpo", "rloo"])
+def test_answers_behind_their_prompt_are_learnt_as_alone(
+    job: Make, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over several steps, a wrong gradient would part them; the first token of an answer counts."""
+    monkeypatch.setattr(fitted, "sharing_pays", lambda *_: True)
+    steps, computed = [], []
+    for share in (False, True):
+        table = {**GRPO, "kind": kind, "beta": 0.1}
+        made = job(f"shared-{share}", objective=table, share_prefix=share, epochs=4.0)
+        trainer, _ = scripted(made, ["A0", "A1", "no", "nothing"])
+        assert trainer.forward.shares_prefix == share
+        seen = 0
+
+        def count(module: Any, given: Any) -> None:
+            nonlocal seen
+            seen += given[0].numel()
+
+        found = trainer.rollouts.collect(trainer.rows["train"], [0, 1, 2], 3)
+        hook = trainer.bare.get_input_embeddings().register_forward_pre_hook(count)
+        columns = trainer.rollouts._columns([one for (one,) in found.rows.examples])
+        hook.remove()
+        taken = [trainer._step([0, 1, 2]) for _ in range(4)]
+        steps.append([(one.loss, one.norm, one.metrics["kl"]) for one in taken])
+        computed.append((seen, torch.cat([one["old"] for one in columns])))
+    alone, shared = steps
+    assert shared[0][1] > 0
+    for one, other in zip(alone, shared, strict=True):
+        assert other == pytest.approx(one, rel=1e-3, abs=1e-6)
+    torch.testing.assert_close(computed[1][1], computed[0][1], rtol=0, atol=1e-4)
+    assert computed[1][0] < 0.6 * computed[0][0]
+
+
+@pytest.mark.train
+def test_a_base_that_cannot_share_a_prompt_has_fewer_rows_at_once(
+    job: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more tokens than the memory was planned for; and what is learnt is the same."""
+    monkeypatch.setattr(fitted, "sharing_pays", lambda *_: True)
+    taken = []
+    for able in (True, False):
+        monkeypatch.setattr(layout, "prefix_can_be_shared", lambda *_, able=able, **__: able)
+        trainer, _ = scripted(job(f"able-{able}"), ["A0", "A1", "no", "nothing"])
+        assert trainer.rollouts is not None
+        assert (trainer.forward.shares_prefix, trainer.plan.micro_batch) == (able, 4)
+        rows: list[int] = []
+        found = trainer.rollouts.collect(trainer.rows["train"], [0, 1, 2], 3)
+        hook = trainer.bare.get_input_embeddings().register_forward_pre_hook(
+            lambda _, given, rows=rows: rows.append(given[0].shape[0])
+        )
+        trainer.rollouts._columns([one for (one,) in found.rows.examples])
+        trainer.stepper.rows = found.rows
+        step = trainer.stepper.take([*range(len(found.rows))], 0)
+        hook.remove()
+        taken.append((step.loss, step.norm))
+        expected = 1 if able else rows_apart(trainer.plan)
+        assert max(rows) == expected < 4
+        assert sum(rows) == 2 * (3 if able else 12)
+    assert taken[1] == pytest.approx(taken[0], rel=1e-3, abs=1e-6)
 
 
 @pytest.mark.train
