@@ -24,7 +24,7 @@ _RECORD = "build.json"
 # What a later plan with the same training takes over from the one that began it, as the lock tells
 # of the training wherever that was; and how its batches were divided, which memory decides.
 _OF_TRAINING = ("seconds", "code", "packages")
-_DIVIDED = ("micro_batch", "accumulation", "generation_batch", "memory")
+_DIVIDED = ("micro_batch", "accumulation", "generation_batch", "shared_prefix", "memory")
 # What the release has, and what says rows or what a judge was shown of them.
 _PUBLISHED = ("train", "servable", "release", "fingerprint.json", "predictions.jsonl")
 _OF_ROWS = ("encoded.safetensors", "rows.json", "sampling", "judge.jsonl", "judge-evaluation.jsonl")

@@ -662,6 +662,17 @@ NAMED = (
         "a worker would spend its minutes on preparing what cannot begin",
     ),
     Named(
+        "what-is-computed-once-is-decided-anew",
+        "builders/building/record.py",
+        '"generation_batch", "shared_prefix", "memory")',
+        '"generation_batch", "memory")',
+        (
+            "tests/builders/building/test_record.py::"
+            "test_an_unfinished_training_goes_on_with_what_it_computes_once",
+        ),
+        "a training that goes on with more memory would add in another order from there on",
+    ),
+    Named(
         "answers-are-generated-as-many-as-before",
         "builders/building/record.py",
         'return manifest["train"], objective.get("generation_batch_size")',

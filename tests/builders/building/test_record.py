@@ -140,6 +140,18 @@ def test_an_unfinished_training_goes_on_with_the_micro_batch_that_it_is_told(
     assert (again.micro_batch, again.memory["total"]) == (2, 900)
 
 
+def test_an_unfinished_training_goes_on_with_what_it_computes_once(
+    tmp_path: Path, plan: Plan
+) -> None:
+    """Other micro batches, for which there is room now, would not be worth it; these still are."""
+    log = EventLog(tmp_path / "events.jsonl")
+    Stages(tmp_path, planned(plan, 4, 400).model_copy(update={"shared_prefix": 9}), log)
+    (tmp_path / "train").mkdir()
+    later = planned(plan, 16, 1600).model_copy(update={"shared_prefix": 0})
+    held = Stages(tmp_path, later, log).plan
+    assert (held.micro_batch, held.shared_prefix) == (4, 9)
+
+
 def test_an_unfinished_training_generates_as_many_answers_as_it_is_told(plan: Plan) -> None:
     """Where generating took the most memory unforeseen, what is planned is the same total."""
     begun = {"manifest": {"train": plan.manifest.train.model_dump(mode="json"),
