@@ -13,8 +13,10 @@ from adapterworks.builders.plan.plan import Plan
 
 def behind_one_prompt(plan: Plan) -> bool:
     """Whether a micro batch is answers of one group, planned with their prompt once."""
+    if not plan.shared_prefix:
+        return False
     group = objective_of(plan.manifest).behind_one_prompt
-    return plan.shared_prefix > 0 and group > 1 and group % plan.micro_batch == 0
+    return group > 1 and group % plan.micro_batch == 0
 
 
 def rows_apart(plan: Plan) -> int:

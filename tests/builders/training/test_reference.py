@@ -47,7 +47,7 @@ def forward(model: Bigram, objective: Any = None) -> Forward:
 
 def plan(reference: str | None = "base", **objective: float) -> Any:
     said = SimpleNamespace(objective=SimpleNamespace(**objective))
-    return SimpleNamespace(micro_batch=2, reference=reference, manifest=said)
+    return SimpleNamespace(micro_batch=2, shared_prefix=0, reference=reference, manifest=said)
 
 
 PLAN = plan()

@@ -67,7 +67,12 @@ def stepper(
 ) -> Stepper:
     manifest = manifest_for("lora", max_grad_norm=max_grad_norm, **train)
     plan: Any = SimpleNamespace(
-        manifest=manifest, steps=4, learning_rate=0.5, warmup_steps=1, micro_batch=micro_batch
+        manifest=manifest,
+        steps=4,
+        learning_rate=0.5,
+        warmup_steps=1,
+        micro_batch=micro_batch,
+        shared_prefix=0,
     )
     return Stepper(
         plan,
