@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -41,5 +43,7 @@ def test_a_folder_or_a_wheel_is_named_by_its_path(tmp_path: Path) -> None:
 
 
 def test_the_hint_of_this_installation_is_not_of_an_index() -> None:
-    root = Path(__file__).resolve().parents[2]
+    told = json.loads(distribution("adapterworks").read_text("direct_url.json") or "{}")
+    root = Path(unquote(urlsplit(told["url"]).path))
+    assert (root / "pyproject.toml").is_file()
     assert install("build") == f"pip install '{root}[build]'"
