@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.engines.choosing import Choosing
 from adapterworks.builders.engines.engine import Completion, Ids, Sampling
-from adapterworks.builders.generation.grouped_heads import grouped_heads
+from adapterworks.builders.generation.grouped_query_attention import grouped_query_attention
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def answers(
     import torch
     from transformers import GenerationConfig
 
-    from adapterworks.builders.generation.roomy_cache import holds_rows, roomy_cache
+    from adapterworks.builders.generation.kv_cache import holds_rows, preallocated_cache
 
     pad = sampling.stop[0] if sampling.stop else 0
     ids, mask = _padded([prompt for prompt, _ in rows], pad)
@@ -56,7 +56,7 @@ def answers(
         asked = asked.get_base_model()
         divide = False
     elif holds_rows(model):
-        cached["past_key_values"] = roomy_cache(model)
+        cached["past_key_values"] = preallocated_cache(model)
     else:
         divide = False
     ids, mask = ids.to(device), mask.to(device)
@@ -65,7 +65,7 @@ def answers(
     live, left = list(range(len(rows))), sampling.max_tokens
     while live and left > 0:
         ending = divide and sampling.stop and len(live) >= _WORTH_DIVIDING
-        with grouped_heads():
+        with grouped_query_attention():
             output = asked.generate(
                 input_ids=ids,
                 attention_mask=mask,

@@ -44,8 +44,8 @@ _CODE = (
     "builders/engines/huggingface.py",
     "builders/engines/decoding.py",
     "builders/engines/choosing.py",
-    "builders/generation/grouped_heads.py",
-    "builders/generation/roomy_cache.py",
+    "builders/generation/grouped_query_attention.py",
+    "builders/generation/kv_cache.py",
     "builders/methods/prompt_cache.py",
     "registry/bases/causal_lm.py",
 )

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from adapterworks.builders.generation.grouped_heads import grouped_heads
-from adapterworks.builders.generation.roomy_cache import holds_rows, roomy_cache
+from adapterworks.builders.generation.grouped_query_attention import grouped_query_attention
+from adapterworks.builders.generation.kv_cache import holds_rows, preallocated_cache
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
 
 Floats = NDArray[np.float64]
@@ -143,14 +143,14 @@ class HuggingFaceSampler:
         choosing = _Choosing(None if draws is None else torch.tensor(np.stack(draws)).to(device))
         self.model.eval()
         alone = _nothing_of_the_checkpoint(self.model)
-        with torch.no_grad(), self.autocast(), alone, grouped_heads():
+        with torch.no_grad(), self.autocast(), alone, grouped_query_attention():
             model, cached = self.model, dict[str, Any]()
             if has_soft_prompt(model):
                 cached["past_key_values"], virtual = prompt_cache(model, len(prompts))
                 mask = torch.cat((mask.new_ones((len(prompts), virtual)), mask), dim=1)
                 model = model.get_base_model()
             elif holds_rows(model):
-                cached["past_key_values"] = roomy_cache(model)
+                cached["past_key_values"] = preallocated_cache(model)
             sequences = model.generate(
                 input_ids=ids.to(device),
                 attention_mask=mask.to(device),

@@ -1050,7 +1050,7 @@ _DECODED = (
     ),
     Named(
         "rows-that-were-chosen-are-forgotten",
-        "builders/generation/roomy_cache.py",
+        "builders/generation/kv_cache.py",
         "self.keys is self._seen[0] and self.values is self._seen[1]",
         "True",
         (f"{_OF_CACHES}::test_rows_are_chosen_tokens_cut_and_it_goes_on",),
@@ -1058,7 +1058,7 @@ _DECODED = (
     ),
     Named(
         "keys-are-copied-for-each-token",
-        "builders/generation/roomy_cache.py",
+        "builders/generation/kv_cache.py",
         "_ROOM = 64",
         "_ROOM = 0",
         (f"{_OF_CACHES}::test_keys_and_values_are_not_copied_for_each_token",),
@@ -1066,7 +1066,7 @@ _DECODED = (
     ),
     Named(
         "heads-ask-anothers-keys",
-        "builders/generation/grouped_heads.py",
+        "builders/generation/grouped_query_attention.py",
         "query.reshape(rows, heads // groups, groups, width)",
         "query.reshape(rows, groups, heads // groups, width).transpose(1, 2)",
         (f"{_OF_CACHES}::test_heads_of_a_group_see_what_they_see_alone[6-2]",),

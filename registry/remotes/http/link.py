@@ -8,7 +8,6 @@ Invariants:
 
 from __future__ import annotations
 
-import ipaddress
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from adapterworks.manifests.errors import (
     Refused,
     Unavailable,
 )
+from adapterworks.manifests.hosts import is_loopback
 from adapterworks.registry.blobs.store import checked
 from adapterworks.registry.remotes.http.unreached import unreached
 
@@ -244,13 +244,3 @@ def _words(query: Mapping[str, Any]) -> dict[str, str]:
     """A query without what is not said."""
     said = {key: value for key, value in query.items() if value not in (None, "", False)}
     return {key: "true" if value is True else str(value) for key, value in said.items()}
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

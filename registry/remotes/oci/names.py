@@ -6,11 +6,11 @@ repository = component *("/" component)     lower case, as the distribution spec
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.hosts import is_loopback
 
 SCHEME = "oci://"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -42,16 +42,6 @@ class OciName:
         tag = f":{self.tag}" if self.tag else ""
         digest = f"@{self.digest}" if self.digest else ""
         return f"{SCHEME}{self.host}/{self.repository}{tag}{digest}"
-
-
-def is_loopback(name: str) -> bool:
-    """Whether a host, without brackets and port, is this machine."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_oci(text: str) -> OciName:

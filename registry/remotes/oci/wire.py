@@ -13,7 +13,8 @@ from typing import Any
 import httpx2
 
 from adapterworks.manifests.errors import IntegrityError, Refused
-from adapterworks.registry.remotes.oci.names import OciName, is_loopback
+from adapterworks.manifests.hosts import is_loopback
+from adapterworks.registry.remotes.oci.names import OciName
 
 MOST = 4 << 20  # bytes of a manifest, as the specification's registries have it
 WHOLE = "adapterworks.whole"  # in a request's extensions: whoever asks bounds the answer itself

@@ -11,8 +11,8 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM, MistralCon
 from transformers.cache_utils import DynamicSlidingWindowLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from adapterworks.builders.generation.grouped_heads import grouped_heads
-from adapterworks.builders.generation.roomy_cache import RoomyLayer, roomy_cache
+from adapterworks.builders.generation.grouped_query_attention import grouped_query_attention
+from adapterworks.builders.generation.kv_cache import PreallocatedLayer, preallocated_cache
 
 ROWS, HEADS, WIDTH = 3, 2, 4
 
@@ -24,7 +24,7 @@ def states(tokens: int, rows: int = ROWS) -> tuple[torch.Tensor, torch.Tensor]:
 
 def both() -> tuple[DynamicCache, DynamicCache]:
     ours, theirs = DynamicCache(), DynamicCache()
-    ours.layers = [RoomyLayer()]
+    ours.layers = [PreallocatedLayer()]
     return ours, theirs
 
 
@@ -77,9 +77,11 @@ def test_keys_and_values_are_not_copied_for_each_token() -> None:
 def test_layers_with_a_window_are_transformers_own() -> None:
     model = LlamaForCausalLM(tiny(LlamaConfig))
     model.config = tiny(MistralConfig, sliding_window=8)
-    assert {type(layer) for layer in roomy_cache(model).layers} == {DynamicSlidingWindowLayer}
+    assert {type(layer) for layer in preallocated_cache(model).layers} == {
+        DynamicSlidingWindowLayer
+    }
     model.config = tiny(LlamaConfig)
-    assert {type(layer) for layer in roomy_cache(model).layers} == {RoomyLayer}
+    assert {type(layer) for layer in preallocated_cache(model).layers} == {PreallocatedLayer}
 
 
 def tiny(config: Any, heads: int = 4, shared: int = 2, **given: Any) -> Any:
@@ -97,7 +99,7 @@ def test_heads_of_a_group_see_what_they_see_alone(heads: int, shared: int) -> No
     mask = torch.ones_like(ids)
     mask[1, :4] = mask[2, :1] = 0
     found = []
-    for attention in (nullcontext(), grouped_heads()):
+    for attention in (nullcontext(), grouped_query_attention()):
         with torch.no_grad(), attention:
             cache = model(ids, attention_mask=mask, use_cache=True).past_key_values
             further = torch.cat((mask, mask[:, :1] * 0 + 1), dim=1)
@@ -118,7 +120,7 @@ def test_heads_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", noted)
     model = LlamaForCausalLM(tiny(LlamaConfig)).eval()
     ids, mask = torch.randint(64, (2, 5)), torch.tensor([[0, 1, 1, 1, 1, 1], [1] * 6])
-    with torch.no_grad(), grouped_heads():
+    with torch.no_grad(), grouped_query_attention():
         cache = model(ids, attention_mask=mask[:, :5], use_cache=True).past_key_values
         seen.clear()
         model(ids[:, :1], attention_mask=mask, past_key_values=cache)
@@ -129,7 +131,7 @@ def test_transformers_attention_is_as_it_was_afterwards() -> None:
     own = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
     def fail() -> None:
-        with grouped_heads():
+        with grouped_query_attention():
             assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not own
             raise KeyError
 

@@ -21,7 +21,7 @@ _IMPLEMENTATION = "sdpa"
 
 
 @contextmanager
-def grouped_heads() -> Iterator[None]:
+def grouped_query_attention() -> Iterator[None]:
     """While it lasts, models with transformers' SDPA attend so where they can."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

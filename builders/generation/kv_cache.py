@@ -19,7 +19,7 @@ _ROOM = 64  # tokens: a copy of everything for every so many
 _BY_ROW = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values, each a view [rows, heads, tokens, width] of a larger tensor."""
 
     keys: Any
@@ -27,7 +27,7 @@ class RoomyLayer(DynamicLayer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._roomy: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._allocated: tuple[torch.Tensor, torch.Tensor] | None = None
         self._seen: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def update(
@@ -40,12 +40,12 @@ class RoomyLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         # Whoever has chosen rows or cut tokens has put other tensors here.
         own = self._seen is not None and self.keys is self._seen[0] and self.values is self._seen[1]
-        if not own or self._roomy is None or self._roomy[0].shape[-2] < after:
-            self._roomy = (
+        if not own or self._allocated is None or self._allocated[0].shape[-2] < after:
+            self._allocated = (
                 _with_room(self.keys, key_states, before, after + _ROOM),
                 _with_room(self.values, value_states, before, after + _ROOM),
             )
-        keys, values = self._roomy
+        keys, values = self._allocated
         keys[..., before:after, :] = key_states
         values[..., before:after, :] = value_states
         self.keys, self.values = keys[..., :after, :], values[..., :after, :]
@@ -72,7 +72,7 @@ def holds_rows(model: PreTrainedModel) -> bool:
     return kinds <= _BY_ROW and not stateful and not model.config.is_encoder_decoder
 
 
-def roomy_cache(model: PreTrainedModel) -> DynamicCache:
+def preallocated_cache(model: PreTrainedModel) -> DynamicCache:
     """An empty cache for `generate`; layers with a window are transformers' own.
 
     Args:
@@ -80,6 +80,6 @@ def roomy_cache(model: PreTrainedModel) -> DynamicCache:
     """
     cache = DynamicCache(config=model.config)
     cache.layers = [
-        RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+        PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
