@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--prune", is_flag=True, help="Remove aliases of adapters whose manifests are gone.")
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 if something differs.")
 @click.option("--yes", is_flag=True, help="Do not ask before aliases are removed.")
-@click.option("--profile", help="A profile laid over every manifest.")
+@click.option("--profile", help="Apply this profile to every manifest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -40,15 +40,15 @@ def command(
     profile: str | None,
     as_json: bool,
 ) -> None:
-    """Bring about what a folder of manifests declares.
+    """Build, promote and load what a folder of manifests declares.
 
-    Shows what differs and why, as `adapters status` does. Then, one adapter after the other: builds
-    what is not built or stale, moves `publish.alias` to what passes its gates, has running gateways
-    load it. Killed and run again it goes on where it was. One that fails keeps no other from its
-    turn; the table at the end and the exit code say so.
+    Shows what differs and why, like `adapters status`. Then, for one adapter after the other,
+    builds what is missing or stale, moves `publish.alias` to releases that pass their gates, and
+    has running gateways load them. If it is killed, run it again to resume. One failure does not
+    stop the others; the table at the end and the exit code report it.
 
-    `--prune` takes the aliases away from adapters that this folder declared once, so that nothing
-    answers under them; versions and bytes stay until they are deleted (`adapters delete`).
+    `--prune` removes the aliases of adapters that this folder no longer declares, so that they are
+    no longer served; versions and bytes stay until they are deleted (`adapters delete`).
 
     \b
     Example:

@@ -30,7 +30,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def list_(app: App, as_json: bool) -> None:
-    """List known base models and what of them is prepared here."""
+    """List known base models, and which are prepared on this machine."""
     sources = app.bases.sources()
     if as_json:
         printing.echo_json([_source_json(source) for source in sources])
@@ -50,9 +50,9 @@ def list_(app: App, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def add(app: App, name: str, source: str, as_json: bool) -> None:
-    """Give a Hub model (hub:org/name@revision) or a local folder a name.
+    """Register a Hub model (hub:org/name@revision) or a local folder.
 
-    A branch or tag is pinned to the commit it names now.
+    A branch or tag is pinned to its current commit.
 
     \b
     Example:

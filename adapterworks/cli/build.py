@@ -38,15 +38,15 @@ _REUSED = {
     "folder",
     metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Build every manifest of a folder, in the order of their names.",
+    help="Build every manifest of a folder, ordered by name.",
 )
-@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--alias", type=ALIAS, help="Move this alias instead of `publish.alias`.")
 @click.option("--engine", type=click.Choice(ENGINES), help="Sets `evaluate.engine`.")
-@click.option("--processes", type=POSITIVE, metavar="N", help="Sets `train.processes`: one a GPU.")
-@click.option("--resume", is_flag=True, help="Only go on with an unfinished build.")
-@click.option("--force", is_flag=True, help="Begin anew, even if this plan has a release.")
+@click.option("--processes", type=POSITIVE, metavar="N", help="`train.processes`: one per GPU.")
+@click.option("--resume", is_flag=True, help="Only resume an unfinished build.")
+@click.option("--force", is_flag=True, help="Start over, even if this plan has a release.")
 @click.option("--detach", is_flag=True, help="Queue it for a worker and print the job's id.")
 @click.option(
     "--priority",
@@ -57,15 +57,15 @@ _REUSED = {
 @click.option(
     "--on",
     metavar="PLACE",
-    help="Have it built there: `slurm:PARTITION`, `ray://HOST:PORT`, `k8s:NAMESPACE`, `local` (a "
+    help="Build there: `slurm:PARTITION`, `ray://HOST:PORT`, `k8s:NAMESPACE`, `local` (a "
     "process that outlives this one).",
 )
 @click.option("--gpus", type=COUNT, help="With --on: GPUs of the node (`resources.gpus`, or 0).")
-@click.option("--cpus", type=POSITIVE, help="With --on: cores.")
+@click.option("--cpus", type=POSITIVE, help="With --on: CPU cores.")
 @click.option(
-    "--memory", metavar="SIZE", help="With --on: as `16GB` (`resources.memory`, or the plan's)."
+    "--memory", metavar="SIZE", help="With --on: e.g. `16GB` (`resources.memory`, or the plan's)."
 )
-@click.option("--hours", type=Real(0.01), help="With --on: it is ended after.")
+@click.option("--hours", type=Real(0.01), help="With --on: time limit in hours.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -90,13 +90,14 @@ def command(
 ) -> None:
     """Train, evaluate, convert and publish an adapter.
 
-    An unchanged plan is not built again: its release is named. Where a part has changed, only the
-    stages that depend on it are done again (`adapters plan` shows their digests): a corrected tag
-    or a looser gate trains nothing. A build that was interrupted, even by kill -9, goes on where it
-    was. The alias moves only if every gate passes, and if nobody has moved it meanwhile.
+    An unchanged plan is not built again; its existing release is reported. If part of it has
+    changed, only the stages that depend on that part run again (`adapters plan` shows their
+    digests): a corrected tag or a looser gate does not retrain. An interrupted build, even one
+    ended by kill -9, resumes where it stopped. The alias moves only if every gate passes and nobody
+    else has moved it in the meantime.
 
-    With `--all` one that fails keeps no other from its turn: the table at the end and the exit code
-    say which did. `adapters apply` builds only what differs from what is published.
+    With `--all`, one failure does not stop the others; the table at the end and the exit code
+    report it. `adapters apply` builds only what differs from what is published.
 
     \b
     Example:

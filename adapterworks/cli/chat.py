@@ -26,7 +26,7 @@ from adapterworks.cli.values import POSITIVE, Real
     default="http://127.0.0.1:8080",
     show_default=True,
     envvar="ADAPTERS_URL",
-    help="Where the gateway listens.",
+    help="Address of the gateway.",
 )
 @click.option("--max-tokens", type=POSITIVE, default=256, show_default=True)
 @click.option("--temperature", type=Real(0.0, 2.0), default=0.0, show_default=True)
@@ -36,7 +36,7 @@ from adapterworks.cli.values import POSITIVE, Real
     type=Real(0.0),
     default=600.0,
     show_default=True,
-    help="Seconds to ask again while the gateway says that the adapter is being loaded.",
+    help="Seconds to retry while the adapter is being loaded.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as JSON.")
 @click.pass_obj
@@ -51,12 +51,12 @@ def command(
     wait: float,
     as_json: bool,
 ) -> None:
-    """Ask an adapter from the terminal, or several the same.
+    """Ask one or several adapters a question from the terminal.
 
     REF is an adapter (`medical`, `medical@2`, `medical:candidate`) or the base's name; PROMPT may
-    be `-` for standard input. A key is taken from ADAPTERS_KEY. Starts nothing: `adapters serve`
-    must be running. While the adapter is being loaded the question is asked again. With several
-    REFs the answers stand side by side.
+    be `-` for standard input. The key is read from ADAPTERS_KEY. `adapters serve` must be running.
+    While the adapter is being loaded, the question is retried. With several REFs, the answers are
+    shown side by side.
 
     \b
     Example:

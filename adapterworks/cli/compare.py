@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     "--manifest",
     required=True,
     metavar="MANIFEST",
-    help="The task.",
+    help="The manifest of the task.",
     shell_complete=complete_manifest,
 )
-@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
-@click.option("--one-base", is_flag=True, help="All methods on the manifest's own base values.")
+@click.option(
+    "--one-base", is_flag=True, help="Use the manifest's base quantization for every method."
+)
 @click.option(
     "--equal-parameters",
     is_flag=True,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot",
     type=WrittenFile(makes=True, suffixes=DRAWN),
-    help="Draw scores with intervals to this file.",
+    help="Plot scores with intervals to this file.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -28,12 +28,12 @@ _PREVIEW = 5
     default="careful",
     show_default=True,
     metavar="FILE",
-    help="TOML file of principles, or the name of one that comes along.",
+    help="TOML file of principles, or the name of a built-in one.",
 )
 @made_rows_options.options(
     "--model",
-    writes="Answers, criticises, revises.",
-    judges="Prefers one of two answers, if not --model.",
+    writes="The model that answers, critiques and revises.",
+    judges="The model that prefers one of two answers (default: --model).",
     out="preferences.jsonl",
     max_tokens=500_000,
     previewed=_PREVIEW,
@@ -43,7 +43,7 @@ _PREVIEW = 5
     type=click.IntRange(1, 8),
     default=1,
     show_default=True,
-    help="Revisions of an answer, each under another principle.",
+    help="Revisions per answer, each under another principle.",
 )
 @click.option("--answer-tokens", type=click.IntRange(1, 8192), default=512, show_default=True)
 @click.option("--temperature", type=Real(0, 2), default=0.7, show_default=True)
@@ -61,13 +61,13 @@ def command(
     seed: int,
     **shared: Any,
 ) -> None:
-    """Have a model criticise and mend its answers by a constitution, and prefer one of each pair.
+    """Generate preference pairs: a model revises its answers by a constitution.
 
     PROMPTS are files of rows with `prompt` or `messages`. Each prompt is answered, the answer is
-    criticised and revised under a principle, and the judge is shown both in both orders; where it
-    contradicts itself there is no row. Every row has the principle, the critique, who answered and
-    judged, and digests of constitution and prompts. What an endpoint answered is kept as it
-    arrives: a run that was ended, or comes after --preview, asks for the rest alone. Prompts and
+    critiqued and revised under a principle, and the judge sees both in both orders; if it
+    contradicts itself, there is no row. Each row has the principle, the critique, the models that
+    answered and judged, and digests of constitution and prompts. Answers of an endpoint are saved
+    as they arrive: an interrupted run, or one after --preview, only asks for the rest. Prompts and
     answers are sent to the endpoints.
 
     \b

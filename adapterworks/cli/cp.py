@@ -27,7 +27,7 @@ from adapterworks.cli.together import refuse_unless
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="Hub, OCI: take these along although they tell of rows.",
+    help="Hub, OCI: copy these too, although they reveal rows.",
 )
 @click.option("--plain-http", is_flag=True, help="OCI: registries on other machines have no TLS.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -35,7 +35,13 @@ _SHOWN_ROWS = 5
 def _manifest_options(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override."),
+        click.option(
+            "--set",
+            "overrides",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Override a key.",
+        ),
         click.option("--profile", help="A profile of the manifest."),
         click.argument("manifest", shell_complete=complete_manifest),
     ):
@@ -45,7 +51,7 @@ def _manifest_options(command: Command) -> Command:
 
 @click.group()
 def command() -> None:
-    """Inspect the rows a manifest trains on; make rows of failures, documents, principles.
+    """Inspect a manifest's data; generate rows from failures, documents or principles.
 
     \b
     Example:
@@ -73,7 +79,7 @@ def inspect(
     split: str,
     with_gates: bool,
 ) -> None:
-    """Show rendered rows, the tokens in the loss in green.
+    """Show rendered rows, with the tokens that count in the loss in green.
 
     \b
     Example:
@@ -101,7 +107,7 @@ def inspect(
 
 @command.command()
 @_manifest_options
-@click.option("--all", "show_all", is_flag=True, help="List every offending row.")
+@click.option("--all", "show_all", is_flag=True, help="List all offending rows.")
 @click.pass_obj
 def gates(
     app: App,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Keep rows as datasets: versioned, owned, test sets sealed.
+    """Manage versioned datasets with owners and sealed test sets.
 
-    A manifest names one by version: `data.train = "dataset:medical-failures@3"`. What was ever a
-    test row, in a dataset or of a release, can be in no training set of this registry again.
+    A manifest names a version: `data.train = "dataset:medical-failures@3"`. A row that was ever a
+    test row, of a dataset or a release, can never be in a training set of this registry.
 
     \b
     Example:
@@ -38,12 +38,12 @@ def command() -> None:
 def _lineage_options(function: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-        click.option("--why", default="", help="Why, for the list of versions."),
+        click.option("--why", default="", help="Reason, shown in the list of versions."),
         click.option(
             "--drop-sealed",
             is_flag=True,
-            help="Leave out training rows that were ever test rows, and rows that were erased, in "
-            "place of refusing.",
+            help="Drop training rows that were ever test rows, and erased rows, instead of "
+            "refusing.",
         ),
     ):
         function = option(function)
@@ -53,23 +53,23 @@ def _lineage_options(function: Callable[..., None]) -> Callable[..., None]:
 @command.command()
 @click.argument("name")
 @click.argument("files", nargs=-1, metavar="[FILE…]")
-@click.option("--train", multiple=True, metavar="FILE", help="Training rows, as FILE is.")
+@click.option("--train", multiple=True, metavar="FILE", help="Training rows (same as FILE).")
 @click.option("--validation", multiple=True, metavar="FILE", help="Validation rows.")
-@click.option("--test", multiple=True, metavar="FILE", help="Test rows: sealed for ever.")
-@click.option("--format", "format_", default="messages", show_default=True, help="Of the rows.")
-@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Other names.")
-@click.option("--description", default="", help="One line for people.")
+@click.option("--test", multiple=True, metavar="FILE", help="Test rows; they are sealed forever.")
+@click.option("--format", "format_", default="messages", show_default=True, help="Row format.")
+@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Rename columns.")
+@click.option("--description", default="", help="A one-line description.")
 @click.option("--license", "license_", default="unknown", show_default=True)
 @click.option("--source", default="", help="Where the rows came from.")
-@click.option("--consent", default="", help="On what grounds they may be used.")
+@click.option("--consent", default="", help="The consent or contract that allows their use.")
 @click.option("--synthetic-from", help="The model that wrote them.")
-@click.option("--reviewed-by", multiple=True, help="Who has read them; may be given again.")
-@click.option("--tenant", help="Whose rows they are; the operator's own if not given.")
+@click.option("--reviewed-by", multiple=True, help="Who has reviewed them; repeatable.")
+@click.option("--tenant", help="The tenant that owns the rows (default: the operator).")
 @click.option(
     "--share",
     type=click.Choice(["none", "own", "all"]),
-    help="Whose adapters may be trained on a tenant's rows: nobody's, its own (where "
-    "nothing is said), or all that say so.",
+    help="Which adapters may be trained on a tenant's rows: none, the tenant's own (the "
+    "default), or all that ask for them.",
 )
 @_lineage_options
 @click.pass_obj
@@ -91,9 +91,9 @@ def add(
 ) -> None:
     """Add rows as the next version of a dataset.
 
-    FILE is whatever a manifest's `data.train` may be: a file, a folder, a recipe, a Hub data set or
-    another dataset, whose rows stay the same tenant's, with the same share. Exit code 6 if training
-    rows were ever test rows, or rows were erased; they are listed by number.
+    FILE is anything that a manifest's `data.train` accepts: a file, a folder, a recipe, a Hub
+    dataset or another dataset, whose rows keep their tenant and share. Exits with 6 if training
+    rows were ever test rows, or if rows have been erased; their numbers are listed.
 
     \b
     Example:
@@ -140,7 +140,7 @@ def add(
 @click.argument("dataset")
 @click.option("--test", type=Real(0, 1, max_open=True), default=0.0)
 @click.option("--validation", type=Real(0, 1, max_open=True), default=0.0)
-@click.option("--by", metavar="COLUMN", help="Rows of one value stay together.")
+@click.option("--by", metavar="COLUMN", help="Keep rows with the same value in COLUMN together.")
 @_lineage_options
 @click.pass_obj
 def split(
@@ -153,11 +153,11 @@ def split(
     why: str,
     as_json: bool,
 ) -> None:
-    """Divide a dataset's rows into train, validation and test, as its next version.
+    """Split a dataset into train, validation and test, as its next version.
 
-    A row's side depends on its content, or on its COLUMN with `--by`, so that rows which are added
-    later move no old one. What was a test row stays one, whatever the share, and with `--by` so do
-    the other rows of its COLUMN's value.
+    The split of a row depends on its content, or with `--by` on its value in COLUMN, so rows that
+    are added later do not move old ones. A test row stays a test row whatever the share, and with
+    `--by` so do all rows with the same value.
 
     \b
     Example:

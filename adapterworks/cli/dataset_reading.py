@@ -62,7 +62,12 @@ def list_(app: App, name: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("dataset")
 @click.option(
-    "--rows", "count", type=COUNT, default=_SHOWN, show_default=True, help="Rows of each split."
+    "--rows",
+    "count",
+    type=COUNT,
+    default=_SHOWN,
+    show_default=True,
+    help="Rows to show of each split.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -148,14 +153,14 @@ def diff(app: App, before: str, after: str, as_json: bool) -> None:
 @click.command()
 @click.argument("dataset")
 @click.argument("folder", type=WrittenFolder())
-@click.option("--force", is_flag=True, help="Replace the rows and the record that are there.")
+@click.option("--force", is_flag=True, help="Replace existing rows and record.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def export(app: App, dataset: str, folder: Path, force: bool, as_json: bool) -> None:
-    """Write a dataset's rows to files, one a split, with its record beside them.
+    """Write a dataset's rows to files, one per split, with its record.
 
-    Where FOLDER has files of these names already, nothing is written unless --force says so; then
-    those of splits that this version does not have are removed.
+    If FOLDER already has files with these names, nothing is written without --force; with it, files
+    of splits that this version does not have are removed.
 
     \b
     Example:

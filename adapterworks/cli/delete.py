@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
-@click.option("--why", default="", help="Reason, for the log and for whoever asks for it later.")
-@click.option("--with-aliases", is_flag=True, help="Remove the aliases that it holds, too.")
+@click.option("--why", default="", help="Reason, for the log and for anyone who asks for it later.")
+@click.option("--with-aliases", is_flag=True, help="Also remove the aliases that point to it.")
 @click.option("--purge", is_flag=True, help="Erase its bytes at once, for good; needs --why.")
 @click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
@@ -31,13 +31,14 @@ def command(
 ) -> None:
     """Delete a version, leaving a tombstone.
 
-    The number is never used again, and its signatures do not count any more. A version that an
-    alias points to is refused, unless its aliases are to go with it: then nobody is served by them.
+    The version number is never reused, and its signatures no longer count. A version that an alias
+    points to is refused, unless --with-aliases removes its aliases too; then they serve nobody.
 
-    Its bytes go at the next gc and its grace. With --purge those that no other release has go at
-    once, from the store and from ADAPTERS_HOME, with reviews of its answers and the folders of its
-    builds there, and are refused from then on; it says which pushes, later releases, gateways and
-    builds still have some. Purging a deleted version finishes it.
+    Its bytes go with a later `adapters gc`, after the grace period. With --purge, bytes that no
+    other release uses are erased at once, from the store and from ADAPTERS_HOME, with reviews of
+    its answers and its build folders there, and are refused from then on. It lists which pushes,
+    later releases, gateways and builds still have some. --purge also works on a deleted version,
+    and finishes a purge that was interrupted.
 
     \b
     Example:

@@ -12,13 +12,13 @@ from adapterworks.cli.completion import complete_ref
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--why", "reason", default="", help="Why, and what to use instead.")
-@click.option("--undo", is_flag=True, help="Take it back.")
+@click.option("--undo", is_flag=True, help="Remove the mark.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(app: App, ref: str, reason: str, undo: bool, as_json: bool) -> None:
-    """Say that a release should no longer be used.
+    """Mark a release as no longer to be used.
 
-    Nothing is removed and no alias moves; `adapters show` and `adapters promote` say so.
+    Nothing is removed and no alias moves; `adapters show` and `adapters promote` warn about it.
 
     \b
     Example:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 @click.argument("what")
 @click.argument("parts", nargs=-1, metavar="[PATH|SPLIT:ROW…]")
 @click.option(
-    "--why", "reason", required=True, help="Why, for the log and for whoever asks for the file."
+    "--why",
+    "reason",
+    required=True,
+    help="Reason, for the log and for anyone who asks for the file.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
@@ -30,14 +33,14 @@ def command(
 ) -> None:
     """Erase a file's bytes, keeping its digest.
 
-    WHAT is a release with the PATH of one of its files, the digest of the bytes (sha256:…), a
-    dataset with rows of it (those go out of every dataset that has them, and every release that was
-    trained on them is named), or tenant:NAME: all that was captured of its answers, with the key,
-    its files and uploads, and what its batches were answered. Every release that has these bytes
-    loses them; record, digest and signatures stay good. Copies under ADAPTERS_HOME go too. What
-    serving needs is refused while the release is live (`adapters delete` it first). Doing it again
-    finishes what was interrupted. It is these bytes that go: another file with the same person's
-    text is another erasure.
+    WHAT is a release with the PATH of one of its files; the digest of the bytes (sha256:…); a
+    dataset with row numbers (the rows are removed from every dataset that has them, and every
+    release trained on them is listed); or tenant:NAME (all its captured answers with their key, its
+    files and uploads, and the answers of its batches). Every release that has these bytes loses
+    them; records, digests and signatures stay valid. Copies under ADAPTERS_HOME are erased too.
+    Files needed for serving are refused while the release is live (`adapters delete` it first). Run
+    it again to finish an interrupted erasure. Only these bytes are erased: another file with the
+    same person's text has to be erased separately.
 
     \b
     Example:

@@ -36,13 +36,17 @@ _NO_BOUND = 2**31 - 1  # tokens: nobody said a budget
 @click.option(
     "--against",
     shell_complete=complete_ref,
-    help="A second release, as OTHER says it, or URL#MODEL; the base is always compared.",
+    help="A second release (same as OTHER), or URL#MODEL; the base is always compared.",
 )
-@click.option("--judge", help="URL#MODEL that says which of two answers is better, in both orders.")
 @click.option(
-    "--key-env", metavar="NAME", help="Environment variable with the key of URL#MODEL of --against."
+    "--judge", help="URL#MODEL that decides which of two answers is better, in both orders."
 )
-@click.option("--judge-key-env", metavar="NAME", help="The same, of --judge.")
+@click.option(
+    "--key-env", metavar="NAME", help="Environment variable with the API key for --against."
+)
+@click.option(
+    "--judge-key-env", metavar="NAME", help="Environment variable with the API key for --judge."
+)
 @click.option(
     "--price",
     nargs=2,
@@ -53,7 +57,7 @@ _NO_BOUND = 2**31 - 1  # tokens: nobody said a budget
 @click.option(
     "--baseline",
     type=click.Choice(["nearest", "none"]),
-    help="What is compared beside the base without a model, if not `evaluate.baseline`.",
+    help="Baseline without a model, instead of `evaluate.baseline`.",
 )
 @click.option(
     "--with-retrieval",
@@ -61,31 +65,33 @@ _NO_BOUND = 2**31 - 1  # tokens: nobody said a budget
     multiple=True,
     metavar="DOCS",
     type=click.Path(path_type=Path),
-    help="Documents or a folder of them: passages are given with each question, and without.",
+    help="Documents, or a folder of them, to retrieve passages from.",
 )
 @click.option(
     "--passages",
     type=click.IntRange(1, 50),
     default=3,
     show_default=True,
-    help="Passages for a question, with --with-retrieval.",
+    help="With --with-retrieval: passages per question.",
 )
 @click.option(
     "--manifest",
     "manifest_name",
-    help="Take `[data]` and `[evaluate]` from here.",
+    help="Take `[data]` and `[evaluate]` from this manifest.",
     shell_complete=complete_manifest,
 )
 @click.option("--profile", help="A profile of `--manifest`.")
 @click.option(
     "--data-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Where the files that REF was built from are, if that is not known here.",
+    help="Folder of the files that REF was built from, if it is not known here.",
 )
 @click.option("--limit", type=POSITIVE, help="At most this many test rows.")
-@click.option("--engine", type=click.Choice(ENGINES), help="Who answers, if not `evaluate.engine`.")
-@click.option("--predictions", type=WrittenFile(), help="JSONL file.")
-@click.option("--check", is_flag=True, help="Exit with 6 if a gate fails, or is not judged.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Engine, instead of `evaluate.engine`.")
+@click.option("--predictions", type=WrittenFile(), help="Write all answers to this JSONL file.")
+@click.option(
+    "--check", is_flag=True, help="Exit with 6 if a gate fails or could not be evaluated."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_obj
 def command(
@@ -111,18 +117,18 @@ def command(
 ) -> None:
     """Evaluate a release against another on the same rows.
 
-    The base is always among the compared. Rows, metrics and gates are those of the manifest that
-    REF was built from, and OTHER is asked the same rows; test rows that one of its data gates drops
-    are left out, as in the build, and no data gate refuses. What an engine answered before is not
-    asked again.
+    The base is always compared too. Rows, metrics and gates come from the manifest that REF was
+    built from, and OTHER is asked the same rows. Test rows that a data gate drops are left out, as
+    in the build, and no data gate refuses. Answers that an engine gave before are reused.
 
-    A model behind any OpenAI-compatible endpoint is compared too, as URL#MODEL: the questions of
-    the test rows are sent there, nothing else of them. --judge sends questions, reference answers
-    and answers. Keys are read from the environment: OPENAI_API_KEY goes to openai.com alone, others
-    where --key-env says so.
+    A model behind any OpenAI-compatible endpoint can be compared as URL#MODEL: only the questions
+    of the test rows are sent there. --judge sends questions, reference answers and answers. Keys
+    come from the environment: OPENAI_API_KEY is sent to openai.com only; name other keys with
+    --key-env.
 
-    With --with-retrieval, the release and its base are asked with passages of documents (found by
-    BM25, here) and without, and how far the answers stand in them is told with the sentence.
+    With --with-retrieval, the release and its base are asked with and without passages from
+    documents (found locally with BM25), and the report says how far the passages support each
+    answer, and with which sentence.
 
     \b
     Example:

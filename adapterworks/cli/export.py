@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     metavar="FORM",
     help=f"One of {', '.join(EXPORTS)}; see `adapters exports`.",
 )
-@click.option("--type", "type_", help="Of the numbers (f16, q8_0, …); default the form's first.")
+@click.option("--type", "type_", help="Number type (f16, q8_0, …; default: the form's first).")
 @click.option(
     "--out",
     type=WrittenFolder(files=True),
-    help="The file or folder; default NAME-vVERSION-FORM-TYPE here.",
+    help="File or folder to write (default: NAME-vVERSION-FORM-TYPE).",
 )
 @click.option(
     "--base",
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, dir_okay=False),
     help="gguf-lora: the base as GGUF to prove it on; written there if it does not exist.",
 )
-@click.option("--unproved", is_flag=True, help="Write it although its engine is not installed.")
+@click.option("--unproved", is_flag=True, help="Write it even if its engine is not installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -52,12 +52,12 @@ def command(
     unproved: bool,
     as_json: bool,
 ) -> None:
-    """Write a release for another engine, and prove it there.
+    """Export a release for another engine, and check it there.
 
-    The engine that the form is for loads the file and is asked what the release was asked: its
-    distributions at the fingerprint's positions, greedy answers, the token ids of texts and the
-    chat template's text. Only if it gives the release's answers does the file appear. The export is
-    noted in the release's log with digest and proof: `adapters show` lists it.
+    The target engine loads the file and must reproduce the release: its distributions at the
+    fingerprint's positions, greedy answers, the token ids of texts and the chat template's text.
+    Otherwise no file is written. The export is recorded in the release's log with its digest and
+    proof; `adapters show` lists it.
 
     \b
     Example:

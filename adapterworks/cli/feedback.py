@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from adapterworks.registry.exchanges.exchange import Exchange, Feedback
 
 _COLUMNS = ("at", "tenant", "adapter", "receipt", "reviewer", "thumb", "score", "label", "texts")
-_tenant = click.option("--tenant", help="Of one tenant's answers, by its name.")
-_adapter = click.option("--adapter", help="Of one adapter's answers, by its name.")
+_tenant = click.option("--tenant", help="Only answers to this tenant.")
+_adapter = click.option("--adapter", help="Only answers of this adapter.")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
 def command() -> None:
-    """Show what people said of answers, add to it, export it.
+    """Show, add and export feedback on answers.
 
     Clients send it to `POST /v1/feedback`, by the receipt of an answer.
 
@@ -42,9 +42,9 @@ def command() -> None:
 @command.command("list")
 @_tenant
 @_adapter
-@click.option("--release", help="Of one release's answers, as `medical@7`.")
+@click.option("--release", help="Only answers of this release, e.g. `medical@7`.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, help="Next page: the value after `more:`.")
 @_as_json
 @click.pass_obj
 def list_(
@@ -84,18 +84,18 @@ def list_(
 
 @command.command()
 @click.argument("answer")
-@click.option("--tenant", required=True, help="Whose answer it is, by name.")
+@click.option("--tenant", required=True, help="The tenant that got the answer.")
 @click.option("--thumb", type=click.Choice(["up", "down"]))
 @click.option("--score", type=float, help="From 0 to 1.")
 @click.option("--label", help="One word.")
 @click.option("--correction", help="What the answer should have been.")
 @click.option("--comment", help="A remark.")
-@click.option("--reviewer", help="Who says so: a short name (default: ADAPTERS_USER).")
-@click.option("--once", help="An idempotency key: the same, said twice, is said once.")
+@click.option("--reviewer", help="The reviewer's short name (default: ADAPTERS_USER).")
+@click.option("--once", help="Idempotency key: the same feedback sent twice counts once.")
 @_as_json
 @click.pass_obj
 def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> None:
-    """Say something of an answer, by its receipt or the id of its completion.
+    """Give feedback on an answer, by its receipt or completion id.
 
     \b
     Example:
@@ -125,10 +125,12 @@ def add(app: App, /, answer: str, tenant: str, as_json: bool, **given: Any) -> N
 @command.command()
 @_tenant
 @_adapter
-@click.option("--share", type=click.Choice(["none", "own", "all"]), help="Of such consent only.")
+@click.option(
+    "--share", type=click.Choice(["none", "own", "all"]), help="Only answers with this consent."
+)
 @click.pass_obj
 def export(app: App, tenant: str | None, adapter: str | None, share: str | None) -> None:
-    """Print captured answers that somebody said something of, one JSON object a line.
+    """Print captured answers that have feedback, one JSON object per line.
 
     Each line has `messages`, the `answer`, the receipt's digests and all `feedback`; `share` is the
     stricter of what its tenant let be learnt when it asked and what it lets be learnt now. Answers
@@ -161,9 +163,9 @@ def export(app: App, tenant: str | None, adapter: str | None, share: str | None)
 def agreement(
     app: App, tenant: str | None, adapter: str | None, aspect: Any, as_json: bool
 ) -> None:
-    """How far each two reviewers agree on the answers that both have judged: Cohen's kappa.
+    """Show how far reviewers agree on answers that both have judged (Cohen's kappa).
 
-    1 is full agreement, 0 is what chance gives; scores agree in part where they are near.
+    1 is full agreement, 0 is chance level; nearby scores count as partial agreement.
 
     \b
     Example:
@@ -204,10 +206,10 @@ def _judgements(app: App) -> Judgements | JudgementsOverHttp:
 @_as_json
 @click.pass_obj
 def preferences(app: App, tenant: str | None, adapter: str | None, as_json: bool) -> None:
-    """Which release reviewers prefer, of answers to the same requests, and how far they agree.
+    """Show which release reviewers prefer on the same requests, and how far they agree.
 
-    Requests are judged in the console's review queue, blind, by two reviewers each. The interval
-    takes each request for one draw, however many have judged it.
+    Requests are judged in the console's review queue, blind, by two reviewers each. For the
+    interval, each request counts once, however many people judged it.
 
     \b
     Example:

@@ -37,32 +37,36 @@ _EXAMPLES = 3
     type=click.Choice(["evaluation", "feedback", "capture"]),
     default="evaluation",
     show_default=True,
-    help="Its own evaluation, a file of `adapters feedback export`, or what was captured.",
+    help="The release's evaluation, a file from `adapters feedback export`, or captured answers.",
 )
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--tenant", help="Of feedback and capture: of this tenant's questions only.")
-@click.option("--since", type=Duration(), help="Of capture: what was asked since then (7d, 12h).")
-@click.option("--metric", help="Of an evaluation: says what is right; its first by default.")
-@click.option("--pool", help="Of an evaluation: where rows like the failures are taken from.")
+@click.option("--tenant", help="For feedback and capture: only this tenant's questions.")
 @click.option(
-    "--each", type=COUNT, default=3, show_default=True, help="Rows of the pool for every failure."
+    "--since", type=Duration(), help="For capture: only what was asked since then (7d, 12h)."
+)
+@click.option(
+    "--metric", help="For evaluation: the metric that decides what is right (default: its first)."
+)
+@click.option("--pool", help="For evaluation: where to take similar rows from.")
+@click.option(
+    "--each", type=COUNT, default=3, show_default=True, help="Rows of the pool per failure."
 )
 @click.option(
     "--distance",
     type=Real(0, 1, min_open=True, max_open=True),
     default=0.8,
     show_default=True,
-    help="Cosine distance up to which failures are alike.",
+    help="Largest cosine distance within a cluster.",
 )
 @click.option(
     "--share",
     type=Real(0, 1, min_open=True),
     default=0.2,
     show_default=True,
-    help="Of the clusters: rows are made of those with the most traffic.",
+    help="Share of the clusters to use, those with the most traffic first.",
 )
 @click.option(
-    "--dataset", "name", type=NAME, help="The dataset's name; REF's with `-failures` if not given."
+    "--dataset", "name", type=NAME, help="The dataset's name (default: REF's with `-failures`)."
 )
 @click.option("--dry-run", is_flag=True, help="Show the clusters and write no dataset.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -83,7 +87,7 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Cluster what a release got wrong, and make a dataset of what to learn next.
+    """Cluster what a release got wrong, and make a dataset to train on next.
 
     Feedback gives corrections, which become rows. `capture` reads it where it is sealed, with every
     question that was asked as the traffic. Both take what its tenant lets be learnt, then and now:

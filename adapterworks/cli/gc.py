@@ -22,26 +22,26 @@ if TYPE_CHECKING:
     type=Real(0),
     default=7 * 86400.0,
     show_default=True,
-    help="Seconds in the trash before a blob is deleted; what is younger than an hour, or than "
-    "this, is not judged.",
+    help="Seconds in the trash before a blob is deleted; blobs younger than this, or than an "
+    "hour, are left alone.",
 )
-@click.option("--unlisted", is_flag=True, help="Collect what this index never listed, too.")
-@click.option("--dry-run", is_flag=True, help="Only print what would go, and how much.")
+@click.option("--unlisted", is_flag=True, help="Also remove what this index never listed.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be removed, and its size.")
 @click.option("--yes", is_flag=True, help="Do not ask; scripts need it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
 @click.pass_obj
 def command(
     app: App, grace: float, unlisted: bool, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Remove bytes that nothing needs.
+    """Remove bytes that are no longer needed.
 
-    They are moved to the trash of the store, where a later gc deletes them; what is needed again is
-    moved back. On a terminal it says what it would remove and asks. Refused where index and store
-    do not belong together, and where the store has releases, datasets, sealed test sets or files
-    of tenants that this index never listed. Safe while others publish, build and serve. Captured
-    answers on this machine that have expired go too, its folders of jobs that ended longer ago than
-    the grace, and answers of engines that no evaluation asked for in 30 days. With
-    ADAPTERS_REGISTRY the server does it, on its machine, for an administrator.
+    They are moved to the store's trash, where a later gc deletes them; what is needed again is
+    moved back. On a terminal it shows what it would remove and asks. It refuses to run if index and
+    store do not belong together, or if the store has releases, datasets, sealed test sets or
+    tenants' files that this index never listed. It is safe while others publish, build and serve.
+    On this machine it also removes expired captured answers, folders of jobs that ended longer ago
+    than the grace period, and engine answers that no evaluation used in 30 days. With
+    ADAPTERS_REGISTRY, the server does it on its own machine, for an administrator.
 
     \b
     Example:

@@ -17,7 +17,7 @@ from adapterworks.manifests.importing.trl_objectives import TRAINERS
 if TYPE_CHECKING:
     from adapterworks.manifests.importing.conversion import Conversion, Note
 
-_HELP = """Write the manifest of a configuration of {title}.
+_HELP = """Convert a configuration of {title} to a manifest.
 
     FILE is its YAML (or JSON) file. Every key is mapped, taken with a difference that is said,
     without effect here, or refused with the reason; defaults of {title} that are not ours are
@@ -40,10 +40,10 @@ def config_command(program: str) -> click.Command:
 
     @click.command(program, help=_HELP.format(title=_TITLES[program], program=program))
     @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-    @click.option("--as", "name", help="The adapter's name; default the file's.")
-    @click.option("--out", type=WrittenFile(), help="Default NAME.toml here.")
+    @click.option("--as", "name", help="The adapter's name (default: the file's).")
+    @click.option("--out", type=WrittenFile(), help="File to write (default: NAME.toml).")
     @click.option(
-        "--leave-out", "left_out", multiple=True, metavar="KEY", help="Go without this key."
+        "--leave-out", "left_out", multiple=True, metavar="KEY", help="Leave out this key."
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
     @click.pass_obj

@@ -49,8 +49,8 @@ class _Made:
     "--out", default="manifests", show_default=True, type=WrittenFolder(),
     help="The folder that manifests are written to.",
 )  # fmt: skip
-@click.option("--base", help="The base of all of them; default the nearest one here.")
-@click.option("--leave-out", "left_out", multiple=True, metavar="KEY", help="Go without this key.")
+@click.option("--base", help="Base for all of them (default: the closest one here).")
+@click.option("--leave-out", "left_out", multiple=True, metavar="KEY", help="Leave out this key.")
 @click.option("--dry-run", is_flag=True, help="Write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -63,7 +63,7 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Write a manifest of each fine-tuning job that was exported from OpenAI.
+    """Write a manifest for each fine-tuning job exported from OpenAI.
 
     The folder has the jobs (`client.fine_tuning.jobs.retrieve` or `list` as JSON), the files of
     rows under their ids or names (with `client.files.list()` as JSON for the latter), and

@@ -29,18 +29,18 @@ FOLDER = Path("manifests")
     required=True,
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Your rows: .csv, .tsv, .json, .jsonl, .xlsx or .parquet.",
+    help="Your data: .csv, .tsv, .json, .jsonl, .xlsx or .parquet.",
 )
-@click.option("--question", metavar="COLUMN", help="The column that holds what is asked.")
-@click.option("--answer", metavar="COLUMN", help="The column that holds what is to be answered.")
-@click.option("--format", help="How a row is to be read (see `adapters formats`).")
+@click.option("--question", metavar="COLUMN", help="The column with the question.")
+@click.option("--answer", metavar="COLUMN", help="The column with the expected answer.")
+@click.option("--format", help="The format of the rows (see `adapters formats`).")
 @click.option("--base", default="smollm2-135m-instruct", show_default=True, help="The base model.")
 @click.option(
     "--quantization",
     type=click.Choice(["nf4", "none"]),
     default="nf4",
     show_default=True,
-    help="How the base's weights are held.",
+    help="Quantization of the base's weights.",
 )
 @click.option(
     "--to",
@@ -48,8 +48,8 @@ FOLDER = Path("manifests")
     type=WrittenFile(makes=True, suffixes=(".toml",)),
     help="  [default: manifests/NAME.toml]",
 )
-@click.option("--yes", is_flag=True, help="Ask nothing: take what is likeliest.")
-@click.option("--force", is_flag=True, help="Write over what is there of an earlier run.")
+@click.option("--yes", is_flag=True, help="Do not ask: take the most likely choice.")
+@click.option("--force", is_flag=True, help="Overwrite the files of an earlier run.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; asks nothing.")
 @click.pass_obj
 def command(
@@ -66,10 +66,10 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a manifest from a file of rows.
+    """Write a manifest for a file of your data.
 
-    Looks at the file, guesses format, columns, language and task, asks what it cannot know, and
-    writes manifests/NAME.toml with a reason beside each choice. Nothing is trained.
+    Inspects the file, infers format, columns, language and task, asks about what it cannot infer,
+    and writes manifests/NAME.toml with the reason for each choice. Nothing is trained.
 
     \b
     Example:

@@ -41,7 +41,9 @@ def command() -> None:
 @command.command("list")
 @click.option("--state", type=click.Choice(_STATES), help="Only jobs in this state.")
 @click.option("--tenant", help="Only jobs of this tenant, by its name.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, help="Jobs at most (50).")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=50, help="Maximum number of jobs (50)."
+)
 @click.option("--after", metavar="JOB", help="Only jobs older than this one.")
 @_as_json
 @click.pass_obj
@@ -90,7 +92,7 @@ def list_(
 
 @command.command()
 @click.argument("job")
-@click.option("--manifest", is_flag=True, help="Print the manifest that the job stands for.")
+@click.option("--manifest", is_flag=True, help="Print the manifest behind the job.")
 @click.option(
     "--into",
     metavar="DIR",
@@ -102,8 +104,8 @@ def list_(
 def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -> None:
     """Show one job.
 
-    The manifest that a fine-tuning job stands for can be built by hand: its plan, and so the
-    release, is the job's.
+    The manifest behind a fine-tuning job can be built by hand: it has the same plan, and so gives
+    the same release.
 
     \b
     Example:
@@ -143,14 +145,14 @@ def show(app: App, job: str, manifest: bool, into: Path | None, as_json: bool) -
 
 @command.command()
 @click.argument("job")
-@click.option("--follow", is_flag=True, help="Go on until the job has ended.")
+@click.option("--follow", is_flag=True, help="Keep printing until the job has ended.")
 @_as_json
 @click.pass_obj
 def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
     """Show what happened to a job, oldest first.
 
-    With --follow, exit code 6 if it failed or was cancelled, and 7 if the place that it was given
-    to has no worker for it any more.
+    With --follow, exits with 6 if the job failed or was cancelled, and with 7 if the place that it
+    was sent to no longer has a worker for it.
 
     \b
     Example:
@@ -179,7 +181,7 @@ def logs(app: App, job: str, follow: bool, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def cancel(app: App, job: str, as_json: bool) -> None:
-    """Cancel a job; one that runs is stopped within seconds.
+    """Cancel a job; a running one stops within seconds.
 
     \b
     Example:
@@ -200,7 +202,7 @@ def cancel(app: App, job: str, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def pause(app: App, job: str, as_json: bool) -> None:
-    """Pause a job; one that runs stops at its newest checkpoint.
+    """Pause a job; a running one stops at its newest checkpoint.
 
     \b
     Example:
@@ -214,10 +216,10 @@ def pause(app: App, job: str, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def resume(app: App, job: str, as_json: bool) -> None:
-    """Let a paused job go on where it was.
+    """Resume a paused job where it stopped.
 
-    A build that was given to a place (`adapters build --on`) is given to it again, and so is one
-    that is not paused but whose worker is there no more.
+    A build that was sent to a place (`adapters build --on`) is sent there again, and so is one that
+    is not paused but has lost its worker.
 
     \b
     Example:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_name)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", help="The next page: what `more:` said.")
+@click.option("--after", help="Next page: the value after `more:`.")
 @click.option("--before", type=COUNT, hidden=True)
-@click.option("--deleted", is_flag=True, help="With a NAME: list tombstones too.")
+@click.option("--deleted", is_flag=True, help="With NAME: also list deleted versions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(

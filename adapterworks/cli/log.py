@@ -21,7 +21,7 @@ _TIMES = ("published", "deleted")
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, help="Next page: the value after `more:`.")
 @click.option("--before", type=SEQUENCE, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -37,33 +37,41 @@ def options(
     made = (
         click.option(writer, "writer", required=True, metavar="URL#MODEL", help=writes),
         click.option("--judge", metavar="URL#MODEL", help=judges),
-        click.option("--key-env", metavar="NAME", help=f"Variable with the key of {writer}."),
-        click.option("--judge-key-env", metavar="NAME", help="The same, of --judge."),
+        click.option(
+            "--key-env", metavar="NAME", help=f"Environment variable with the API key for {writer}."
+        ),
+        click.option(
+            "--judge-key-env",
+            metavar="NAME",
+            help="Environment variable with the API key for --judge.",
+        ),
         click.option(
             "--out",
             type=WrittenFile(makes=True),
             default=Path(out),
             show_default=True,
-            help="JSONL file of the rows.",
+            help="JSONL file to write.",
         ),
-        click.option("--force", is_flag=True, help="Replace rows of the file that others made."),
+        click.option(
+            "--force", is_flag=True, help="Replace rows in the file that another run made."
+        ),
         click.option(
             "--max-tokens",
             type=POSITIVE,
             default=max_tokens,
             show_default=True,
-            help="Budget of prompts and answers, both models'.",
+            help="Token budget for prompts and answers of both models.",
         ),
-        click.option("--max-cost", type=Money(), help="Budget in the prices' currency."),
-        click.option("--price-in", type=Money(), help="Of a million tokens of prompts."),
-        click.option("--price-out", type=Money(), help="Of a million tokens of answers."),
-        click.option("--judge-price-in", type=Money(), help="The same, of --judge."),
-        click.option("--judge-price-out", type=Money(), help="The same, of --judge."),
+        click.option("--max-cost", type=Money(), help="Budget in the currency of the prices."),
+        click.option("--price-in", type=Money(), help="Price per million prompt tokens."),
+        click.option("--price-out", type=Money(), help="Price per million completion tokens."),
+        click.option("--judge-price-in", type=Money(), help="The same for --judge."),
+        click.option("--judge-price-out", type=Money(), help="The same for --judge."),
         click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True),
         click.option(
             "--preview",
             is_flag=True,
-            help=f"Show {previewed} rows, what they cost and what all may; write no file.",
+            help=f"Show {previewed} rows, their cost and the estimated total; write no file.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print JSON."),
     )

@@ -27,64 +27,64 @@ from adapterworks.registry.bases.threads import waiting
 # command → (module[:attribute], one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Declare": {
-        "init": ("init", "Write a manifest from a file of rows."),
+        "init": ("init", "Write a manifest for a file of your data."),
         "validate": ("validate", "Check manifests and report every fault at once."),
         "plan": ("plan", "Show what a build would do: steps, memory, time, servability."),
         "schema": ("schema", "Print the manifest's JSON Schema."),
         "data": (
             "data",
-            "Inspect the rows a manifest trains on; make rows of failures, documents, principles.",
+            "Inspect a manifest's data; generate rows from failures, documents or principles.",
         ),
-        "dataset": ("dataset", "Keep rows as datasets: versioned, owned, test sets sealed."),
+        "dataset": ("dataset", "Manage versioned datasets with owners and sealed test sets."),
         "base": ("base", "List, add and show base models."),
     },
     "Build": {
-        "try": ("try_", "Train a few steps and show questions, base beside adapter."),
+        "try": ("try_", "Train a few steps and compare answers of base and adapter."),
         "build": ("build", "Train, evaluate, convert and publish an adapter."),
-        "apply": ("apply", "Bring about what a folder of manifests declares."),
+        "apply": ("apply", "Build, promote and load what a folder of manifests declares."),
         "status": (
             "status",
-            "Show what of a folder of manifests is built, stale, behind or not served, and why.",
+            "Compare a folder of manifests with what is built and served.",
         ),
         "rebase": ("rebase", "Build adapters on a new base and promote what survives."),
         "samples": (
             "samples",
-            "Show what a training sampled: prompts, answers, rewards; the newest last.",
+            "Show what a training sampled: prompts, answers and rewards, newest last.",
         ),
         "eval": ("evaluate", "Evaluate a release against another on the same rows."),
         "watch": ("watch", "Watch an alias: is its release worse than the one before it?"),
         "review": (
             "review",
-            "Have people compare two releases blind, and gate aliases by it.",
+            "Let people compare two releases blind, and gate aliases on the outcome.",
         ),
         "merge": ("merge", "Merge adapters of one base into one."),
-        "export": ("export", "Write a release for another engine, and prove it there."),
+        "export": ("export", "Export a release for another engine, and check it there."),
         "compare": ("compare", "Train one task with several methods and compare them."),
         "sweep": ("sweep", "Train one task with many settings and find the best that holds up."),
         "worker": ("worker", "Run queued jobs on this machine, one at a time."),
         "jobs": ("jobs", "List, show, pause, resume and cancel queued jobs."),
     },
-    "What can be named": {
+    "List what is available": {
         "methods": ("tables:methods", "List the fine-tuning methods and their defaults."),
         "objectives": (
             "tables:objectives",
-            "List the objectives: what a training minimizes or maximizes.",
+            "List the training objectives.",
         ),
         "metrics": ("tables:metrics", "List the metrics a manifest can name."),
         "gates": ("tables:gates", "List the data gates and the kinds of quality gates."),
-        "formats": ("tables:formats", "List the formats that rows of a source can have."),
+        "formats": ("tables:formats", "List the formats that data rows can have."),
         "recipes": (
             "tables:recipes",
-            "List the recipes: sources of rows that a manifest names as NAME:train.",
+            "List the recipes: built-in data that a manifest names as NAME:train.",
         ),
-        "suites": ("tables:suites", "List the suites that retention is measured on."),
+        "suites": ("tables:suites", "List the suites that measure what the base forgot."),
         "trackers": ("tables:trackers", "List the experiment trackers and the package of each."),
-        "exports": ("tables:exports", "List the forms that a release can be exported to."),
+        "exports": ("tables:exports", "List the export formats."),
         "optimizers": ("tables:optimizers", "List the optimizers."),
-        "schedules": ("tables:schedules", "List the courses that the learning rate can take."),
+        "schedules": ("tables:schedules", "List the learning-rate schedules."),
         "merge-rules": (
             "tables:merge_rules",
-            "List the rules by which adapters can be merged.",
+            "List the rules for merging adapters.",
         ),
     },
     "Registry": {
@@ -96,11 +96,11 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "log": ("log", "Show the history of an alias or a name."),
         "promote": ("promote", "Move an alias to a version."),
         "rollback": ("rollback", "Move an alias back to where it was."),
-        "tag": ("tag", "Give tags to a release, or take them."),
-        "deprecate": ("deprecate", "Say that a release should no longer be used."),
+        "tag": ("tag", "Add tags to a release, or remove them."),
+        "deprecate": ("deprecate", "Mark a release as no longer to be used."),
         "delete": ("delete", "Delete a version, leaving a tombstone."),
         "erase": ("erase", "Erase a file's bytes, keeping its digest."),
-        "gc": ("gc", "Remove bytes that nothing needs."),
+        "gc": ("gc", "Remove bytes that are no longer needed."),
         "registry": ("registry", "Back up, restore and rebuild the index; serve it to others."),
         "login": (
             "login",
@@ -119,16 +119,16 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Serve": {
         "serve": ("serve", "Serve adapters and their base, OpenAI-compatible."),
-        "chat": ("chat", "Ask an adapter from the terminal, or several the same."),
+        "chat": ("chat", "Ask one or several adapters a question from the terminal."),
         "ps": ("ps", "Show engines and resident adapters."),
         "tenant": ("tenant", "Manage tenants, their keys and limits."),
         "feedback": (
             "feedback",
-            "Show what people said of answers, add to it, export it.",
+            "Show, add and export feedback on answers.",
         ),
         "webhook": (
             "webhook",
-            "Tell others what happens to jobs, gates and aliases, and see what they were told.",
+            "Send webhooks about jobs, gates and aliases, and see what was sent.",
         ),
         "usage": ("usage", "Report metered tokens per tenant, adapter and day."),
         "doctor": ("doctor", "Check this machine and say what would make it faster."),
@@ -185,13 +185,13 @@ class CommandTree(Suggesting):
 
 @click.group(cls=CommandTree, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="adapters")
-@click.option("-q", "--quiet", is_flag=True, help="Say on stderr only what went wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more: log lines, and traces of faults.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only errors on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Print log lines, and tracebacks of errors.")
 @click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
-    help="Colours; `NO_COLOR` means never.",
+    help="When to use colours; `NO_COLOR` means never.",
 )
 @click.pass_context
 def cli(ctx: click.Context, quiet: bool, verbose: bool, color: str) -> None:

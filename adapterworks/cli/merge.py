@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("refs", metavar="REF REF…", nargs=-1, shell_complete=complete_ref)
-@click.option(
-    "--name", "--as", required=True, type=NAME, help="The adapter that the result is a version of."
-)
-@click.option("--weights", help="One weight for each REF, with commas; default equal shares of 1.")
+@click.option("--name", "--as", required=True, type=NAME, help="Name of the resulting adapter.")
+@click.option("--weights", help="One weight per REF, comma-separated (default: equal shares of 1).")
 @click.option(
     "--rule",
     type=click.Choice(list(RULES)),
@@ -32,17 +30,22 @@ if TYPE_CHECKING:
 )
 @click.option("--method", type=click.Choice(list(RULES)), hidden=True)  # as it was called before
 @click.option(
-    "--density", type=float, help=f"Share of the numbers that pruning keeps (default {DENSITY})."
+    "--density", type=float, help=f"Share of the values that pruning keeps (default {DENSITY})."
 )
+@click.option("--seed", type=values.SEED, help=f"Seed for what DARE drops (default {SEED}).")
 @click.option(
-    "--seed", type=values.SEED, help=f"What DARE drops is drawn from it (default {SEED})."
-)
-@click.option(
-    "--rank", type=click.IntRange(1, 2**16), help="Rank of an svd rule (default the largest REF's)."
+    "--rank",
+    type=click.IntRange(1, 2**16),
+    help="Rank for an svd rule (default: the largest of the REFs).",
 )
 @click.option("--alias", type=ALIAS, help="Point this alias to it.")
-@click.option("--tenant", help="Whose adapter it is; the operator's own if not given.")
-@click.option("--takes", multiple=True, metavar="TENANT", help="Whose shared rows may be in it.")
+@click.option("--tenant", help="The tenant that owns the result (default: the operator).")
+@click.option(
+    "--takes",
+    multiple=True,
+    metavar="TENANT",
+    help="Tenant whose shared rows may be in it; repeatable.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -65,9 +68,9 @@ def command(
     The adapters must be served as LoRA on the same base. `cat` is the weighted sum of their weight
     deltas, exactly, at the sum of their ranks; `svd` cuts that sum at a rank; `linear` averages the
     factors, which is cheap and rough. TIES, DARE and magnitude pruning work on the factors, or,
-    with `_svd`, on the deltas. The result has a fingerprint, so the gateway proves it; it is not
-    evaluated: `adapters eval` does that. What was learnt from a tenant's rows stays with that
-    tenant: the result is its own (--tenant), or takes what it shares (--takes).
+    with `_svd`, on the deltas. The result has a fingerprint, so the gateway proves it, but it is
+    not evaluated: use `adapters eval`. What was learnt from a tenant's rows stays with that tenant:
+    the result must belong to it (--tenant), or use only rows that it shares (--takes).
 
     \b
     Example:

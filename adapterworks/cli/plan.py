@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("manifest", metavar="MANIFEST", shell_complete=complete_manifest)
-@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
-@click.option("--machine", metavar="NAME", help="Plan for GPUs elsewhere: a10, 2xa100-80g, 8xh100.")
+@click.option("--machine", metavar="NAME", help="Plan for other GPUs: a10, 2xa100-80g, 8xh100.")
 @click.option("--calibrate", is_flag=True, help="Train three steps to estimate the time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

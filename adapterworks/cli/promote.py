@@ -31,15 +31,15 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 100),
     default=100,
     show_default=True,
-    help="Percent of requests for the version; below 100 the present holder keeps the rest.",
+    help="Percent of requests for the version; the current holder keeps the rest.",
 )
-@click.option("--to", help="The alias, in place of ALIAS.")
-@click.option("--request", is_flag=True, help="Ask for the move; somebody else approves it.")
-@click.option("--requests", is_flag=True, help="List the moves that were asked for.")
+@click.option("--to", help="The alias (same as ALIAS).")
+@click.option("--request", is_flag=True, help="Request the move; somebody else has to approve it.")
+@click.option("--requests", is_flag=True, help="List requested moves.")
 @click.option(
-    "--approve", type=SEQUENCE, metavar="ID", help="Approve a move that another asked for."
+    "--approve", type=SEQUENCE, metavar="ID", help="Approve a move that somebody else requested."
 )
-@click.option("--deny", type=SEQUENCE, metavar="ID", help="Decide that a move is not made.")
+@click.option("--deny", type=SEQUENCE, metavar="ID", help="Deny a requested move.")
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -59,9 +59,9 @@ def command(
 ) -> None:
     """Move an alias to a version.
 
-    With --request it is asked for, and moves when somebody else approves it: under another token
-    of the registry, or another `ADAPTERS_USER` where the database is. An alias whose settings have
-    `approvals` moves in no other way.
+    With --request the move is only requested, and made when somebody else approves it: with another
+    person's registry token, or under another `ADAPTERS_USER` where the database is used directly.
+    An alias whose settings have `approvals` can only be moved like this.
 
     \b
     Example:

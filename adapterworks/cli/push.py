@@ -42,14 +42,12 @@ class Options:
     help="Whether anybody may see it (default: private); a public repository is refused unless "
     "--public, each time.",
 )
-@click.option(
-    "--withhold", multiple=True, metavar="PATTERN", help="Leave these files of the release out too."
-)
+@click.option("--withhold", multiple=True, metavar="PATTERN", help="Leave out these files too.")
 @click.option(
     "--include",
     multiple=True,
     metavar="PATTERN",
-    help="Push these although they tell of rows (beside `[publish] include`).",
+    help="Push these files too, although they reveal rows (besides `[publish] include`).",
 )
 @click.option("--expect", metavar="COMMIT", help="Hub: push over this commit of somebody else.")
 @click.option(
@@ -79,7 +77,7 @@ def command(
     or HF_TOKEN; HF_ENDPOINT names another Hub.
 
     Private unless --public says otherwise, and who may see the repository is said before anything
-    is sent. Files that tell of rows or of local files (predictions.jsonl, fingerprint.json with
+    is sent. Files that reveal rows or local files (predictions.jsonl, fingerprint.json with
     probes from rows, adapter.lock) stay here, unless `[publish] include` or --include names them.
     The record keeps their digests, so the release verifies there too; the output says what stayed.
     A record of an older version that names a path of this machine is refused.

@@ -53,12 +53,13 @@ def command(
 ) -> None:
     """Build adapters on a new base and promote what survives.
 
-    Each is built from its own manifest with `base.model` replaced, passes its own gates, and is
-    then compared with the release that `prod` names today on the same test rows: it survives if it
-    loses no more than `--margin`, at the confidence of its gates. Then `prod` moves, and
-    `publish.alias` where that named the same release. What does not survive is published without an
-    alias. Versions on the old base stay: `adapters rollback NAME:prod` brings one back. Run again,
-    it goes on where it was. Manifests in files keep their old base; they are yours to change.
+    Each adapter is built from its own manifest with `base.model` replaced. If it passes its gates,
+    it is compared with the current `prod` release on the same test rows, and survives if it loses
+    no more than `--margin`, at the confidence of its gates. Then `prod` moves, and so does
+    `publish.alias` if it pointed to the same release. Adapters that do not survive are published
+    without an alias. Versions on the old base stay: `adapters rollback NAME:prod` brings one back.
+    If it is interrupted, run it again to resume. Manifest files keep the old base; changing them is
+    up to you.
 
     \b
     Example:

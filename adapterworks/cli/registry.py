@@ -47,7 +47,8 @@ def backup(app: App, file: Path, as_json: bool) -> None:
     """Copy the index to FILE while it is in use.
 
     The index has names, versions, aliases, history, signatures, tenants and usage; copy the store
-    (`ADAPTERS_BLOBS`, with its adapterworks.json) afterwards, so that it has all that is listed. A
+    (`ADAPTERS_BLOBS`, with its adapterworks.json) afterwards, so that it has everything the index
+    lists. A
     PostgreSQL index is backed up with pg_dump.
 
     \b
@@ -69,10 +70,11 @@ def backup(app: App, file: Path, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def upgrade(app: App, as_json: bool) -> None:
-    """Make or upgrade all tables of the index.
+    """Create or upgrade all tables of the index.
 
-    Every command does that with the tables that it reads, where it may. Of a PostgreSQL index with
-    roles only the owner may: run this once as the owner, and after each upgrade of adapterworks.
+    Every command does this for the tables that it reads, if it is allowed to. In a PostgreSQL index
+    with roles only the owner is: run this once as the owner, and after each upgrade of
+    adapterworks.
 
     \b
     Example:
@@ -97,10 +99,10 @@ def upgrade(app: App, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def restore(app: App, file: Path, as_json: bool) -> None:
-    """Put a backup in place of an index that is lost.
+    """Restore a lost index from a backup.
 
-    Stop gateways first. An index that lists releases is not overwritten. Says what the store has
-    that the copy does not list.
+    Stop gateways first. An index that lists releases is not overwritten. Reports what is in the
+    store but not in the backup.
 
     \b
     Example:
@@ -130,19 +132,19 @@ def restore(app: App, file: Path, as_json: bool) -> None:
 
 
 @command.command("rebuild-index")
-@click.option("--take", multiple=True, metavar="DIGEST", help="List this copy of a record too.")
-@click.option("--dry-run", is_flag=True, help="Only print what would be listed.")
+@click.option("--take", multiple=True, metavar="DIGEST", help="Also add this copy of a record.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be added.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes or --dry-run.")
 @click.pass_obj
 def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
-    """List the releases of the store that the index does not.
+    """Add releases of the store that are missing from the index.
 
-    For an index that is lost, or restored from an old copy. The store has names, records and files;
-    versions are numbered by when they were made, after those that are listed. Datasets and sealed
-    test sets are listed again, too. Aliases, history, later tags, signatures, tombstones, tenants
-    and their files are in backups of the index only. A record that another release has among its
-    files is listed with --take only.
+    For an index that was lost, or restored from an old copy. The store has names, records and
+    files; versions are numbered by creation time, after those already in the index. Datasets and
+    sealed test sets are added again, too. Aliases, history, later tags, signatures, tombstones,
+    tenants and their files exist only in backups of the index. A record that is among the files of
+    another release is added only with --take.
 
     \b
     Example:
@@ -203,8 +205,8 @@ def settings(app: App, file: Path | None, why: str, as_json: bool) -> None:
     reproduced its fingerprint (`proof = true`), and so many of `keys` signed it (`signatures = 2`,
     `keys = ["release.pub", "review.pub"]`), and so many others approved the move (`approvals = 1`,
     `adapters promote --request`). `names = ["icd-*"]` says whose alias. Settings are kept
-    in the index and hold for everybody who uses it; an empty file takes them back. Rollbacks are
-    free.
+    in the index and apply to everybody who uses it; an empty file removes them. Rollbacks are
+    always allowed.
 
     \b
     Example:

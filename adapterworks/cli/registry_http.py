@@ -46,9 +46,9 @@ def serve(app: App, host: str, port: int, anonymous: bool, path: Path | None) ->
 
     Others use it with `ADAPTERS_REGISTRY=URL` and a token in `ADAPTERS_REGISTRY_TOKEN`; they need
     neither the database nor the store. A gateway offers the same under `/v1/registry` with
-    `[registry] on = true`. Persons may come with tokens of an issuer of OpenID Connect, if
-    `[registry.oidc]` of --config names one. Put a proxy that speaks HTTPS before it where others
-    than this machine can reach it: tokens travel with every request.
+    `[registry] on = true`. People can log in through an OpenID Connect provider, if
+    `[registry.oidc]` of --config names one. If other machines can reach it, put an HTTPS proxy in
+    front: tokens travel with every request.
 
     \b
     Example:
@@ -92,9 +92,9 @@ def token() -> None:
 @token.command()
 @click.argument("name")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What it may do.")
-@click.option("--expires", type=Duration(), help="Time it works for: 90d.")
-@click.option("--person", help="Whom it is for, where that is not NAME: they may have several.")
-@click.option("--tenant", is_flag=True, help="NAME is a tenant: its own keys get the role.")
+@click.option("--expires", type=Duration(), help="Lifetime, e.g. 90d.")
+@click.option("--person", help="The person it is for, if not NAME; a person may have several.")
+@click.option("--tenant", is_flag=True, help="NAME is a tenant; its own keys get the role.")
 @_as_json
 @click.pass_obj
 def create(
@@ -108,8 +108,8 @@ def create(
 ) -> None:
     """Print a new token, which is not shown again.
 
-    The person whom it is for stands in logs as who did what, and cannot approve with one token what
-    they asked for with another. Unless `--person` says otherwise, that is NAME. The keys of tenants
+    The person it is for appears in logs, and cannot approve with one token what they requested with
+    another. That is NAME unless `--person` says otherwise. The keys of tenants
     do not reach the registry unless their tenant is given a role with `--tenant`.
 
     \b
@@ -153,7 +153,7 @@ def create(
 @_as_json
 @click.pass_obj
 def list_(app: App, as_json: bool) -> None:
-    """List tokens by their names; their texts are nowhere.
+    """List tokens by name; their secrets are not stored.
 
     \b
     Example:
@@ -185,11 +185,11 @@ def revoke(app: App, name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--after", type=SEQUENCE, default=0, help="Only what follows this number.")
+@click.option("--after", type=SEQUENCE, default=0, help="Only entries after this number.")
 @_as_json
 @click.pass_obj
 def audit(app: App, after: int, as_json: bool) -> None:
-    """Show what was changed over HTTP: who asked for what, when, and what came of it.
+    """Show what was changed over HTTP: who requested what, when, and the outcome.
 
     With `--json` it is one object a line, oldest first, for whoever keeps such records. What has no
     status was cut off; the registry's own log (`adapters log NAME`) says whether it was done.

@@ -30,7 +30,7 @@ _confidence = click.option(
 
 @click.group()
 def command() -> None:
-    """Have people compare two releases blind, and gate aliases by it.
+    """Let people compare two releases blind, and gate aliases on the outcome.
 
     \b
     Example:
@@ -48,16 +48,16 @@ for _command in (review_judging.next_, review_judging.vote, review_judging.ask):
 @command.command()
 @click.argument("reviewed", shell_complete=complete_ref)
 @click.argument("against", shell_complete=complete_ref)
-@click.option("--name", type=NAME, help="Of the review; ADAPTER-N-M if not given.")
+@click.option("--name", type=NAME, help="Name of the review (default: ADAPTER-N-M).")
 @click.option("--rows", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @click.option(
     "--scale",
     type=click.Choice(["pairwise", "likert"]),
     default="pairwise",
     show_default=True,
-    help="Which of two answers is better, or a mark from 1 to 5 for each by itself.",
+    help="Choose the better of two answers, or mark each one from 1 to 5.",
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Which rows are drawn.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed for drawing rows.")
 @_as_json
 @click.pass_obj
 def start(
@@ -72,8 +72,8 @@ def start(
 ) -> None:
     """Draw test rows that both releases have answered.
 
-    The answers are those of the releases' own evaluations, so no model is asked. Rows on which both
-    say the same are shown to nobody and count as ties.
+    The answers come from the releases' own evaluations, so no model is asked. Rows with identical
+    answers are not shown and count as ties.
 
     \b
     Example:
@@ -120,7 +120,7 @@ def list_(app: App, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def show(app: App, name: str, confidence: float, as_json: bool) -> None:
-    """Show what people prefer, how surely, and how far they agree.
+    """Show which release people prefer, with an interval, and how far they agree.
 
     \b
     Example:
@@ -147,10 +147,10 @@ def show(app: App, name: str, confidence: float, as_json: bool) -> None:
 @_as_json
 @click.pass_obj
 def close(app: App, name: str, confidence: float, why: str, as_json: bool) -> None:
-    """Put the outcome into the log of the release, where an alias's `review` gate reads it.
+    """Record the outcome in the release's log, where an alias's `review` gate reads it.
 
-    The interval is of a number of reviewers and rows that was settled before: a gate takes no
-    outcome of reviewers who have not judged every row, and none below 95 % confidence.
+    The interval assumes that reviewers and rows were fixed in advance: a gate accepts no outcome
+    unless every reviewer has judged every row, and none below 95 % confidence.
 
     \b
     Example:

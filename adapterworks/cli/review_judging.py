@@ -10,7 +10,7 @@ from adapterworks.cli.review_shelf import folder_of, review_of
 from adapterworks.cli.values import COUNT
 
 _name = click.argument("name")
-_reviewer = click.option("--reviewer", help="Who judges: a short name (default: ADAPTERS_USER).")
+_reviewer = click.option("--reviewer", help="The reviewer's short name (default: ADAPTERS_USER).")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -20,7 +20,7 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_as_json
 @click.pass_obj
 def next_(app: App, name: str, reviewer: str | None, as_json: bool) -> None:
-    """Show what a reviewer is to judge next; not whose answers they are.
+    """Show a reviewer's next ballot, without saying whose answers they are.
 
     \b
     Example:
@@ -73,10 +73,10 @@ def vote(
 @_reviewer
 @click.pass_obj
 def ask(app: App, name: str, reviewer: str | None) -> None:
-    """Go through what a reviewer has not judged yet, one after the other.
+    """Go through the ballots that a reviewer has not judged yet.
 
     Type 1 or 2 for the better answer, = for neither, or a mark from 1 to 5; s leaves one for later,
-    q ends. What was typed is kept at once; others may judge the same review meanwhile.
+    q ends. Each answer is saved at once; others may judge the same review at the same time.
 
     \b
     Example:

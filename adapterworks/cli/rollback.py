@@ -14,7 +14,7 @@ from adapterworks.cli.promote import describe, expected
 @click.argument("ref", shell_complete=complete_ref)
 @click.option(
     "--expect",
-    help="Only if it is this version that goes: a running canary, else the holder.",
+    help="Only if this version would go: the running canary, or else the holder.",
 )
 @click.option("--why", default="", help="Reason, for the log.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -22,8 +22,9 @@ from adapterworks.cli.promote import describe, expected
 def command(app: App, ref: str, expect: str | None, why: str, as_json: bool) -> None:
     """Move an alias back to where it was.
 
-    Ends a running canary; else goes back to the holder before. Again: further back, so two who see
-    the same trouble should both say what is to go (`--expect`): the second then changes nothing.
+    Ends a running canary; otherwise goes back to the previous holder. Every rollback goes one step
+    further back, so if two people react to the same incident, both should name the bad version with
+    `--expect`: the second call then changes nothing.
 
     \b
     Example:

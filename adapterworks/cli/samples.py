@@ -25,13 +25,13 @@ _SHOWN = 200  # characters of a question or an answer on a line
 @click.argument("build", shell_complete=complete_name)
 @click.option("--step", type=POSITIVE, help="Samples of this step only.")
 @click.option("--last", type=POSITIVE, default=3, help="Prompts to show (default 3).")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, texts whole.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with full texts.")
 @click.pass_obj
 def command(app: App, build: str, step: int | None, last: int, as_json: bool) -> None:
-    """Show what a training sampled: prompts, answers, rewards; the newest last.
+    """Show what a training sampled: prompts, answers and rewards, newest last.
 
-    BUILD is an adapter's name (of several builds the newest) or a folder under `builds/`. The
-    samples are texts of your rows: they stay in that folder, and no release has them.
+    BUILD is an adapter's name (its newest build) or a folder under `builds/`. The samples contain
+    text from your rows, so they stay in that folder and are in no release.
 
     \b
     Example:

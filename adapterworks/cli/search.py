@@ -16,7 +16,7 @@ from adapterworks.cli.values import SEQUENCE
 @click.option("--base", help="Only releases on this base (name or digest).")
 @click.option("--method", help="Only releases made with this method.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=SEQUENCE, default=0, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, default=0, help="Next page: the value after `more:`.")
 @click.option("--offset", type=SEQUENCE, default=0, hidden=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj

@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     "urls",
     multiple=True,
     metavar="URL",
-    help="Use a vLLM that runs already instead of starting one; needs --base. Repeatable.",
+    help="Use a running vLLM instead of starting one; needs --base. Repeatable.",
 )
-@click.option("--max-loras", type=POSITIVE, help="Adapters one batch can mix.")
-@click.option("--reload", is_flag=True, help="Take changes of --config without SIGHUP.")
+@click.option("--max-loras", type=POSITIVE, help="Adapters that one batch can mix.")
+@click.option("--reload", is_flag=True, help="Reload --config when it changes, without SIGHUP.")
 @click.pass_obj
 def command(
     app: App,
@@ -57,12 +57,12 @@ def command(
 ) -> None:
     """Serve adapters and their base, OpenAI-compatible.
 
-    Without a configuration one engine is started for every base that the registry's aliases and
+    Without a configuration, one engine is started for each base that the registry's aliases and
     newest versions need. Callers need a tenant's key, unless `--open` is given.
 
-    SIGHUP has a running gateway read its configuration again: limits, pins, shadows, webhooks, the
-    default adapter and the log change without a restart, and what cannot is named in the log. A
-    file with a fault changes nothing. With --reload the file is watched.
+    SIGHUP makes a running gateway reload its configuration: limits, pins, shadows, webhooks, the
+    default adapter and the log change without a restart; the log lists what needs one. A file with
+    an error changes nothing. With --reload the file is watched.
 
     \b
     Example:

@@ -20,8 +20,8 @@ LATER = 100
 def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
     """Show one release.
 
-    What was known when it was published, from its record; then what was learnt later (tags, pushes,
-    exports, proofs, feedback, erasures), from the log.
+    First what was known at publication, from its record; then later events (tags, pushes, exports,
+    proofs, feedback, erasures), from the log.
 
     \b
     Example:

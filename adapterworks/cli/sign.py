@@ -24,7 +24,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
     metavar="FILE",
     help="Also write the signature to FILE, for `adapters verify --bundle`.",
 )
-@click.option("--revoke", is_flag=True, help="Say that the release's signatures do not count.")
+@click.option("--revoke", is_flag=True, help="Revoke the release's signatures.")
 @click.option("--of", "public", type=_FILE, help="With --revoke: only those of this public key.")
 @click.option("--why", default="", help="Reason, for the log; --revoke needs one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -42,10 +42,10 @@ def command(
 ) -> None:
     """Sign a release record.
 
-    The record names every file by digest, so the signature covers all bytes. With --revoke what was
-    signed up to now does not count any more, here and wherever it is pushed to from here; the same
-    bytes published or pulled again stay revoked, until somebody signs them here anew. Deleting a
-    version revokes its signatures too.
+    The record names every file by digest, so the signature covers all bytes. With --revoke,
+    existing signatures no longer count, here and wherever the release is pushed to from here. The
+    same bytes, published or pulled again, stay revoked until somebody signs them here again.
+    Deleting a version revokes its signatures too.
 
     \b
     Example:

@@ -20,14 +20,14 @@ DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=DIRECTORY, default=Path("manifests"))
-@click.option("--profile", help="A profile laid over every manifest.")
+@click.option("--profile", help="Apply this profile to every manifest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(app: App, folder: Path, profile: str | None, as_json: bool) -> None:
-    """Show what of a folder of manifests is built, stale, behind or not served, and why.
+    """Compare a folder of manifests with what is built and served.
 
-    DIR is ./manifests if it is not given. Rows are read as they are now and compared with those of
-    the releases; no model is loaded and nothing changes. `adapters apply` brings it about.
+    DIR is ./manifests by default. The current rows are compared with those of the releases; no
+    model is loaded and nothing is changed. `adapters apply` resolves the differences.
 
     \b
     Signs:

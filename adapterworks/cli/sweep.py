@@ -37,18 +37,18 @@ if TYPE_CHECKING:
     "Repeatable.",
 )
 @click.option("--trials", type=click.IntRange(1, 1000), default=8, show_default=True)
-@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the draws.")
-@click.option("--no-halving", is_flag=True, help="End no trial early.")
-@click.option("--on", metavar="PLACE", help="Have trials built there: `slurm:PARTITION`, `local`.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed for drawing settings.")
+@click.option("--no-halving", is_flag=True, help="Do not stop trials early.")
+@click.option("--on", metavar="PLACE", help="Run trials there: `slurm:PARTITION`, `local`.")
 @click.option(
     "--parallel", type=click.IntRange(1, 64), default=1, show_default=True,
-    help="Trials at once, with --on.",
+    help="With --on: trials at once.",
 )  # fmt: skip
 @click.option("--gpus", type=COUNT, help="With --on: GPUs of the node.")
-@click.option("--memory", metavar="SIZE", help="With --on: memory, as `16GB`.")
+@click.option("--memory", metavar="SIZE", help="With --on: memory, e.g. `16GB`.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(
@@ -69,10 +69,10 @@ def command(
 ) -> None:
     """Train one task with many settings and find the best that holds up.
 
-    Each trial is a version of NAME-sweep. What is tried next, and which trials are ended early, is
-    decided by the validation rows; the gates look at the test rows, with intervals that are wider
-    by the number of trials, so that the best of many is not taken for good by chance. The winner
-    gets the alias `best`. A sweep that was killed goes on where it was.
+    Each trial is a version of NAME-sweep. What to try next, and which trials to stop early, is
+    decided on the validation rows. The gates use the test rows, with intervals widened for the
+    number of trials, so that the best of many does not pass by chance. The winner gets the alias
+    `best`. If a sweep is killed, run it again to resume.
 
     Exit code 6 if no trial passed its gates.
 

@@ -49,12 +49,12 @@ _ROWS = 100  # of self-instruct, which has no end of its own
     type=click.Choice([_DOCUMENTS, *_OF_SEEDS]),
     default=_DOCUMENTS,
     show_default=True,
-    help="Questions of documents, or of rows: new ones, harder ones, the same in other words.",
+    help="Questions from documents; or from rows: new ones, harder ones, paraphrases.",
 )
 @made_rows_options.options(
     "--generator",
-    writes="Who writes.",
-    judges="Who scores rows from 1 to 5.",
+    writes="The model that writes rows.",
+    judges="The model that scores rows from 1 to 5.",
     out="synth.jsonl",
     max_tokens=100_000,
     previewed=_PREVIEW,
@@ -64,37 +64,37 @@ _ROWS = 100  # of self-instruct, which has no end of its own
     type=Real(0, 1, min_open=True),
     default=0.7,
     show_default=True,
-    help="ROUGE-L to a seed's or a kept question from which one is left out.",
+    help="Drop questions with at least this ROUGE-L to a seed's or a kept one.",
 )
 @click.option("--min-score", type=click.IntRange(1, 5), default=4, show_default=True)
 @click.option(
     "--against",
     multiple=True,
     metavar="SOURCE",
-    help="Test rows (a file, `dataset:NAME@N`, …): their questions are left out.",
+    help="Test rows (a file, `dataset:NAME@N`, …): rows with their questions are dropped.",
 )
-@click.option("--format", "format_", default="messages", show_default=True, help="Of rows.")
-@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Other names.")
-@click.option("--tenant", metavar="NAME", help="Whose the seeds' data sets are.")
-@click.option("--per-passage", type=click.IntRange(1, 20), help="Pairs of a passage.  [default: 3]")
-@click.option("--rows", type=POSITIVE, help="Of seeds: end with so many rows.")
-@click.option("--rounds", type=click.IntRange(1, 8), help="Evolutions of a seed.  [default: 1]")
-@click.option("--each", type=click.IntRange(1, 20), help="Paraphrases of a seed.  [default: 3]")
+@click.option("--format", "format_", default="messages", show_default=True, help="Row format.")
+@click.option("--column", "columns", multiple=True, metavar="NAME=COLUMN", help="Rename columns.")
+@click.option("--tenant", metavar="NAME", help="The tenant that owns the seeds.")
+@click.option("--per-passage", type=click.IntRange(1, 20), help="Pairs per passage.  [default: 3]")
+@click.option("--rows", type=POSITIVE, help="From rows: stop after this many.")
+@click.option("--rounds", type=click.IntRange(1, 8), help="Evolutions per seed.  [default: 1]")
+@click.option("--each", type=click.IntRange(1, 20), help="Paraphrases per seed.  [default: 3]")
 @click.option(
     "--likeness",
     type=Real(0, 1),
-    help="Least cosine of paraphrase and seed, without a judge.  [default: 0.2]",
+    help="Minimum cosine of paraphrase and seed, without a judge.  [default: 0.2]",
 )
 @click.option(
     "--verifier",
     metavar="METRIC",
-    help="Of seeds: judges answers by columns, or a second answer has to agree by it.",
+    help="From rows: checks answers by columns, or against a second answer.",
 )
 @click.option(
-    "--answer-tokens", type=click.IntRange(1, 8192), help="Longest answer.  [default: 512]"
+    "--answer-tokens", type=click.IntRange(1, 8192), help="Tokens per answer.  [default: 512]"
 )
-@click.option("--temperature", type=Real(0, 2), help="Of questions.  [default: 0.7]")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Of the draws.  [default: 0]")
+@click.option("--temperature", type=Real(0, 2), help="For questions.  [default: 0.7]")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed for sampling.  [default: 0]")
 @click.pass_obj
 def command(
     app: App,
@@ -110,15 +110,15 @@ def command(
     tenant: str | None,
     **given: Any,
 ) -> None:
-    """Have a model write rows: of documents, or of rows that are there.
+    """Let a model write rows, from documents or from existing rows.
 
-    With `documents`, SOURCE is files or folders of Markdown, text, HTML, PDF and Word, and a row
-    has the words of its passage that prove it. Else SOURCE is rows, as `data.train` may be:
-    `self-instruct` writes new questions of their kind, `evol-instruct` harder and other ones,
-    `paraphrase` the same ones in other words. A row has to stand, in this order: what can be looked
-    at here, --against, --verifier, --judge. What an endpoint answered is kept as it arrives: a run
-    that was ended, or comes after --preview, asks for the rest alone. SOURCE is sent to the
-    endpoints; a data set of a tenant's only with --tenant, and if it lets itself be learnt from.
+    With `documents`, SOURCE is files or folders of Markdown, text, HTML, PDF and Word, and each row
+    quotes the words of its passage that prove it. Otherwise SOURCE is rows, as in `data.train`:
+    `self-instruct` writes new questions of their kind, `evol-instruct` harder or different ones,
+    `paraphrase` the same ones in other words. Each row has to pass, in this order: local checks,
+    --against, --verifier, --judge. Answers of an endpoint are saved as they arrive: an interrupted
+    run, or one after --preview, only asks for the rest. SOURCE is sent to the endpoints; a tenant's
+    dataset only with --tenant, and only if the tenant allows training on it.
 
     \b
     Example:

@@ -45,15 +45,15 @@ def _listing(name: str, title: str, *shown: Shown) -> click.Command:
     @click.command(
         name,
         help=f"{title}\n\n"
-        "Each line says where an entry comes from: built in, an installed distribution and its "
+        "Each line shows where an entry comes from: built in, an installed package and its "
         "version, or, with --manifest, a file beside that manifest. "
-        "docs/reference/extensions.md says how to add one."
+        "To add your own, see docs/reference/extensions.md."
         f"\n\n\b\nExample:\n  adapters {name}\n  adapters {name} --json",
     )
     @click.option(
         "--manifest",
         "source",
-        help="List the files' entries that this one names too.",
+        help="Also list entries from files that this manifest names.",
         shell_complete=complete_manifest,
     )
     @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -165,7 +165,7 @@ methods = _listing(
 )
 objectives = _listing(
     "objectives",
-    "List the objectives: what a training minimizes or maximizes.",
+    "List the training objectives.",
     Shown(
         "objectives",
         "[objective] kind",
@@ -214,7 +214,7 @@ gates = _listing(
 )
 formats = _listing(
     "formats",
-    "List the formats that rows of a source can have.",
+    "List the formats that data rows can have.",
     Shown(
         "formats",
         "data.format",
@@ -224,12 +224,12 @@ formats = _listing(
 )
 recipes = _listing(
     "recipes",
-    "List the recipes: sources of rows that a manifest names as NAME:train.",
+    "List the recipes: built-in data that a manifest names as NAME:train.",
     Shown("recipes", "data.train", {"LICENSE": _of("license")}, _NOTHING),
 )
 suites = _listing(
     "suites",
-    "List the suites that retention is measured on.",
+    "List the suites that measure what the base forgot.",
     Shown("retention_suites", "evaluate.retention.suites", _NOTHING, _NOTHING),
 )
 trackers = _listing(
@@ -239,7 +239,7 @@ trackers = _listing(
 )
 merge_rules = _listing(
     "merge-rules",
-    "List the rules by which adapters can be merged.",
+    "List the rules for merging adapters.",
     Shown(
         "merge_rules",
         "adapters merge --rule",
@@ -249,7 +249,7 @@ merge_rules = _listing(
 )
 exports = _listing(
     "exports",
-    "List the forms that a release can be exported to.",
+    "List the export formats.",
     Shown(
         "exports",
         "adapters export --to",
@@ -269,6 +269,6 @@ optimizers = _listing(
 )
 schedules = _listing(
     "schedules",
-    "List the courses that the learning rate can take.",
+    "List the learning-rate schedules.",
     Shown("schedules", "train.schedule", {"SOURCE": _of("source")}, {"falls": _of("falls")}),
 )

@@ -32,10 +32,10 @@ class _Words(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(app: App, ref: str, words: tuple[str, ...], why: str, as_json: bool) -> None:
-    """Give tags to a release, or take them.
+    """Add tags to a release, or remove them.
 
-    +WORD gives, -WORD takes. The record keeps the tags it was published with; what changes is in
-    the log, and `adapters list`, `search` and `show` know it.
+    +WORD adds a tag, -WORD removes one. The record keeps the tags it was published with; changes
+    are in the log, and `adapters list`, `search` and `show` use them.
 
     \b
     Example:

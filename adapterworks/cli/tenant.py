@@ -138,24 +138,24 @@ def show(app: App, name: str, as_json: bool) -> None:
 
 @command.command("set")
 @click.argument("name")
-@click.option("--allow", help="Adapters it may use, all of them anew.")
+@click.option("--allow", help="Adapters it may use; replaces the whole list.")
 @_limits
 @click.option(
     "--share",
     type=ShareOrConsent(),
-    help="Share of a busy engine (a number); or who may learn from what is captured.",
+    help="Share of a busy engine (a number), or who may train on captured answers.",
 )
 @click.option(
     "--capture",
     metavar="ADAPTERS",
-    help="Keep answers of these adapters: 'medical,enterprise-*'; `none`: no further ones.",
+    help="Capture answers of these adapters: 'medical,enterprise-*'; `none` stops.",
 )
-@click.option("--retain", type=Duration(), help="How long what is captured is kept (30d).")
-@click.option("--sample", type=click.FLOAT, help="The share of answers that is captured (1).")
+@click.option("--retain", type=Duration(), help="How long captured answers are kept (30d).")
+@click.option("--sample", type=click.FLOAT, help="Fraction of answers to capture (1).")
 @click.option(
     "--on-personal",
     type=click.Choice(["redact", "drop"]),
-    help="Take personal data and secrets out (redact), or do not keep the answer (drop).",
+    help="Remove personal data and secrets (redact), or discard the answer (drop).",
 )
 @_as_json
 @click.pass_obj
@@ -174,9 +174,9 @@ def set_(
 ) -> None:
     """Change what a tenant may use, its limits, and what may be kept of its traffic.
 
-    `none` goes back to the gateway's default. Nothing is captured unless --capture says so; what
-    else it says of capturing (--retain, --share, --sample, --on-personal) stays until it is said
-    anew. A shorter --retain holds for what was captured before, too.
+    `none` goes back to the gateway's default. Nothing is captured without --capture; its other
+    settings (--retain, --share, --sample, --on-personal) stay until they are set again. A shorter
+    --retain also applies to what was captured before.
 
     \b
     Example:
@@ -240,7 +240,7 @@ def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
 @command.command()
 @click.argument("name", required=False)
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.option("--after", type=SEQUENCE, help="The next page: what `more:` said.")
+@click.option("--after", type=SEQUENCE, help="Next page: the value after `more:`.")
 @_as_json
 @click.pass_obj
 def log(app: App, name: str | None, limit: int, after: int | None, as_json: bool) -> None:

@@ -33,7 +33,7 @@ def key() -> None:
 
 @key.command("add")
 @click.argument("name")
-@click.option("--expires", type=Duration(), help="Time it works for: 90d.")
+@click.option("--expires", type=Duration(), help="Lifetime, e.g. 90d.")
 @_as_json
 @click.pass_obj
 def key_add(app: App, name: str, expires: int | None, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from adapterworks.cli.completion import complete_manifest
 
 @click.command(name="try")
 @click.argument("manifest", shell_complete=complete_manifest)
-@click.option("--profile", help="A profile of the manifest laid over it.")
+@click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--steps", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--questions", type=click.IntRange(1, 100), default=5, show_default=True)
@@ -25,10 +25,10 @@ def command(
     questions: int,
     as_json: bool,
 ) -> None:
-    """Train a few steps and show questions, base beside adapter.
+    """Train a few steps and compare answers of base and adapter.
 
-    The questions are held out of the training. Nothing is published and nothing is kept. What
-    twenty steps change is a hint of what a whole training would, not more.
+    The questions are held out from training. Nothing is published or kept. Twenty steps only hint
+    at what a full training would achieve.
 
     \b
     Example:

@@ -20,10 +20,10 @@ from adapterworks.cli.printing import echo_table
     multiple=True,
     type=click.Choice(["day", "month", "tenant", "release", "ref"]),
     default=("day",),
-    help="What a row is; give it several times for combinations (default: day).",
+    help="Group by this; repeat for combinations (default: day).",
 )
 @click.option("--since", metavar="DAY", help="First day, 2026-11-01 (UTC).")
-@click.option("--until", metavar="DAY", help="Last day, included.")
+@click.option("--until", metavar="DAY", help="Last day (inclusive).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @click.pass_obj

@@ -16,7 +16,7 @@ from adapterworks.manifests.errors import InvalidInput
 @click.argument(
     "manifests", nargs=-1, required=True, metavar="MANIFEST…", shell_complete=complete_manifest
 )
-@click.option("--profile", help="Check with this profile only, not with every one.")
+@click.option("--profile", help="Check with this profile only.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -24,9 +24,9 @@ def command(
 ) -> None:
     """Check manifests and report every fault at once.
 
-    A manifest is a path, or a name in ./manifests or of a built-in one. It is checked alone and
-    with each of its profiles. Files of code that it names (`./my_metrics.py:f1_of_codes`) are
-    imported for that.
+    MANIFEST is a path, or the name of a manifest in ./manifests or of a built-in one. It is checked
+    as it is and with each of its profiles. Python files that it names
+    (`./my_metrics.py:f1_of_codes`) are imported.
 
     \b
     Example:

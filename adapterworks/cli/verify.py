@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--repair",
     metavar="STORE",
-    help="Take good bytes from this folder, s3:// URL or hub:org/name@revision.",
+    help="Restore bytes from this folder, s3:// URL or hub:org/name@revision.",
 )
 @click.option(
     "--key",
@@ -39,19 +39,21 @@ if TYPE_CHECKING:
 @click.option(
     "--bundle",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A signature in a file (`adapters sign --bundle`), in place of those kept here.",
+    help="A signature file (`adapters sign --bundle`) instead of the signatures kept here.",
 )
-@click.option("--rebuild", is_flag=True, help="Train REF again and print the distance.")
+@click.option(
+    "--rebuild", is_flag=True, help="Train REF again and print how far the result is from it."
+)
 @click.option(
     "--data-dir",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="For `--rebuild`: where the files that REF was built from are.",
+    help="With --rebuild: folder of the files that REF was built from.",
 )
 @click.option(
     "--manifest",
     "manifest_name",
     shell_complete=complete_manifest,
-    help="With --rebuild: whose code in files beside it may be run.",
+    help="With --rebuild: manifest whose code files may be run.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -69,15 +71,15 @@ def command(
 ) -> None:
     """Check bytes, records and signatures.
 
-    Exits with 5 when something is wrong and was not repaired. Bytes that were withheld from this
-    registry or erased in it are named and are not wrong. `--rebuild` also trains a sound
-    release again from its own manifest and lock, without publishing, and prints how far weights
-    and scores are from it; a base or rows that are not those of the lock are refused, also with 5.
-    Code in a file that a release names is never run on its word: `--manifest` names the file of
-    yours that it stands beside, and it must be the code that the release was built with.
+    Exits with 5 if something is wrong and was not repaired. Bytes that were withheld from this
+    registry or erased in it are listed but are not errors. `--rebuild` also trains an intact
+    release again from its own manifest and lock, without publishing, and prints how far weights and
+    scores are from it; a base or rows that differ from the lock are refused, also with 5. Code
+    files that a release names are not run unless `--manifest` names your manifest beside them, and
+    they must be the code that the release was built with.
 
-    REF may be a folder that was pushed (`./clone`) or a record's file: then files and signature are
-    checked without any registry or network, and `--key` is needed.
+    REF may be the folder of a pushed release (`./clone`) or a record file: then files and signature
+    are checked offline, and `--key` is required.
 
     \b
     Example:

@@ -31,7 +31,7 @@ _JUDGE_TOKENS = 200_000
 @click.option(
     "--against",
     shell_complete=complete_ref,
-    help="The release to compare with, if not the one that a rollback would bring back.",
+    help="The release to compare with (default: the one that a rollback would restore).",
 )
 @click.option(
     "--from",
@@ -39,52 +39,56 @@ _JUDGE_TOKENS = 200_000
     type=click.Choice(["rows", "shadow", "capture", "feedback", "inputs"]),
     default="rows",
     show_default=True,
-    help="Both answer the same rows; both have answered clients, one as a shadow; both answer "
-    "again what clients asked; what people said of answers; what is asked.",
+    help="Compare answers to the same rows; to clients, one as a shadow; to what clients asked, "
+    "asked again; feedback on answers; or the inputs.",
 )
 @click.option(
     "--rows",
     "source",
     metavar="SOURCE",
-    help="Rows, if not the release's own.",
+    help="Rows to ask (default: the release's own test rows).",
 )
-@click.option("--metric", help="What is compared: a mean of scores of rows from 0 to 1.")
-@click.option("--judge", metavar="URL#MODEL", help="Of a shadow: who prefers one of two answers.")
-@click.option("--key-env", metavar="NAME", help="Environment variable with the judge's key.")
-@click.option("--max-tokens", type=POSITIVE, help="Budget of the judge.  [default: 200000]")
-@click.option("--tenant", help="Of what clients asked: of this tenant's only, by its name.")
-@click.option("--since", type=Duration(), help="Of what clients asked: since then (7d, 12h).")
+@click.option("--metric", help="The metric to compare; each row scores from 0 to 1.")
+@click.option(
+    "--judge",
+    metavar="URL#MODEL",
+    help="For --from shadow: the model that prefers one of two answers.",
+)
+@click.option("--key-env", metavar="NAME", help="Environment variable with the judge's API key.")
+@click.option("--max-tokens", type=POSITIVE, help="Token budget of the judge.  [default: 200000]")
+@click.option("--tenant", help="Only what clients of this tenant asked.")
+@click.option("--since", type=Duration(), help="Only what clients asked since then (7d, 12h).")
 @click.option(
     "--confidence",
     type=Real(0, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
-    help="1 less the probability of ever being wrong, however often one looks.",
+    help="1 minus the probability of ever being wrong, however often you look.",
 )
 @click.option(
     "--max-drop",
     type=Real(0, 1, max_open=True),
     default=0.02,
     show_default=True,
-    help="The largest drop of the mean that is let pass.",
+    help="The largest acceptable drop of the mean.",
 )
 @click.option(
     "--max-shift",
     type=Real(0, 1, max_open=True),
     default=0.1,
     show_default=True,
-    help="Of inputs: the largest shift of a mean that is let pass.",
+    help="For --from inputs: the largest acceptable shift of a mean.",
 )
 @click.option(
     "--metrics",
     "metrics_file",
     type=WrittenFile(),
-    help="Write what was found in Prometheus' text format, too.",
+    help="Also write the result in Prometheus text format.",
 )
-@click.option("--rollback", is_flag=True, help="Move the alias back where it got worse.")
-@click.option("--once", is_flag=True, help="Look once; so it is without --every.")
+@click.option("--rollback", is_flag=True, help="Move the alias back if it got worse.")
+@click.option("--once", is_flag=True, help="Check once; the default without --every.")
 @click.option(
-    "--every", type=Duration(), help="Look again after so long (30m, 1h), until it is worse."
+    "--every", type=Duration(), help="Check again at this interval (30m, 1h), until it is worse."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
@@ -111,17 +115,17 @@ def command(
 ) -> None:
     """Watch an alias: is its release worse than the one before it?
 
-    Both releases answer the same rows, a few at a time in a shuffled order, until a confidence
-    sequence says that the drop is larger than --max-drop, or that it is not. Its bounds hold
-    however often one looks, so to stop there is no fault. What was asked is kept: a watch that was
-    ended goes on where it was. With --from shadow, what both have answered to the same requests is
-    compared, by reviewers, a --metric or a --judge; with --from capture, both are asked again what
-    clients asked; with --from feedback, what people said is compared; with --from inputs, the
-    lengths and topics of captured questions with those that the release learnt.
+    Both releases answer the same rows, a few at a time in random order, until a confidence sequence
+    shows that the drop is larger than --max-drop, or that it is not. Its bounds hold however often
+    you look, so stopping early is sound. Answers are kept: an interrupted watch resumes. --from
+    shadow compares what both answered to the same requests, by reviewers, a --metric or a --judge;
+    --from capture asks both again what clients asked; --from feedback compares what people said;
+    --from inputs compares the lengths and topics of captured questions with those that the release
+    was trained on.
 
-    Exit code 6 and an alarm in the log (webhooks tell `alias.alarm`) if it is worse or asked other
-    things; with --rollback the alias is moved back, with the reason in its log. A running canary
-    is watched against the holder.
+    Exits with 6 and writes an alarm to the log (webhooks send `alias.alarm`) if the release is
+    worse or is asked other things; with --rollback the alias is also moved back, with the reason in
+    its log. A running canary is compared with the current holder.
 
     \b
     Example:

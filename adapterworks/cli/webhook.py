@@ -24,9 +24,10 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def command() -> None:
-    """Tell others what happens to jobs, gates and aliases, and see what they were told.
+    """Send webhooks about jobs, gates and aliases, and see what was sent.
 
-    A gateway with `[[webhooks]]` posts each event to their addresses, signed, until it is taken.
+    A gateway with `[[webhooks]]` posts each event, signed, to the configured URLs until it is
+    accepted.
 
     \b
     Example:
@@ -64,9 +65,9 @@ def secret(as_json: bool) -> None:
 )
 @_as_json
 def test(name: str, path: Path, as_json: bool) -> None:
-    """Send `webhook.test` to an address now, and say what came of it.
+    """Send `webhook.test` to an address now, and report the result.
 
-    Exit code 4 if it was not taken.
+    Exits with 4 if it was not accepted.
 
     \b
     Example:
@@ -109,14 +110,20 @@ async def _post(address: Address) -> tuple[str, bool]:
 
 
 @command.command(name="list")
-@click.option("--state", type=click.Choice(["due", "sent", "dropped"]), help="Only these.")
 @click.option(
-    "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many."
+    "--state", type=click.Choice(["due", "sent", "dropped"]), help="Only webhooks in this state."
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="Maximum number of webhooks.",
 )
 @_as_json
 @click.pass_obj
 def list_(app: App, state: str | None, limit: int, as_json: bool) -> None:
-    """List what addresses were told, newest first; kept for 30 days.
+    """List sent webhooks, newest first; kept for 30 days.
 
     `due` waits for its next attempt, `dropped` was given up after eight in about 28 hours.
 

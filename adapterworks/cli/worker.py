@@ -16,18 +16,16 @@ _AGAIN_S = 5.0
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="End when there is nothing to do.")
-@click.option(
-    "--lane", help="Take the jobs of this lane only, and end when they have (`build --on` says it)."
-)
+@click.option("--once", is_flag=True, help="Exit when the queue is empty.")
+@click.option("--lane", help="Run only the jobs of this lane, then exit (set by `build --on`).")
 @click.pass_obj
 def command(app: App, once: bool, lane: str | None) -> None:
     """Run queued jobs on this machine, one at a time.
 
     Jobs are fine-tuning jobs of a gateway with `[jobs]` and builds queued with `adapters build
-    --detach`. A job whose worker dies goes on at its newest checkpoint, here or on another machine
-    with the same home. Ctrl-C gives back what runs; with `--lane` the exit code is then 75, so that
-    whoever holds the worker begins it again.
+    --detach`. If a worker dies, its job resumes from the newest checkpoint, here or on another
+    machine with the same home. Ctrl-C returns the running job to the queue; with `--lane` the exit
+    code is then 75, so that a scheduler restarts the worker.
 
     \b
     Example:

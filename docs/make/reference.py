@@ -150,7 +150,7 @@ def metrics() -> str:
         "`GET /metrics` of a gateway, in Prometheus' text format. "
         "[grafana-dashboard.json](grafana-dashboard.json) shows them. Unless the gateway is open "
         "it needs the key of a tenant that is allowed `*`, since tenants and adapters are named; "
-        "to everybody else it answers 404 ([how to scrape it](../how-to/production.md#monitoring)).",
+        "to everyone else it answers 404 ([how to scrape it](../how-to/production.md#monitoring)).",
         "",
         "| metric | type | labels | what |",
         "|---|---|---|---|",
