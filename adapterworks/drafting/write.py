@@ -17,7 +17,7 @@ from adapterworks.manifests.texts import one_line
 TEST_SHARE, VALIDATION_SHARE = 0.2, 0.1
 _BATCH = 8
 # Steps of a whole and of a quick training. Chosen by the loss on held-out rows of one Chinese
-# table (docs/log.md); another table may need more.
+# table (docs/log/demo-and-first-hour.md); another table may need more.
 _STEPS, _QUICK_STEPS = 300, 120
 _MOST_TEST = 500
 _NEAREST = 'baseline = "nearest"              # compared with a search over the training rows'

@@ -75,8 +75,8 @@ class Bound:
     margin: float | None
 
 
-# Measured on SmolLM2-135M (docs/log.md), with room: rounding grows with depth. Those
-# of `q5_k_m` and `q4_k_m` are set between their neighbours.
+# Measured on SmolLM2-135M (docs/log/exports-and-imports.md), with room: rounding grows with
+# depth. Those of `q5_k_m` and `q4_k_m` are set between their neighbours.
 BOUNDS = {
     "f32": Bound(1e-4, 0.01),
     "f16": Bound(1e-3, 0.05),

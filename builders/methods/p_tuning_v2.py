@@ -44,7 +44,8 @@ class PTuningV2(PrefixTuning):
     title = "P-tuning v2"
     source = "Liu et al. 2022, arXiv:2110.07602"
     learning_rate = Default(
-        1e-3, "docs/log.md: a small decoder diverges at the 5e-3 of Liu et al. 2022, for encoders"
+        1e-3,
+        "docs/log/training.md: a small decoder diverges at Liu et al. 2022's 5e-3, for encoders",
     )
     checks = (leaves_room, starts_from_no_text)
 

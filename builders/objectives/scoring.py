@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _OTHER = "reference"
 # Numbers that logits may have together: 64 and 256 MiB in float32. A matrix product gains nothing
-# by more of them (docs/log.md).
+# by more of them (docs/log/training.md).
 _TOGETHER = {"cpu": 1 << 24, "cuda": 1 << 26}
 LEAST_TOGETHER = 64
 

@@ -2,9 +2,9 @@
 
 Invariant: pure. In float32 both compute the same to 1e-3 nats. In half precision a logit of the
 usual size (16 to 64) is rounded to steps of 1/8 to 1/4 in bfloat16, so that the same weights, asked
-in batches of another shape, differ by as much (docs/log.md has what was measured); what is learnt
-is weighted by the ratio of the two (`importance_cap`), and the bound is for what is wrong, not for
-what is rounded.
+in batches of another shape, differ by as much (docs/log/alignment.md has what was measured); what
+is learnt is weighted by the ratio of the two (`importance_cap`), and the bound is for what is
+wrong, not for what is rounded.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ _ENGINE = 1 << 30
 # logarithms, shares and their sums of 8, and what is left of them for the choice.
 _CHOICE = 32
 # A cache grows token by token, and is copied to grow: what a layer's was before is there beside it,
-# and leaves a gap that is too small for what comes next. On a CPU measured (docs/log.md); of CUDA's
-# caching allocator not.
+# and leaves a gap that is too small for what comes next. On a CPU measured (docs/log/alignment.md);
+# of CUDA's caching allocator not.
 _GROWTH = {"cpu": 1.2, "cuda": 1.5}
 # So many at least are generated together where they fit: one alone leaves most of a machine idle.
 _LEAST_TOGETHER = 8

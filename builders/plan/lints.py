@@ -136,7 +136,7 @@ def training_lints(
             Lint(
                 "train.precision",
                 "bfloat16 on this CPU is slower than float32 without AMX or AVX512-BF16",
-                "measured here, see docs/log.md",
+                "measured here, see docs/log/training.md",
             )
         )
     return lints

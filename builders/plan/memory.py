@@ -23,7 +23,7 @@ from adapterworks.manifests.models import Manifest
 RUNTIME = 64 << 20
 # On a CPU, what the C library's heap occupies for each byte of activations: their sizes change with
 # the rows' lengths, and what is freed is seldom what is asked for next. Fitted to glibc over full,
-# LoRA and QLoRA trainings (docs/log.md). CUDA's caching allocator: not measured.
+# LoRA and QLoRA trainings (docs/log/training.md). CUDA's caching allocator: not measured.
 HEAP = {"cpu": 1.6, "cuda": 1.0}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 # Turns that a thread spins before it sleeps. The OpenMP that torch brings spins for milliseconds
 # by itself; where the other thread has lost its core meanwhile, it waits for the one that spins.
 # Beside two busy loops on two cores a training takes half as long with this, on quiet ones as long
-# as without it (docs/log.md, 2026-12-01).
+# as without it (docs/log/training.md).
 _TURNS = "1000"
 
 

@@ -93,7 +93,7 @@ def test_training_rows_are_held_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_on_the_bank_s_messages_it_is_right_where_the_log_says() -> None:
-    """0.60 to 0.67 by an independent program over the same rows (docs/log.md)."""
+    """0.60 to 0.67 by another program over the same rows (docs/log/demo-and-first-hour.md)."""
     splits = derive(None).splits
     train, test = take(splits["train"], 480), take(splits["test"], 200)
     given = nearest_answers(train, test)

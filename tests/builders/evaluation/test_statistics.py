@@ -237,7 +237,7 @@ def test_holm_worked_example() -> None:
 
 @pytest.mark.parametrize("rows", [20, 50, pytest.param(200, marks=pytest.mark.slow)])
 def test_the_interval_of_a_gain_covers_it(rows: int) -> None:
-    """Right and wrong answers: exact sums over all outcomes, no simulation (docs/log.md).
+    """Right and wrong answers: exact sums over outcomes, no simulation (docs/log/evaluation.md).
 
     At 95 % at least 94.5 % of evaluations hold the true gain, and at least 96.5 % have a lower
     bound at or below it, from no gain to one of 95 points, whatever is lost beside.

@@ -270,7 +270,7 @@ def test_predicted_bytes_are_those_that_a_step_holds(
 ) -> None:
     """Gradients and moments to the byte, activations at their peak: tensors, no process's memory,
     so that nothing else that runs here is measured. (On so small a base a fixed coefficient is off
-    by up to a third; docs/log.md has the large ones.)"""
+    by up to a third; docs/log/training.md has the large ones.)"""
     if checkpointing and not METHODS[kind].gradient_checkpointing:
         checkpointing = False
     planned = job(kind, share_prefix=False, gradient_checkpointing=checkpointing)
