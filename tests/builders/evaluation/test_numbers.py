@@ -74,10 +74,10 @@ def test_what_is_no_number_is_none(text: str) -> None:
 
 def test_the_power_of_thousands_of_digits_is_none_at_once() -> None:
     """It took a minute in one call that nothing can end."""
-    begun = time.process_time()
+    begun = time.thread_time()
     for base in ("9" * 1500, "0." + "9" * 300):
         assert last_number(f"{base}^1000") is None
-    assert time.process_time() - begun < 0.2
+    assert time.thread_time() - begun < 0.2
     assert last_number("1234567890^1000") == 1234567890**1000
 
 

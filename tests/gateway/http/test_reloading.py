@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -34,15 +33,9 @@ from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, serve
 from tests.gateway.serving import Serving
+from tests.waiting import until
 
 QUESTION = {"query": "hello", "max_tokens": 2}
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -75,12 +68,12 @@ def test_a_file_that_changed_is_taken_and_one_with_a_fault_is_not(
 
         assert status() == 400  # it names no adapter
         rewrite('port = 1\nlog = {level = "info"}\ndefault_adapter = "medical"\n')
-        wait_for(lambda: status() == 200)
+        until(lambda: status() == 200)
         rewrite('log = {level = "info"}\ndefault_adaptor = "medical"\n')
-        wait_for(lambda: "did you mean `default_adapter`?" in serving.told())
+        until(lambda: "did you mean `default_adapter`?" in serving.told())
         assert status() == 200
         rewrite('log = {level = "info"}\n')
-        wait_for(lambda: status() == 400)
+        until(lambda: status() == 400)
     finally:
         told = serving.end()
     assert "changed: `default_adapter`" in told
@@ -116,7 +109,7 @@ def test_limits_and_pins_change_under_way(
         (shown,) = describe(running.gateway, 0)["engines"]
         return [one["name"] for one in shown["adapters"] if one["pinned"]]
 
-    wait_for(lambda: pinned() == ["code"])
+    until(lambda: pinned() == ["code"])
     assert running.gateway.config.port == old.port
 
 

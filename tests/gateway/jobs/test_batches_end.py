@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +27,9 @@ from tests.gateway.jobs.test_batches import begin, lines, request, wait
 from tests.gateway.jobs.test_batches_kept import agree, kept
 from tests.gateway.jobs_support import House, again, house, move_in
 from tests.gateway.running import Launcher, Loop
+from tests.waiting import until
 
 __all__ = ["house"]
-
-
-def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def answered(registry: Registry, batch: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from adapterworks.registry.jobs.waits import Waits, waits_of
 from adapterworks.registry.releases.release import Release
 from tests.gateway.jobs_support import House, house
 from tests.registry import releases
+from tests.waiting import until
 
 __all__ = ["house"]
 
@@ -45,13 +45,6 @@ def built(house: House, base: Base, folder: Path) -> str:
         handed = Handed(PROOF_LANE + engine.base.digest, result)
         queue.finish(connection, taken[1], handed, now=time.time())
     return job.id
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def found(house: House, job: str) -> Job:

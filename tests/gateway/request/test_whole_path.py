@@ -35,6 +35,7 @@ from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, Running
 from tests.registry.releases import BASE, publish
+from tests.waiting import until
 
 CHAT, HELLO = "/v1/chat/completions", [{"role": "user", "content": "hello"}]
 
@@ -589,9 +590,11 @@ def test_what_costs_nothing_takes_turns_all_the_same(path: Way) -> None:
             ("/tokenize", free, 200, 16 + 1500 // 256),
             ("/v1/completions", refused, 400, 16),
         ):
+            until(lambda: not queue.running)  # what was asked before is charged
             before = ann.counter
             for _ in range(3):
                 assert http.post(url, json=body).status_code == status
+            until(lambda: not queue.running)
             assert 3 * least <= ann.counter - before < 3 * least + 6
     path.engine.fails = None
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from adapterworks.registry.registry import Registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Running, Start
 from tests.registry.releases import publish
+from tests.waiting import until
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "hello"}]
@@ -124,10 +123,3 @@ def test_a_full_disk_is_told_before_the_engine_is_asked(
         full = False
         assert http.get("/ready").status_code == 200
     digest(running)
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop
 from tests.gateway.webhooks.test_sending import SECRET, Receiver, receiving
 from tests.registry.releases import publish
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -48,13 +48,6 @@ def run(app: App, *arguments: str) -> Result:
     return CliRunner().invoke(cli, ["webhook", *arguments], obj=app)
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def config_at(folder: Path, url: str, more: str = "") -> Path:
     path = folder / "gateway.toml"
     table = f'[[webhooks]]\nname = "ci"\nurl = "{url}"\nsecret_env = "CI_SECRET"\n{more}'
@@ -69,9 +62,9 @@ def test_a_gateway_tells_what_happens_to_its_registry(
     config = GatewayConfig(open=True, webhooks=(table,))
     engine = launcher.standin(base, standin)
     running = launcher.gateway(app.registry, [engine], tmp_path / "spool", config)
-    wait_for(lambda: _known(app.registry))
+    until(lambda: _known(app.registry))
     publish(app.registry, tmp_path, 1, alias="prod")
-    wait_for(lambda: len(receiver.had) == 2)
+    until(lambda: len(receiver.had) == 2)
     assert sorted(event.type for event in receiver.events()) == ["alias.moved", "release.published"]
     with running.http() as http:
         told = http.get("/metrics").text
@@ -80,7 +73,7 @@ def test_a_gateway_tells_what_happens_to_its_registry(
     assert {one["state"] for one in listed} == {"sent"}
     done = run(app, "resend", listed[0]["event"])
     assert done.stdout == f"{listed[0]['event']} is sent again to 1 address\n"
-    wait_for(lambda: len(receiver.had) == 3)
+    until(lambda: len(receiver.had) == 3)
     assert receiver.had[2][0]["webhook-id"] == listed[0]["event"]
 
 
