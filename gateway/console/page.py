@@ -37,7 +37,7 @@ class Shell:
         token: what this session's forms carry.
         areas: name and path of each page that the key opens.
         theme: `auto`, `light` or `dark`.
-        here: the page's own address, to come back to.
+        here: an address to come back to: the page's own, or its area's where a form led to it.
     """
 
     lang: str

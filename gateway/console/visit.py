@@ -93,8 +93,11 @@ class Visit:
         """The page."""
         words = self.words
         theme = self.request.cookies.get(THEME, "auto")
-        query = self.request.url.query
         key = self.session.key
+        # What a form has led to cannot be asked for again: its area can, and without its token.
+        path, query = self.request.url.path, self.request.url.query
+        if self.request.method != "GET":
+            path, query = f"{ROOT}/{_AREAS[page.area][0] if page.area else ''}", ""
         shell = Shell(
             lang=LANGUAGES[words.language][0],
             other=other_language(words.language),
@@ -104,7 +107,7 @@ class Visit:
             theme=theme if theme in THEMES else "auto",
             who=None if key is None else key_id_of(key) or self.session.who,
             token=self.console.sessions.token(self.session),
-            here=self.request.url.path + (f"?{query}" if query else ""),
+            here=path + (f"?{query}" if query else ""),
         )
         return HTMLResponse(self.console.templates.render(page, shell, words), status_code=status)
 

@@ -162,4 +162,28 @@ NAMED = (
         (f"{_OF_PAGES}::test_who_may_ask_where_no_key_is_asked_for",),
         "each page that a developer visits could start jobs and write feedback",
     ),
+    Named(
+        "a-training-takes-the-newest-file",
+        "gateway/console/pages/jobs.py",
+        '    for name in {filled.training_file, filled.validation_file} - {"", *listed}:',
+        "    for name in set[str]():",
+        (f"{_PAGES}::test_a_job_is_begun_with_the_file_that_was_chosen_however_old",),
+        "whoever chose an older file would train on another one",
+    ),
+    Named(
+        "the-forms-token-is-in-an-address",
+        _VISIT,
+        '        if self.request.method != "GET":\n            path, query',
+        "        if False:\n            path, query",
+        (f"{_PAGES}::test_colours_lead_back_from_what_a_form_led_to",),
+        "it would be in the browser's history, and the page that follows none",
+    ),
+    Named(
+        "the-console-compares-with-a-base-that-nobody-serves",
+        _RELEASE,
+        '(*base, release["id"])',
+        '(release["base_model"], release["id"])',
+        (f"{_ADAPTERS}::test_what_gates_said_and_what_it_can_be_compared_with",),
+        "one of the two answers would always be that there is no such model",
+    ),
 )

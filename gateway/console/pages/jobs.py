@@ -62,7 +62,7 @@ class Jobs(Page):
         jobs: as `/v1/fine_tuning/jobs` has them, newest first.
         more: the id after which the next page begins; None if there is none.
         models: what a training can begin from.
-        files: those for fine-tuning.
+        files: those for fine-tuning: the newest, and those that the form has.
         filled: what the form had when it was refused.
         denied: why it was.
     """
@@ -109,14 +109,21 @@ async def _listed(visit: Visit, filled: JobForm, denied: Denied | None = None) -
         if not error.off:
             raise
         return Jobs(on=False, filled=filled, commands=commands)
-    files = await visit.api.get("/v1/files", purpose="fine-tune", limit=_PAGE)
+    files = (await visit.api.get("/v1/files", purpose="fine-tune", limit=_PAGE))["data"]
+    listed = {file["id"] for file in files}
+    for name in {filled.training_file, filled.validation_file} - {"", *listed}:
+        try:  # an older one: a list that has it not would show another as chosen
+            files.append(await visit.api.get(f"/v1/files/{part(name)}"))
+        except Denied:
+            if denied is None:  # else that says what is wrong
+                raise
     models = await visit.api.get("/v1/models")
     return Jobs(
         on=True,
         jobs=tuple(found["data"]),
         more=next_page(found),
         models=tuple(m["id"] for m in models["data"] if m["parent"] is None),
-        files=tuple(files["data"]),
+        files=tuple(files),
         filled=filled,
         denied=denied,
         commands=commands,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
@@ -30,6 +30,7 @@ class ReleasePage(Page):
         lineage: what it was made from.
         card: its model card; None if it has none.
         others: the other versions that it can be compared with, newest first.
+        compared: query of the playground with it and its base; empty if the key does not open that.
     """
 
     template: ClassVar[str] = "release.html"
@@ -38,6 +39,7 @@ class ReleasePage(Page):
     lineage: dict[str, Any]
     card: Markup | None
     others: tuple[int, ...]
+    compared: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ async def show(visit: Visit) -> Response:
             others=tuple(
                 row["version"] for row in versions["data"] if str(row["version"]) != version
             ),
+            compared=await _compared(visit, release),
             commands=(
                 command("adapters", "show", ref),
                 command("adapters", "lineage", ref),
@@ -84,6 +87,15 @@ async def show(visit: Visit) -> Response:
             ),
         )
     )
+
+
+async def _compared(visit: Visit, release: dict[str, Any]) -> str:
+    """The base is named as it is served here, which is not what its record calls it."""
+    if "models" not in visit.session.doors:
+        return ""
+    engines = (await visit.api.get("/v1/engines"))["data"]
+    base = [e["base"] for e in engines if e["base_digest"] == release["base_digest"]][:1]
+    return urlencode([("model", name) for name in (*base, release["id"])])
 
 
 async def plot(visit: Visit) -> Response:

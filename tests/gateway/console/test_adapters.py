@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -11,10 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from adapterworks.builders.evaluation.gates.gate import GateOutcome
 from adapterworks.gateway.console.inside import Denied, part
 from adapterworks.gateway.console.markdown import card_html
 from adapterworks.gateway.tokens.roles import Role
 from adapterworks.gateway.tokens.tokens import Tokens
+from adapterworks.registry.bases.base import Base
 from tests.gateway.console.browsing import Browser
 from tests.gateway.jobs_support import House
 from tests.registry.releases import draft, folder
@@ -97,6 +100,30 @@ def test_an_adapter_and_its_versions_are_shown(acme: Browser, house: House, show
     assert "No adapter is found." in acme.get("/adapters", params={"q": "nonesuch"}).text
     assert acme.get("/adapters/none-such").status_code == 404
     assert acme.get(f"/adapters/{shown}/versions/9").status_code == 404
+
+
+def test_what_gates_said_and_what_it_can_be_compared_with(
+    acme: Browser, reader: Browser, house: House, base: Base, tmp_path: Path
+) -> None:
+    files = folder(tmp_path / "gated", 1)
+    gates = [
+        GateOutcome("quality", "exact_match", True, "0.78 against <b>0.41").to_json(),
+        GateOutcome("safety", "refusals", False, "3 more", judged=False).to_json(),
+        {"passed": "yes", "of": "a stranger's"},
+    ]
+    (files / "report.json").write_text(json.dumps({"gates": gates}))
+    made = draft(1, "gated", base=base.identity)
+    house.registry.publish(files, made, alias="prod", who="tester")
+    found = acme.get("/adapters/gated/versions/1")
+    assert found.status_code == 200
+    assert re.findall(r'badge gate-(\w+)">', found.text) == ["passed", "failed", "failed"]
+    assert "0.78 against &lt;b&gt;0.41" in found.text
+    assert "3 more" in found.text
+    compared = f"/console/playground?model={base.name}&model=gated%401"
+    assert compared in links(found.text), "the base by the name that it is served under"
+    assert acme.get(compared.removeprefix("/console")).status_code == 200
+    page = reader.get("/adapters/gated/versions/1").text
+    assert not [link for link in links(page) if "playground" in link], "its key opens none"
 
 
 def test_a_card_is_shown_without_anything_of_its_own_running(acme: Browser, shown: str) -> None:

@@ -114,6 +114,34 @@ def test_what_the_api_refuses_is_said_and_the_form_stays_filled_in(
     assert f'value="{file}" selected' in refused.text
 
 
+def test_a_job_is_begun_with_the_file_that_was_chosen_however_old(
+    house: House, acme: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = sent_file(acme, "old.jsonl")
+    sent_file(acme, "new.jsonl")
+    monkeypatch.setattr("adapterworks.gateway.console.pages.jobs._PAGE", 1)
+    page = acme.get("/jobs", params={"file": old})
+    assert re.findall(r'value="([^"]+)" selected', page.text) == [old]
+    assert acme.get("/jobs", params={"file": "file-none"}).status_code == 404
+    refused = acme.send("/jobs", {"model": house.standin.base, "training_file": "file-none"})
+    assert refused.status_code == 400
+    assert "file-none" in refused.text
+
+
+def test_colours_lead_back_from_what_a_form_led_to(acme: Browser) -> None:
+    """A page that is no answer to GET, and an address with the form's token, cannot be gone to."""
+    pages = [
+        acme.send("/playground", {"model1": "", "question": "?"}),
+        acme.upload("rows.jsonl", b"no row"),
+        acme.send("/files/file-none/delete"),
+    ]
+    assert [page.status_code for page in pages] == [200, 400, 404]
+    found = [re.findall(r'name="next" value="([^"]*)"', page.text) for page in pages]
+    assert found == [["/console/playground"], ["/console/files"], ["/console/"]]
+    for (path,) in found:
+        assert acme.get(path.removeprefix("/console")).status_code == 200
+
+
 def test_a_form_is_the_apis_own_words() -> None:
     form = {"form": "x", "model": "m", "training_file": "f", "validation_file": "", "seed": "3"}
     numbers = {"n_epochs": "2", "batch_size": " ", "learning_rate_multiplier": "0.5"}

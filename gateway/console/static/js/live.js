@@ -4,8 +4,11 @@ import { localise } from "./local_time.js";
 
 const section = document.querySelector("[data-live]");
 const rows = section.querySelector("tbody");
-const known = new Set([...rows.querySelectorAll("[data-id]")].map((row) => row.dataset.id));
 const source = new EventSource(`${section.dataset.live}/events`);
+// The stream begins with the job, also when it is opened again: up to the newest row all is known,
+// or older than what the page shows.
+let newest = rows.querySelector("[data-id]")?.dataset.id;
+let behind = false;
 
 function row(event) {
   const made = document.createElement("tr");
@@ -24,6 +27,8 @@ async function look() {
   if (answer.ok && (await answer.json()).status !== section.dataset.status) location.reload();
 }
 
+source.addEventListener("open", () => { behind = newest !== undefined; });
+
 source.addEventListener("message", ({ data }) => {
   if (data === "[DONE]") {
     source.close();
@@ -34,8 +39,11 @@ source.addEventListener("message", ({ data }) => {
   if (event.type === "metrics") {
     document.dispatchEvent(new CustomEvent("measured", { detail: event.data }));
   }
-  if (known.has(event.id)) return;
-  known.add(event.id);
+  if (behind) {
+    behind = event.id !== newest;
+    return;
+  }
+  newest = event.id;
   // Of a job that has ended the page shows what it shows; older events are a page of their own.
   if (section.dataset.ended === "yes") return;
   rows.prepend(row(event));
