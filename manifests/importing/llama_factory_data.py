@@ -85,9 +85,11 @@ def _objection(entry: Any, *, pairs: bool) -> str:
     if strange := [part for part in parts if re.fullmatch(r"[\w.-]+", part) is None]:
         return f"takes `{strange[0]}`, and splits are read whole"
     columns = _table(entry, "columns")
-    media = [name for name in ("images", "videos", "audios", "kto_tag") if columns.get(name)]
-    if media:
-        return f"has a column of {media[0]}"
+    alpaca = entry.get("formatting", "alpaca") == "alpaca"
+    others = ["images", "videos", "audios", "kto_tag"]
+    others += ["tools"] if alpaca and not pairs else []
+    if found := [name for name in others if columns.get(name)]:
+        return f"has a column of {found[0]}"
     if entry.get("file_name") is None and entry.get("hf_hub_url") is None:
         return "is neither a file nor a repository of the Hub"
     if entry.get("formatting", "alpaca") not in ("alpaca", "sharegpt", "openai"):
@@ -143,6 +145,7 @@ def _source(entry: dict[str, Any], place: Path, folder: Path, limit: int | None)
     )
     ours = {"messages" if openai else "conversations": "messages", "system": "system",
             "tools": "tools"}  # fmt: skip
+    columns = {"messages": "conversations", **columns}
     form = "messages" if openai else "sharegpt"
     return Source(source, form, _renamed(ours, columns), limit)
 
@@ -150,11 +153,11 @@ def _source(entry: dict[str, Any], place: Path, folder: Path, limit: int | None)
 def _pairs(entry: dict[str, Any], source: str, limit: int | None) -> Source:
     """Rows with `chosen` and `rejected`, in both of its spellings."""
     columns = _table(entry, "columns")
-    ours = {"chosen": "chosen", "rejected": "rejected", "system": "system"}
+    ours = {name: name for name in ("chosen", "rejected", "system", "tools")}
     if entry.get("formatting", "alpaca") == "alpaca":
         ours |= {"instruction": "prompt", "input": "query", "history": "history"}
     else:
-        ours |= {"conversations": "messages", "tools": "tools"}
+        ours |= {"conversations": "messages"}
     return Source(source, "ranking", _renamed(ours, columns), limit)
 
 

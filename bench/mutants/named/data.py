@@ -1149,4 +1149,20 @@ NAMED = (
         ('tests/builders/synthesis/test_documents.py::test_a_pdf_names_the_page_of_each_passage',),
         "evidence would point to another page",
     ),
+    Named(
+        "a-column-is-read-twice",
+        f"{_DATA}/formats/columns.py",
+        "return None if self._is_another(name) else",
+        "return",
+        (f"{_FORMATS}::test_a_column_is_read_once",),
+        "of LLaMA-Factory's own data sets each question would stand there twice",
+    ),
+    Named(
+        "pairs-without-their-tools",
+        f"{_DATA}/formats/ranking.py",
+        "tools=columns.tools()",
+        "tools=better.tools",
+        (f"{_FORMATS}::test_pairs_keep_their_tools_in_both_spellings",),
+        "a preference for one call over another would be learnt without the tools",
+    ),
 )  # fmt: skip

@@ -17,6 +17,8 @@ class FormatFault(Exception):
 class Columns:
     """A record's columns under the format's own names.
 
+    A column that is read under another name is not read under its own as well.
+
     Args:
         columns: as the source has them.
         renamed: the format's name → the source's.
@@ -39,7 +41,10 @@ class Columns:
 
     def get(self, name: str) -> Any:
         """The value, None if there is no such column."""
-        return self._columns.get(self._renamed.get(name, name))
+        return None if self._is_another(name) else self._columns.get(self.column(name))
+
+    def _is_another(self, name: str) -> bool:
+        return name not in self._renamed and name in self._renamed.values()
 
     def column(self, name: str) -> str:
         """The source's name of a column, for messages."""
@@ -59,6 +64,8 @@ class Columns:
         column = self.column(name)
         if value is None and not required:
             return ""
+        if value is None and self._is_another(name):
+            raise FormatFault(f"column `{name}` is read under another name in `data.columns`")
         if value is None and column in self._columns:
             raise FormatFault(f"column `{column}` is null")
         if value is None:

@@ -20,7 +20,7 @@ def _read(columns: Columns) -> Row:
     conversations = columns.get("conversations")
     rows = [_with_answer(columns, conversations, answer) for answer in _answers(columns)]
     better, worse = rows
-    return Row(better.messages, tools=better.tools, others=(worse.messages[-1:],))
+    return Row(better.messages, tools=columns.tools(), others=(worse.messages[-1:],))
 
 
 def _answers(columns: Columns) -> list[object]:
@@ -40,7 +40,7 @@ def _answers(columns: Columns) -> list[object]:
 
 def _with_answer(columns: Columns, conversations: object, answer: object) -> Row:
     """The row as if this were its only answer."""
-    own = {name: columns.get(name) for name in ("system", "tools", "input", "history")}
+    own = {name: columns.get(name) for name in ("system", "input", "history")}
     given = {name: value for name, value in own.items() if value is not None}
     if conversations is None:
         values = {**given, _QUESTION: columns.get(_QUESTION), "output": answer}

@@ -457,6 +457,31 @@ def test_every_format_of_pairs_gives_the_same_row(format: str, record: dict[str,
     assert [turn[-1]["content"] for turn in row.answers] == ["R50.9", "A00"]
 
 
+def test_a_column_is_read_once() -> None:
+    """Of `{"instruction": "input"}` (LLaMA-Factory's own `firefly`, `webqa`) there is no input."""
+    record = Record(1, {"input": "Fever", "target": "R50.9"})
+    columns = {"instruction": "input", "output": "target"}
+    (row,) = to_rows([record], "instruction", source="x", columns=columns)
+    assert [turn["content"] for turn in row.messages] == ["Fever", "R50.9"]
+    record = Record(1, {"instruction": "Fever", "output": "R50.9"})
+    with pytest.raises(InvalidInput, match="`output` is read under another name"):
+        to_rows([record], "instruction", source="x", columns={"input": "output"})
+
+
+def test_pairs_keep_their_tools_in_both_spellings() -> None:
+    tool = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    answers = {"chosen": "R50.9", "rejected": "A00", "functions": [tool]}
+    turns = [{"from": "human", "value": "Fever"}]
+    spoken = {name: {"from": "gpt", "value": answers[name]} for name in ("chosen", "rejected")}
+    for record in (
+        {**answers, "instruction": "Fever"},
+        {**answers, **spoken, "conversations": turns},
+    ):
+        columns = {"tools": "functions"}
+        (row,) = to_rows([Record(1, record)], "ranking", source="x", columns=columns)
+        assert row.tools == (tool,)
+
+
 FEVER = [{"role": "user", "content": "Fever"}]
 
 

@@ -60,6 +60,17 @@ INFO = {
         "formatting": "sharegpt",
         "columns": {"messages": "turns", "chosen": "good", "rejected": "bad"},
     },
+    "turns": {
+        "file_name": "turns.jsonl",
+        "formatting": "sharegpt",
+        "tags": {"role_tag": "role", "content_tag": "content"},
+    },
+    "called": {"file_name": "c.jsonl", "columns": {"prompt": "q", "tools": "functions"}},
+    "called_pairs": {
+        "file_name": "c.jsonl",
+        "ranking": True,
+        "columns": {"chosen": "chosen", "rejected": "rejected", "tools": "functions"},
+    },
     "pictures": {"file_name": "p.jsonl", "columns": {"images": "images"}},
 }
 
@@ -197,6 +208,7 @@ def test_what_a_key_becomes(
         ("own", "instruction", {}),
         ("talks", "sharegpt", {}),
         ("openai", "messages", {"messages": "turns"}),
+        ("turns", "messages", {"messages": "conversations"}),
         ("renamed", "instruction", {"instruction": "question", "output": "answer"}),
     ],
 )
@@ -207,6 +219,11 @@ def test_what_a_data_set_becomes(
     assert data["train"] == str(folder / "data" / f"{dataset}.jsonl")
     assert data["format"] == form
     assert data.get("columns", {}) == columns
+
+
+def test_tools_of_pairs_are_read_in_both_spellings(folder: Path) -> None:
+    data = manifest(folder, dataset="called_pairs", stage="dpo")["data"]
+    assert (data["format"], data["columns"]) == ("ranking", {"tools": "functions"})
 
 
 @pytest.mark.parametrize(
@@ -287,6 +304,7 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
         ({"eval_dataset": "talks"}, "eval_dataset: its rows have another form"),
         ({"dataset": "pairs"}, "dataset: `pairs` has pairs of answers"),
         ({"dataset": "pictures"}, "dataset: `pictures` has a column of images"),
+        ({"dataset": "called"}, "dataset: `called` has a column of tools"),
         ({"dataset_dir": "elsewhere"}, "dataset: there is no `"),
     ],
 )
