@@ -50,6 +50,8 @@ _FIELDS = {
 # Loaders of files that may stand in place of a repository.
 _LOADERS = ("json", "csv", "parquet", "arrow", "text")
 _FILES = (*FILE_SUFFIXES, ".txt")
+# What becomes of rows that are too long, by its name for it.
+_TOO_LONG = {"drop": "drop", "truncate": "cut", "raise": "fail"}
 _OF_A_SET = {
     "path",
     "type",
@@ -237,6 +239,11 @@ def _training(draft: Draft) -> None:
     if draft.get("sequence_len") is None:
         draft.map("sequence_len", "train.max_length", 512)
     text = draft.manifest.get("data", {}).get("format") == "text"
+    long = str(draft.get("excess_length_strategy", "drop"))
+    if long not in _TOO_LONG:
+        draft.refuse("excess_length_strategy", f"it is none of {', '.join(_TOO_LONG)}")
+    else:
+        draft.map("excess_length_strategy", "train.on_overflow", _TOO_LONG[long])
     draft.map("train_on_inputs", "train.loss_on",
               "all" if draft.on("train_on_inputs") or text else "completion")  # fmt: skip
     draft.map("sample_packing", "train.packing", draft.on("sample_packing"))

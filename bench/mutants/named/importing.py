@@ -362,4 +362,20 @@ NAMED = (
         (f"{_OF_FACTORY}::test_what_cannot_be_honoured_is_refused_with_its_reason",),
         "the build would find no second answer only when it reads the rows",
     ),
+    Named(
+        "axolotl-cuts-what-is-too-long",
+        _AXOLOTL,
+        'draft.get("excess_length_strategy", "drop")',
+        'draft.get("excess_length_strategy", "truncate")',
+        (f"{_OF_AXOLOTL}::test_what_a_key_becomes",),
+        "answers that Axolotl left out would be learnt up to where they are cut",
+    ),
+    Named(
+        "turns-of-roles-stand-in-messages",
+        _SETS,
+        'columns = {"messages": "conversations", **columns}',
+        "columns = {**columns}",
+        (f"{_OF_FACTORY}::test_what_a_data_set_becomes",),
+        "a set without `columns` would have none of its rows read",
+    ),
 )
