@@ -37,7 +37,7 @@ _OTHER_TYPES = {
 _IGNORED = {
     "inference_mode", "revision", "peft_version", "lora_dropout", "loftq_config", "eva_config",
     "runtime_config", "megatron_core", "ephemeral_gpu_offload", "qalora_group_size",
-    "lora_ga_config", "layers_pattern", "layers_to_transform", "exclude_modules",
+    "lora_ga_config", "corda_config", "layers_pattern", "layers_to_transform", "exclude_modules",
     "ensure_weight_tying",
 }  # fmt: skip
 # Keys that must be off, and what they would do.
@@ -56,7 +56,6 @@ _MUST_BE_OFF = {
     "kasa_config": "the engine does not implement it",
     "velora_config": "the engine does not implement it",
     "monteclora_config": "the engine does not implement it",
-    "corda_config": "it changes the base's weights",
     "megatron_config": "it belongs to another trainer",
 }
 # Keys of PEFT before 0.3, harmless where they are off; what each of them did.

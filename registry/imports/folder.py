@@ -77,7 +77,7 @@ def take(source: Path, into: Path) -> Taken:
             _refuse_index(_read(folder, INDEX))
         for name in (CONFIG, WEIGHTS):
             if name not in names:
-                raise ImportRefused(name, "it is missing", hint=_missing_hint(name))
+                raise ImportRefused(name, "it is missing", hint=_missing_hint(name, names))
             _copy(folder, name, into / name)
         template = _template(folder) if TEMPLATE in names else None
     finally:
@@ -234,7 +234,11 @@ def _refuse_index(data: bytes) -> None:
     )
 
 
-def _missing_hint(name: str) -> str:
+def _missing_hint(name: str, names: list[str]) -> str:
+    within = [other for other in names if re.fullmatch(r"checkpoint-\d{1,9}", other)]
+    if within:  # of a training that was stopped, or whose program keeps nothing above them
+        newest = max(within, key=lambda other: int(other.rpartition("-")[2]))
+        return f"name one of its checkpoints: `{newest}` is the last"
     if name == CONFIG:
         return "name the folder that PEFT's `save_pretrained` wrote"
     return "save the adapter with PEFT's `save_pretrained(…, safe_serialization=True)`"

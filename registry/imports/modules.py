@@ -1,7 +1,7 @@
 """The base's modules and their real shapes, read from its checkpoint's headers.
 
-Invariant: what is listed exists in the base with this shape; nothing is derived from the
-architecture's name, so a new architecture needs no code here.
+Invariant: what is listed exists in the base with this shape, under the name that its module has;
+nothing is derived from the architecture's name, so a new architecture needs no code here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapterworks.manifests.errors import IntegrityError
-from adapterworks.registry.bases.complete import left_out
+from adapterworks.registry.bases.complete import left_out, names_in_model
 from adapterworks.registry.imports.header import read_header
 
 _MAX_HEADER = 100 << 20  # the format's own limit
@@ -65,8 +65,11 @@ def read_modules(checkpoint: Path) -> BaseModules:
     }
     kind = str(config.get("model_type"))
     before = left_out(kind, tensors)
+    named = {name: before + name for name in tensors}
+    if "text_config" in config:  # stored as it was published, and its modules have moved since
+        named = names_in_model(checkpoint, tensors)
     shapes = {
-        before + name.removesuffix(".weight"): (info.shape[0], info.shape[1])
+        named[name].removesuffix(".weight"): (info.shape[0], info.shape[1])
         for name, info in tensors.items()
         if name.endswith(".weight") and len(info.shape) == 2
     }

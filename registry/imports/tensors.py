@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from adapterworks.registry.imports.config import LoraConfig
 from adapterworks.registry.imports.errors import ImportRefused
-from adapterworks.registry.imports.folder import WEIGHTS
+from adapterworks.registry.imports.folder import CONFIG, WEIGHTS
 from adapterworks.registry.imports.header import Header, TensorInfo
 from adapterworks.registry.imports.modules import BaseModules
 
@@ -99,6 +99,8 @@ def match(header: Header, config: LoraConfig, base: BaseModules, *, rename: bool
         module: _check_module(module, slot, config, base)
         for module, slot in sorted(modules.items())
     }
+    if prefixes:
+        _check_patterns(config, ranks)
     notes = _check_targets(config, ranks, base)
     return Layout(ranks, names, tuple(sorted(prefixes.items())), tuple(notes))
 
@@ -137,10 +139,9 @@ def _place(name: str, path: str, base: BaseModules) -> str | None:
     parts = path.split(".")
     while True:
         tail = ".".join(parts)
-        if tail in base.linear:
-            return tail
-        if f"model.{tail}" in base.linear:
-            return f"model.{tail}"
+        for before in ("", "model.", "model.language_model."):
+            if before + tail in base.linear:
+                return before + tail
         if parts[0] not in _WRAPPERS or len(parts) == 1:
             return None
         parts = parts[1:]
@@ -222,6 +223,18 @@ def _check_targets(config: LoraConfig, modules: Mapping[str, int], base: BaseMod
             )
     named = ", ".join(f"`{target}`" for target in absent)
     return [f"its config targets {named} too, which the base does not have"] if absent else []
+
+
+def _check_patterns(config: LoraConfig, modules: Mapping[str, int]) -> None:
+    """Patterns that name modules as its tensors did would be of none, and its scales others."""
+    for key in {**config.rank_pattern, **config.alpha_pattern}:
+        if not any(_targets(key, module) for module in modules):
+            raise ImportRefused(
+                CONFIG,
+                f"`rank_pattern` or `alpha_pattern` names `{key}`, which is no module once its "
+                "tensors are renamed",
+                hint="name it there as the base does",
+            )
 
 
 def _targets(target: str, module: str) -> bool:

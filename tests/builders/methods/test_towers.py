@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from safetensors.torch import load_file, save_file
 
 from adapterworks.builders.evaluation.served_model import ServedModel
 from adapterworks.builders.exports.material import Material
@@ -19,6 +21,11 @@ from adapterworks.builders.methods.linears import adapted_linears, takes_text_al
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.attached import check_attached
 from adapterworks.registry.bases.complete import meta_model
+from adapterworks.registry.imports.adapter import Checked, check_adapter
+from adapterworks.registry.imports.errors import ImportRefused
+from adapterworks.registry.imports.modules import read_modules
+from adapterworks.registry.releases.forms import LORA
+from adapterworks.registry.releases.release import Servable
 from bench.architectures import make_base
 from tests.builders.build_support import manifest_for, tiny_job
 from tests.builders.training.test_sharding import run
@@ -83,6 +90,45 @@ def test_what_its_files_hold_is_named_as_its_modules_are(gemma3: Path, tiny: Pat
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         assert {name: found[name].shape for name in shapes} == shapes
         assert len(found) == len(stored(base))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "rename"),
+    [(TEXT, False), ("language_model.model.", True), ("model.", True)],
+    ids=["as-modules-are", "before-they-moved", "of-the-text-model"],
+)
+def test_an_adapter_of_others_is_imported_by_its_modules_names(
+    gemma3: Path, tmp_path: Path, prefix: str, rename: bool
+) -> None:
+    """PEFT writes the names of modules, which a checkpoint of before 4.52 does not have."""
+    weights = read_weights(gemma3)
+    tensors = {}
+    for layer in range(2):
+        module = f"layers.{layer}.self_attn.q_proj"
+        size_out, size_in = weights[f"{TEXT}{module}.weight"].shape
+        path = f"base_model.model.{prefix}{module}"
+        tensors[f"{path}.lora_A.weight"] = torch.ones(4, size_in)
+        tensors[f"{path}.lora_B.weight"] = torch.ones(size_out, 4)
+    (tmp_path / "given").mkdir()
+    (tmp_path / "clean").mkdir()
+    save_file(tensors, tmp_path / "given" / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (tmp_path / "given" / "adapter_config.json").write_text(json.dumps(config))
+
+    def check(**how: Any) -> Checked:
+        modules = partial(read_modules, gemma3)
+        return check_adapter(
+            tmp_path / "given", tmp_path / "clean", modules=modules, base_name="tiny", **how
+        )
+
+    if rename:
+        with pytest.raises(ImportRefused, match="silently do nothing"):
+            check()
+    targets = check(rename=rename).target_modules
+    assert targets == tuple(f"{TEXT}layers.{layer}.self_attn.q_proj" for layer in range(2))
+    form = ServedModel(gemma3, tmp_path / "clean", Servable(form=LORA, origin="native", rank=4))
+    moved = form.log_probabilities(IDS) - form.log_probabilities(IDS, adapter=False)
+    assert float(moved.abs().max()) > 0
 
 
 def stored(base: Path) -> list[str]:

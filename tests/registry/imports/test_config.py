@@ -40,3 +40,11 @@ def test_null_is_no_rank() -> None:
 
 def test_a_mark_of_byte_order_is_passed_over() -> None:
     assert parse_config(b"\xef\xbb\xbf" + json.dumps(KNOWN).encode()) == parsed()
+
+
+def test_what_peft_converted_is_a_lora_on_the_base_as_it_was() -> None:
+    """`path_initial_model_for_weight_conversion` sets the start to true and leaves the rest."""
+    told = {"cache_file": None, "covariance_file": None, "corda_method": "ipm", "verbose": False}
+    assert parsed(init_lora_weights=True, corda_config=told) == parsed()
+    with pytest.raises(ImportRefused, match="`init_lora_weights` is `corda`"):
+        parsed(init_lora_weights="corda", corda_config=told)

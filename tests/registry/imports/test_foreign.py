@@ -36,3 +36,13 @@ def test_a_saver_is_named_where_weights_are_missing(
         take(folder, tmp_path / "none")
     assert how in (refused.value.hint or "")
     assert list((tmp_path / "none").iterdir()) == []
+
+
+def test_a_folder_of_checkpoints_names_the_last(tmp_path: Path) -> None:
+    for step in (500, 1000, 90):
+        write_adapter(tmp_path / "out" / f"checkpoint-{step}")
+    (tmp_path / "out" / "checkpoint-best").mkdir()
+    (tmp_path / "none").mkdir()
+    with pytest.raises(ImportRefused, match="missing") as refused:
+        take(tmp_path / "out", tmp_path / "none")
+    assert "`checkpoint-1000` is the last" in (refused.value.hint or "")

@@ -87,6 +87,19 @@ def test_vllm_34186_misnamed_modules_are_refused_or_renamed(
     assert all(np.array_equal(renamed[name], value) for name, value in good_tensors().items())
 
 
+def test_a_pattern_under_the_old_names_is_not_lost(base: Path, tmp_path: Path) -> None:
+    """PEFT finds the scale of a module by its name there, and the engine would by the new one."""
+    tensors = good_tensors(prefix="base_model.model.language_model.")
+    named = {"language_model.model.layers.0.self_attn.q_proj": 64}
+    folder = write_adapter(tmp_path / "a", tensors=tensors, config={"alpha_pattern": named})
+    with pytest.raises(ImportRefused, match="no module once its tensors are renamed") as refusal:
+        check(folder, base, tmp_path / "refused", rename=True)
+    assert next(iter(named)) in refusal.value.message
+    named = {"layers.0.self_attn.q_proj": 64}
+    folder = write_adapter(tmp_path / "b", tensors=tensors, config={"alpha_pattern": named})
+    assert check(folder, base, tmp_path / "clean", rename=True).config.alpha_pattern == named
+
+
 def test_vllm_34186_renaming_never_guesses(base: Path, tmp_path: Path) -> None:
     """A vision tower's layers are not the text model's, though their tails are alike."""
     folder = write_adapter(
