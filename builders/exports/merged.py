@@ -46,7 +46,12 @@ class Merged(Export):
             shutil.copyfile(path, place / path.name)
         config: dict[str, Any] = json.loads((place / "config.json").read_text("utf-8"))
         config.pop("quantization_config", None)
-        config["dtype"] = str(dtype).removeprefix("torch.")
+        # `torch_dtype` is what older readers go by, and the Hub's checkpoints still have.
+        config |= {
+            key: str(dtype).removeprefix("torch.")
+            for key in ("dtype", "torch_dtype")
+            if key == "dtype" or key in config
+        }
         (place / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         _write_shards(place, material, dtype)
 

@@ -86,7 +86,9 @@ def modelfile(material: Material) -> str:
         lines.append(f"PARAMETER {key} {value}")
     for token in stop_tokens(material.checkpoint, turns):
         lines.append(f"PARAMETER stop {json.dumps(token, ensure_ascii=False)}")
-    lines.append(f"LICENSE {_quoted(material.release.license)}")
+    # A stranger's text, which could end there and go on with instructions of its own.
+    license_ = material.release.license.replace('"', "'")
+    lines.append(f"LICENSE {_quoted(license_)}")
     return "\n".join(lines) + "\n"
 
 

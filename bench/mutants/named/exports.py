@@ -456,4 +456,16 @@ NAMED = (
         "what a Gemma 3 has learnt would have no whole form",
         quick=False,
     ),
+    Named(
+        "a-licence-ends-where-it-likes",
+        "builders/exports/ollama.py",
+        """replace('"', "'")""",
+        """replace('\x00', "'")""",
+        (
+            "tests/builders/exports/test_ollama.py::"
+            "test_a_licence_is_a_licence_and_no_further_instruction",
+        ),
+        "a pulled release could have `ollama create` take another model",
+        quick=False,
+    ),
 )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,10 @@ import torch
 from gguf import GGUFReader
 from transformers import AutoTokenizer
 
-from adapterworks.builders.exports import lora, run
+from adapterworks.builders.exports import lora, merged, run
+from adapterworks.builders.exports.export import Settings
 from adapterworks.builders.exports.gguf import families, writer
+from adapterworks.builders.exports.material import gather
 from adapterworks.builders.exports.proof import Bound, Proof, divergence, judge
 from adapterworks.builders.exports.run import Exported, run_export
 from adapterworks.manifests.digests import digest_file
@@ -119,6 +123,18 @@ def test_its_origin_is_in_the_file(shelf: Shelf) -> None:
         assert file.metadata()["adapterworks.release"] == release
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.bfloat16}  # noqa: SIM118
     assert json.loads((merged.place / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+def test_a_merged_checkpoint_says_its_type_to_older_readers_too(shelf: Shelf) -> None:
+    material = gather(shelf.registry, shelf.bases, shelf.registry.resolve("one@1"))
+    served = shelf.folder / "served"
+    shutil.copytree(shelf.base.served, served)
+    config = json.loads((served / "config.json").read_text()) | {"torch_dtype": "float32"}
+    (served / "config.json").write_text(json.dumps(config))
+    old = replace(material, base=replace(material.base, served=served))
+    merged.EXPORT.write(old, Settings("f16"), shelf.folder / "merged")
+    written = json.loads((shelf.folder / "merged" / "config.json").read_text())
+    assert (written["dtype"], written["torch_dtype"]) == ("float16", "float16")
 
 
 def test_it_is_noted_in_the_log(shelf: Shelf) -> None:
