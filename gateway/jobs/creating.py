@@ -207,7 +207,8 @@ def name_of(tenant: Tenant, suffix: str) -> str:
     """The adapter's name: the tenant's own prefix, and the suffix in the alphabet of names."""
     word = re.sub(r"[^a-z0-9._-]+", "-", suffix.lower()).strip("-._") or "model"
     room = _LONGEST_NAME - len(tenant.prefix)
-    if len(word) > room:  # two long suffixes that begin alike are two names
+    lost = any(letter.isalnum() and not letter.isascii() for letter in suffix)
+    if lost or len(word) > room:  # what differs in what is lost, or late, is two names
         digest = hashlib.sha256(suffix.encode()).hexdigest()[:8]
         word = f"{word[: room - 9]}-{digest}"
     return tenant.prefix + word

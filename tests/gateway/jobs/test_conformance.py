@@ -465,3 +465,5 @@ def test_names_of_releases_are_the_tenants_own(house: House) -> None:
         assert house.acme.owns(check_name(name_of(house.acme, suffix)))
         assert not house.globex.may_use(name_of(house.acme, suffix))
     assert name_of(house.acme, "x" * 64) != name_of(house.acme, "x" * 63 + "y")
+    assert name_of(house.acme, "客服 v1") != name_of(house.acme, "财务 v1")
+    assert name_of(house.acme, "My model!") == f"{house.acme.prefix}my-model"
