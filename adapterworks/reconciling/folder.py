@@ -13,8 +13,6 @@ from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 from adapterworks.reconciling.whose import identity
 
-DEFAULT = Path("manifests")
-
 
 @dataclass(frozen=True)
 class Read:

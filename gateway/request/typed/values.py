@@ -160,11 +160,6 @@ def _text_or_objects(value: Any) -> str | list[Object]:
     return value
 
 
-def _texts_or_ids(value: Any) -> str | list[Any]:
-    several: str | list[Any] = _prompt(value)
-    return several
-
-
 Stop = Annotated[str | list[str], PlainValidator(_stop)]
 Messages = Annotated[Objects, AfterValidator(_messages)]
 _Tools = Annotated[list[Object], Field(max_length=MOST_TOOLS)]
