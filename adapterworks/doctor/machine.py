@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapterworks.doctor.check import Check, installed
+from adapterworks.doctor.check import Check
 from adapterworks.gateway.engines.cpu import tcmalloc, usable_cpus
-from adapterworks.manifests.installing import install
+from adapterworks.manifests.installing import install, installed_version
 
 GIB = 1024**3
 _SHM = "/dev/shm"  # noqa: S108 – looked at, not written to
@@ -152,7 +152,7 @@ def gpu() -> Check:
     except (OSError, subprocess.SubprocessError):
         return Check("gpu", "info", "no NVIDIA GPU", "one makes everything here much faster")
     cards = "; ".join(answer.stdout.strip().splitlines())
-    if installed("vllm") is None:
+    if installed_version("vllm") is None:
         hint = f"{install('gpu')}: the engine installed here runs on the CPU"
         return Check("gpu", "slow", cards, hint)
     return Check("gpu", "ok", cards)

@@ -29,12 +29,13 @@ from adapterworks.builders.engines.engine import (
     Progress,
     Sampling,
 )
-from adapterworks.builders.engines.sources import code_digest, versions
+from adapterworks.builders.engines.sources import code_digest
 from adapterworks.engines.asking import BLOCKS, ask_completions, ask_scores, bearable
 from adapterworks.engines.loop import Loop
 from adapterworks.engines.spec import engine_dtype, spec_for
 from adapterworks.extras import require
 from adapterworks.manifests.errors import NotFound, Refused, Unavailable
+from adapterworks.manifests.installing import installed_versions
 
 if TYPE_CHECKING:
     from adapterworks.gateway.engines.local import LocalEngine
@@ -71,7 +72,9 @@ class Vllm:
         from adapterworks.gateway.engines.launch import device
 
         where = device()
-        return Identity(MEMBER, versions(_COMPUTE), where, engine_dtype(where), code_digest(*_CODE))
+        return Identity(
+            MEMBER, installed_versions(_COMPUTE), where, engine_dtype(where), code_digest(*_CODE)
+        )
 
     def refuses(self, model: Model, adapter: Adapter | None) -> str | None:
         """What has no form that engines for serving load."""

@@ -28,8 +28,9 @@ from adapterworks.builders.engines.engine import (
     Progress,
     Sampling,
 )
-from adapterworks.builders.engines.sources import code_digest, versions
+from adapterworks.builders.engines.sources import code_digest
 from adapterworks.manifests.errors import NotFound
+from adapterworks.manifests.installing import installed_versions
 from adapterworks.registry.bases.causal_lm import load_causal_lm
 from adapterworks.registry.bases.quiet import quiet_libraries
 
@@ -59,7 +60,7 @@ class HuggingFace:
     def identity(self, model: Model) -> Identity:
         """Versions, device and precision of this machine."""
         device, dtype = _device()
-        return Identity(MEMBER, versions(_COMPUTE), device, dtype, code_digest(*_CODE))
+        return Identity(MEMBER, installed_versions(_COMPUTE), device, dtype, code_digest(*_CODE))
 
     def refuses(self, model: Model, adapter: Adapter | None) -> None:
         """Nothing."""

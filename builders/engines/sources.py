@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 from adapterworks.manifests.digests import digest_file, digest_json
@@ -20,14 +18,3 @@ def code_digest(*parts: str) -> str:
         path = _PACKAGE / part
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     return digest_json({path.relative_to(_PACKAGE).as_posix(): digest_file(path) for path in files})
-
-
-def versions(names: Sequence[str]) -> dict[str, str]:
-    """The versions of those distributions that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from importlib import metadata
 from typing import Any
 
 from adapterworks.builders.evaluation.metrics import metric as metric_named
 from adapterworks.manifests.extensions import origin, source_digest
 from adapterworks.manifests.graders import GraderMetric
+from adapterworks.manifests.installing import installed_versions
 
 PYTHON = "python"
 """Among packages: the language, where a metric reads or runs programs."""
@@ -38,8 +38,9 @@ def versions(names: Iterable[str]) -> dict[str, str]:
 
 def installed(packages: Iterable[str]) -> dict[str, str]:
     """Package → version of those that are installed."""
-    found = ((package, _version(package)) for package in sorted(packages))
-    return {package: version for package, version in found if version is not None}
+    wanted = sorted(packages)
+    python = ".".join(platform.python_version_tuple()[:2])
+    return installed_versions(wanted) | ({PYTHON: python} if PYTHON in wanted else {})
 
 
 def scorer(name: str) -> dict[str, Any]:
@@ -59,12 +60,3 @@ def scorer(name: str) -> dict[str, Any]:
     if isinstance(name, GraderMetric):
         found["grader"] = name.grader.model_dump(mode="json")
     return found
-
-
-def _version(package: str) -> str | None:
-    if package == PYTHON:
-        return ".".join(platform.python_version_tuple()[:2])
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -16,6 +16,7 @@ from adapterworks.builders.plan import digests
 from adapterworks.builders.plan.environment import Environment
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.manifests.digests import digest_file, digest_json
+from adapterworks.manifests.installing import installed_versions
 
 # The packages whose version can change a trained weight or a rendered row.
 _PINS = (
@@ -46,7 +47,7 @@ def environment() -> Environment:
     """The code and packages that are installed here."""
     return Environment(
         code={"version": metadata.version("adapterworks"), "digest": code_digest()},
-        packages={name: version for name in _PINS if (version := _version(name))},
+        packages=installed_versions(_PINS),
         python=platform.python_version(),
     )
 
@@ -72,13 +73,6 @@ def semantics() -> dict[str, int]:
         "ask": digests.ASKING_SEMANTICS,
         "evaluate": digests.EVALUATION_SEMANTICS,
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _datasets(plan: Plan) -> dict[str, Any]:

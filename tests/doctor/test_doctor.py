@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
-from adapterworks.doctor import check, doctor, machine
+from adapterworks.doctor import doctor, machine
 from adapterworks.doctor.check import Check
-from adapterworks.manifests.installing import install
+from adapterworks.manifests.installing import install, installed_version
 
 
 def cpuinfo(flags: str) -> str:
@@ -37,9 +37,11 @@ def test_advice_follows_from_what_is_found(check: Check, level: str, words: str)
 
 
 def test_doctor_knows_a_wrong_version_and_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = check.installed
+    real = installed_version
     monkeypatch.setattr(
-        doctor, "installed", lambda name: {"peft": "0.1", "triton": "3.0"}.get(name, real(name))
+        doctor,
+        "installed_version",
+        lambda name: {"peft": "0.1", "triton": "3.0"}.get(name, real(name)),
     )
     seams = {"peft": ("json.decoder", "json.gone"), "triton": ("nowhere.at_all",), "vllm": ("x",)}
     monkeypatch.setattr(doctor, "SEAMS", seams)
@@ -53,7 +55,7 @@ def test_doctor_knows_a_wrong_version_and_a_missing_module(monkeypatch: pytest.M
 def test_doctor_says_which_extras_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     core = {"click", "pydantic", "rich"}
     monkeypatch.setattr(
-        doctor, "installed", lambda name: check.installed(name) if name in core else None
+        doctor, "installed_version", lambda name: installed_version(name) if name in core else None
     )
     monkeypatch.setattr(doctor, "MODULES", {"build": ("gone", "json"), "serve": ("gone",)})
     found = {check.name: check for check in doctor.packages()}
