@@ -98,8 +98,8 @@ def import_config(
         Refused: a key cannot be honoured.
     """
     from adapterworks.manifests.importing import PROGRAMS
-    from adapterworks.manifests.importing.toml import to_toml
     from adapterworks.manifests.load import check_manifest
+    from adapterworks.manifests.toml import to_toml
 
     given = read_config(file)
     missing = sorted(set(left_out) - given.keys())

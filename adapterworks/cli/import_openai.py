@@ -244,8 +244,8 @@ def _checked(
     import tomllib
 
     from adapterworks.manifests.document import Document
-    from adapterworks.manifests.importing.toml import to_toml
     from adapterworks.manifests.load import check_document
+    from adapterworks.manifests.toml import to_toml
 
     place_sources(done.manifest, folder, place.parent)
     head = f"# From OpenAI's job {''.join(c for c in job if c.isprintable())[:100]}."

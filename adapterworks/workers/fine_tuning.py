@@ -17,13 +17,13 @@ from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.paths import base_model
+from adapterworks.manifests.toml import to_toml
 from adapterworks.registry.blobs.store import BlobStore, copy_blob
 from adapterworks.registry.jobs.fine_tuning import METHODS as ASKED
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, manifest_values
 from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
-from adapterworks.registry.jobs.toml import to_toml
 from adapterworks.registry.jobs.waits import waits_of
 from adapterworks.workers.telling import Teller
 from adapterworks.workers.waiting import waiter

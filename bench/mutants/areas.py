@@ -338,7 +338,8 @@ AREAS = {
             ("tests/gateway/supervision/test_supervisor.py",),
         ),
         Area("plan", ("builders/plan/*.py",), ("tests/builders/plan",)),
-        Area("importing", ("manifests/importing/*.py",), ("tests/manifests/importing",)),
+        Area("importing", ("manifests/importing/*.py", "manifests/toml.py"),
+             ("tests/manifests/importing", "tests/manifests/test_toml.py")),
         Area(
             "exports",
             ("builders/exports/*.py", "builders/exports/gguf/*.py", "builders/exports/onnx/*.py"),

@@ -9,6 +9,7 @@ from typing import Any
 from adapterworks.manifests.document import Document
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import check_document
+from adapterworks.manifests.toml import to_toml
 from adapterworks.registry.jobs.fine_tuning import (
     REINFORCEMENT,
     Asked,
@@ -16,7 +17,6 @@ from adapterworks.registry.jobs.fine_tuning import (
     check_template,
     manifest_values,
 )
-from adapterworks.registry.jobs.toml import to_toml
 
 # Stands in for the usual rate, which only builders know; any positive number will do for a check.
 _SOME_RATE = 1e-4

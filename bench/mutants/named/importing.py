@@ -9,7 +9,7 @@ _COMMON = "manifests/importing/common.py"
 _FACTORY = "manifests/importing/llama_factory.py"
 _SETS = "manifests/importing/llama_factory_data.py"
 _AXOLOTL = "manifests/importing/axolotl.py"
-_TOML = "manifests/importing/toml.py"
+_TOML = "manifests/toml.py"
 _TESTS = "tests/manifests/importing"
 _OPENAI = "manifests/importing/openai.py"
 _OPENAI_CLI = "adapterworks/cli/import_openai.py"
@@ -317,9 +317,9 @@ NAMED = (
     Named(
         "a-text-is-written-as-it-stands",
         _TOML,
-        "return json.dumps(value, ensure_ascii=False)",
-        "return json.dumps(value, ensure_ascii=False).replace(chr(92), '')",
-        (f"{_TESTS}/test_toml.py",),
+        "return json.dumps(str(value), ensure_ascii=False)",
+        "return json.dumps(str(value), ensure_ascii=False).replace(chr(92), '')",
+        ("tests/manifests/test_toml.py",),
         "a quotation mark would end the text",
     ),
     Named(

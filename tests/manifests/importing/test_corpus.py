@@ -9,8 +9,8 @@ import pytest
 
 from adapterworks.manifests.importing import axolotl_keys, llama_factory_keys
 from adapterworks.manifests.importing.conversion import Draft
-from adapterworks.manifests.importing.toml import to_toml
 from adapterworks.manifests.load import check_manifest
+from adapterworks.manifests.toml import to_toml
 from tests.manifests.importing.corpus import Case, cases, make_folder
 
 CASES = cases()

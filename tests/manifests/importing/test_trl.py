@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from adapterworks.cli.main import cli
 from adapterworks.manifests.importing.conversion import Conversion
-from adapterworks.manifests.importing.toml import to_toml
 from adapterworks.manifests.importing.trl import convert
 from adapterworks.manifests.importing.trl_keys import JOINT, RULES
 from adapterworks.manifests.load import check_manifest
+from adapterworks.manifests.toml import to_toml
 
 # The configurations of trl 1.16.0 with those of transformers 5.19 that they extend, a key a line.
 KEYS = Path(__file__).with_name("trl_1.16.0_keys.txt").read_text().split()

@@ -11,8 +11,8 @@ from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.gateway.jobs.template import read_template
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.load import load_manifest
+from adapterworks.manifests.toml import to_toml
 from adapterworks.registry.jobs.fine_tuning import Asked, Rows, check_template, manifest_values
-from adapterworks.registry.jobs.toml import to_toml
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapterworks.manifests.importing.toml import to_toml
+from adapterworks.manifests.toml import to_toml
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=20)
 NAMES = st.one_of(

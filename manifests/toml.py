@@ -1,4 +1,4 @@
-"""A manifest's tables as TOML, with a comment above each key that another program's key became."""
+"""A manifest's tables as TOML, each key with a comment where there is one."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from typing import Any
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def to_toml(manifest: Mapping[str, Any], comments: Mapping[str, str]) -> str:
+def to_toml(manifest: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> str:
     """The text.
 
     Args:
         manifest: tables of texts, numbers, switches, lists, tables and lists of tables.
         comments: by key with dots.
     """
-    return "\n".join(_table((), manifest, comments)).strip() + "\n"
+    return "\n".join(_table((), manifest, comments or {})).strip() + "\n"
 
 
 def _table(
     path: tuple[str, ...], table: Mapping[str, Any], comments: Mapping[str, str]
 ) -> Iterator[str]:
     plain = {key: value for key, value in table.items() if not _nested(value)}
-    if path and plain:
+    if path and (plain or not table):
         yield f"\n[{'.'.join(map(_key, path))}]"
     for key, value in plain.items():
-        told = comments.get(".".join((*path, key)), "")
-        said = "".join(c if c.isprintable() else " " for c in told).strip()
-        yield f"{_key(key)} = {_value(value)}" + (f"  # {said}" if said else "")
+        given = comments.get(".".join((*path, key)), "")
+        comment = "".join(c if c.isprintable() else " " for c in given).strip()
+        yield f"{_key(key)} = {_value(value)}" + (f"  # {comment}" if comment else "")
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _table((*path, key), value, comments)
@@ -51,10 +51,14 @@ def _key(name: str) -> str:
 
 
 def _value(value: Any) -> str:
-    """JSON's spelling of texts, numbers and switches is TOML's too; DEL is not."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)  # `inf` and `nan` are TOML's words too
     if isinstance(value, Mapping):
         pairs = (f"{_key(key)} = {_value(item)}" for key, item in value.items())
         return f"{{ {', '.join(pairs)} }}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_value, value))}]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    # JSON's escapes are TOML's too; what JSON leaves as it is and TOML refuses is DEL.
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
