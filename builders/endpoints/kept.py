@@ -5,7 +5,7 @@ the digest nor in the file.
 
 Invariant: an answer is on the disk before the next request is sent in its place, so a kill costs
 the answers that were under way and no others; what a request can cost is there before it is sent,
-so those count as paid, as what failed does. One process holds the file (`data/kept_lines.py`).
+so those count as paid, as what failed does. One process holds the file (`data/journal.py`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
+from adapterworks.builders.data.journal import Journal, open_journal
 from adapterworks.builders.endpoints.account import Account, Free
 from adapterworks.builders.endpoints.asking import PARALLEL, ask_endpoint
 from adapterworks.builders.endpoints.chat import Chat, Said
@@ -39,7 +39,7 @@ class KeptAnswers:
             have been billed unheard, and that were under way when a process ended.
     """
 
-    def __init__(self, lines: KeptLines, known: dict[str, Said], paid: int = 0) -> None:
+    def __init__(self, lines: Journal, known: dict[str, Said], paid: int = 0) -> None:
         self._lines = lines
         self._known = known
         self.asked = 0
@@ -173,7 +173,7 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
         f"another process is asking, and keeps what it hears in `{path}`",
         hint="wait for it, or end it: what it heard is kept",
     )
-    with kept_lines(path, take, busy) as lines:
+    with open_journal(path, take, busy) as lines:
         yield KeptAnswers(lines, known, paid)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from adapterworks.builders.data.kept_lines import KeptLines, Take, kept_lines, read_lines
+from adapterworks.builders.data.journal import Journal, Take, open_journal, read_lines
 from adapterworks.builders.reviewing.ballots import TIE, Ballot, ballots
 from adapterworks.builders.reviewing.review import Review
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
@@ -116,16 +116,16 @@ class Votes:
         return vote
 
     @contextmanager
-    def _held(self) -> Iterator[KeptLines]:
+    def _held(self) -> Iterator[Journal]:
         """Hold the file, with what others have written by now."""
         if not self._path.with_name(REVIEW).is_file():
             raise NotFound(f"the review `{self.review.name}` was removed meanwhile")
         cast: list[Vote] = []
-        with kept_lines(self._path, _taking(cast), self._busy(), wait=_WAIT_SECONDS) as lines:
+        with open_journal(self._path, _taking(cast), self._busy(), wait=_WAIT_SECONDS) as lines:
             self._cast = cast
             yield lines
 
-    def _keep(self, lines: KeptLines, vote: Vote) -> None:
+    def _keep(self, lines: Journal, vote: Vote) -> None:
         lines.add([json.dumps(asdict(vote)).encode()])
         self._cast.append(vote)
 

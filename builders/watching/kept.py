@@ -4,7 +4,7 @@ The first line says what is compared; then one line a row: its place in the orde
 watched release, and that of the reference.
 
 Invariant: each whole line is the next in order; what a kill has torn off is written again. One
-process holds the file (`data/kept_lines.py`).
+process holds the file (`data/journal.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adapterworks.builders.data.kept_lines import KeptLines, kept_lines
+from adapterworks.builders.data.journal import Journal, open_journal
 from adapterworks.manifests.digests import canonical_json, digest_json
 from adapterworks.manifests.errors import Conflict, IntegrityError
 
@@ -28,7 +28,7 @@ Scores = tuple[float, float]
 class Kept:
     """The scores of one comparison; made by `kept`."""
 
-    def __init__(self, lines: KeptLines, scores: list[Scores]) -> None:
+    def __init__(self, lines: Journal, scores: list[Scores]) -> None:
         self._lines = lines
         self._scores = scores
 
@@ -75,7 +75,7 @@ def kept(folder: Path, identity: Mapping[str, Any]) -> Iterator[Kept]:
         f"another process is watching the same, in `{path}`",
         hint="wait for it, or end it: what it asked is kept",
     )
-    with kept_lines(path, take, busy) as lines:
+    with open_journal(path, take, busy) as lines:
         if not heads:
             lines.add([head])
         yield Kept(lines, scores)

@@ -36,7 +36,7 @@ _OF_PARAPHRASE = "tests/builders/synthesis/test_paraphrase.py"
 _OF_BUDGET = "tests/builders/synthesis/test_budget.py"
 _OF_CONSTITUTIONAL = "tests/builders/synthesis/test_constitutional.py"
 _KEPT = "builders/endpoints/kept.py"
-_LINES = "builders/data/kept_lines.py"
+_LINES = "builders/data/journal.py"
 _OF_KEPT = "tests/builders/endpoints/test_kept.py"
 
 NAMED = (
@@ -158,7 +158,7 @@ NAMED = (
             raise IntegrityError(
                 f"`{path}` line {number} is none""",
         (
-            "tests/builders/data/test_kept_lines.py"
+            "tests/builders/data/test_journal.py"
             "::test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost",
         ),
         "one spoilt line would take all paid answers and votes behind it away",

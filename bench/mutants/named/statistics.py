@@ -110,7 +110,7 @@ NAMED = (
     ),
     Named(
         "a-torn-line-counts",
-        "builders/data/kept_lines.py",
+        "builders/data/journal.py",
         "        file.seek(end)\n        file.truncate()\n",
         "        file.seek(0, 2)\n        file.truncate()\n",
         (f"{_OF_WATCHING}/test_kept.py::test_a_torn_line_is_written_again",),
@@ -585,7 +585,7 @@ NAMED = (
         "votes-are-held-while-somebody-thinks",
         "builders/reviewing/votes.py",
         "        read_lines(self._path, _taking(self._cast), self._busy(), wait=_WAIT_SECONDS)\n",
-        "        self._holder = kept_lines(self._path, _taking(self._cast), self._busy())\n"
+        "        self._holder = open_journal(self._path, _taking(self._cast), self._busy())\n"
         "        self._holder.__enter__()\n",
         (
             "tests/builders/reviewing/test_review.py"

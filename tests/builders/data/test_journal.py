@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.builders.data.kept_lines import kept_lines, read_lines
+from adapterworks.builders.data.journal import open_journal, read_lines
 from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.manifests.errors import Conflict, IntegrityError
 
@@ -21,7 +21,7 @@ def test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost(tmp_pat
         seen.append(line)
         return line.startswith(b"ours")
 
-    with kept_lines(path, take, BUSY) as lines:
+    with open_journal(path, take, BUSY) as lines:
         lines.add([b"ours 1", b"ours 2", b"ours 3"])
     for spoilt in (b"ours 1\nanother\nours 3\n", b"ours 1\nanother\n", b"ours 1\n\nours 3\ntor"):
         path.write_bytes(spoilt)
@@ -30,7 +30,7 @@ def test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost(tmp_pat
         assert "take that line out" in (told.value.hint or "")
         with (
             pytest.raises(IntegrityError, match=r"lines.jsonl` line 2 is none"),
-            kept_lines(path, take, BUSY),
+            open_journal(path, take, BUSY),
         ):
             raise AssertionError
         assert path.read_bytes() == spoilt
@@ -38,7 +38,7 @@ def test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost(tmp_pat
     seen.clear()
     read_lines(path, take, BUSY, wait=0)
     assert (seen, path.read_bytes()) == ([b"ours 1"], b"ours 1\nours")
-    with kept_lines(path, take, BUSY) as lines:
+    with open_journal(path, take, BUSY) as lines:
         lines.add([b"ours 2"])
     assert path.read_bytes() == b"ours 1\nours 2\n"
 
@@ -46,7 +46,7 @@ def test_a_whole_line_that_is_not_understood_is_said_and_nothing_is_lost(tmp_pat
 def test_readers_wait_for_who_writes_and_not_for_each_other(tmp_path: Path) -> None:
     path = tmp_path / "lines.jsonl"
     read_lines(path, lambda _: True, BUSY, wait=0)  # there is no file
-    with kept_lines(path, lambda _: True, BUSY), pytest.raises(Conflict, match="holds it"):
+    with open_journal(path, lambda _: True, BUSY), pytest.raises(Conflict, match="holds it"):
         read_lines(path, lambda _: True, BUSY, wait=0.05)
 
     def nested(_: bytes) -> bool:

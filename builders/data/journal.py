@@ -22,8 +22,8 @@ Take = Callable[[bytes], bool]
 _AGAIN_SECONDS = 0.02
 
 
-class KeptLines:
-    """The lines of one file; made by `kept_lines`."""
+class Journal:
+    """The lines of one file; made by `open_journal`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -36,7 +36,7 @@ class KeptLines:
 
 
 @contextmanager
-def kept_lines(path: Path, take: Take, busy: Exception, *, wait: float = 0) -> Iterator[KeptLines]:
+def open_journal(path: Path, take: Take, busy: Exception, *, wait: float = 0) -> Iterator[Journal]:
     """Hold a file, made with its folder if it is not there; only this user reads it.
 
     Args:
@@ -53,14 +53,14 @@ def kept_lines(path: Path, take: Take, busy: Exception, *, wait: float = 0) -> I
         end = _taken(file, path, take)
         file.seek(end)
         file.truncate()
-        yield KeptLines(file)
+        yield Journal(file)
 
 
 def read_lines(path: Path, take: Take, busy: Exception, *, wait: float) -> None:
     """Read what is there without holding it; a file that is not there has no lines.
 
     Args:
-        busy, wait: as of `kept_lines`.
+        busy, wait: as of `open_journal`.
 
     Raises:
         IntegrityError: a whole line is not understood.
