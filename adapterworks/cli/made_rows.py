@@ -19,8 +19,8 @@ from adapterworks.manifests.errors import Conflict
 
 if TYPE_CHECKING:
     from adapterworks.builders.data.rows import Row
+    from adapterworks.builders.endpoints.cache import AnswerCache
     from adapterworks.builders.endpoints.endpoint import Endpoint
-    from adapterworks.builders.endpoints.kept import KeptAnswers
     from adapterworks.builders.endpoints.price import Price
     from adapterworks.builders.synthesis.making import Estimate, Made, Strategy
 
@@ -79,7 +79,7 @@ class Making:
             more: further facts for JSON.
         """
         from adapterworks.builders.endpoints.budget import Budget
-        from adapterworks.builders.endpoints.kept import kept_answers
+        from adapterworks.builders.endpoints.cache import open_cache
         from adapterworks.builders.synthesis.making import Asking, estimate, make
 
         def moved(begun: int, rows: int) -> None:
@@ -88,7 +88,7 @@ class Making:
 
         most = min(self.previewed, wanted or self.previewed) if self.preview else wanted
         folder = self.app.settings.home / "cache" / "endpoints"
-        with kept_answers(folder / f"{self.kept}.jsonl") as kept:
+        with open_cache(folder / f"{self.kept}.jsonl") as kept:
             budget = Budget(self.max_tokens, most_cost=self.max_cost, prices=self.prices)
             made = make(
                 strategy,
@@ -149,7 +149,7 @@ class Making:
         dear = self.max_cost is not None and expected.cost > self.max_cost
         return dear or expected.tokens > self.max_tokens
 
-    def _told(self, made: Made, kept: KeptAnswers, what: str, count: int | None) -> dict[str, Any]:
+    def _told(self, made: Made, kept: AnswerCache, what: str, count: int | None) -> dict[str, Any]:
         told: dict[str, Any] = {
             "kept": len(made.rows),
             what: made.items,

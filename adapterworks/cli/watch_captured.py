@@ -164,8 +164,8 @@ def _left_out(items: Sequence[Exchange], metric: Metric) -> str | None:
 def _losses(app: App, pair: Pair, asked: Asked, tenant: str | None) -> Iterator[tuple[str, Losses]]:
     """Who judges, and how."""
     from adapterworks.builders.endpoints.budget import Budget
+    from adapterworks.builders.endpoints.cache import open_cache
     from adapterworks.builders.endpoints.endpoint import parse_endpoint
-    from adapterworks.builders.endpoints.kept import kept_answers
     from adapterworks.builders.watching.shadowed import by_judge, by_metric, by_reviews
 
     if asked.metric is not None:
@@ -177,7 +177,7 @@ def _losses(app: App, pair: Pair, asked: Asked, tenant: str | None) -> Iterator[
         judge = parse_endpoint(asked.judge, os.environ, asked.key_env)
         app.note(f"questions and answers are sent to {judge.host}")
         budget = Budget(asked.max_tokens)
-        with kept_answers(app.settings.home / "cache" / "endpoints" / "watch.jsonl") as kept:
+        with open_cache(app.settings.home / "cache" / "endpoints" / "watch.jsonl") as kept:
             yield (
                 f"preference of {judge.name}",
                 by_judge(judge, kept, budget, parallel=PARALLEL, sharing=_sharing(app, pair.name)),

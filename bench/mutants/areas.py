@@ -298,7 +298,7 @@ AREAS = {
             (
                 "builders/data/[!l]*.py", "builders/data/load.py", "builders/data/formats/*.py",
                 "builders/data/gates/*.py", "builders/data/recipes/recipe.py",
-                "builders/synthesis/*.py", "builders/endpoints/kept.py",
+                "builders/synthesis/*.py", "builders/endpoints/cache.py",
                 "builders/endpoints/budget.py",
             ),
             (*_files(
@@ -307,7 +307,7 @@ AREAS = {
                     "mix", "places", "remembered", "render", "rows", "sources", "splits", "turns",
                     "datasets", "seals",
                 ),
-             "tests/builders/synthesis", "tests/builders/endpoints/test_kept.py"),
+             "tests/builders/synthesis", "tests/builders/endpoints/test_cache.py"),
         ),
         Area(
             "jobs",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from adapterworks.builders.endpoints.chat import Said
+    from adapterworks.builders.endpoints.chat import Answer
 
 
 class Account(Protocol):
@@ -20,7 +20,7 @@ class Account(Protocol):
     def again(self, number: int) -> bool:
         """Whether a chat may be sent, and billed, once more."""
 
-    def heard(self, number: int, said: Said) -> None:
+    def heard(self, number: int, said: Answer) -> None:
         """A chat is answered."""
 
 
@@ -38,4 +38,4 @@ class Free:
     def again(self, number: int) -> bool:
         return True
 
-    def heard(self, number: int, said: Said) -> None: ...
+    def heard(self, number: int, said: Answer) -> None: ...

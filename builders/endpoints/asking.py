@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.endpoints.account import Account, Free, Unaffordable
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.declining import declined
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.endpoints.spelling import Spelling
@@ -49,7 +49,7 @@ def ask_endpoint(
     parallel: int = PARALLEL,
     progress: Progress | None = None,
     account: Account | None = None,
-) -> list[Said]:
+) -> list[Answer]:
     """An answer to each chat, in their order.
 
     Args:
@@ -82,13 +82,13 @@ async def _ask_all(
     parallel: int,
     progress: Progress | None,
     account: Account,
-) -> list[Said]:
+) -> list[Answer]:
     import httpx2
 
     headers = {"authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     times = httpx2.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
     spelling, waiting = Spelling(), iter(enumerate(chats))
-    answers: dict[int, Said] = {}
+    answers: dict[int, Answer] = {}
     put_off: dict[int, _NoRoom] = {}
 
     async def one(number: int, chat: Chat, lost: int = 0) -> None:
@@ -132,7 +132,7 @@ async def _ask(
     spelling: Spelling,
     account: Account,
     lost: int,
-) -> Said:
+) -> Answer:
     import httpx2
 
     (number, chat), wait, why = asked, _FIRST_WAIT, ""
@@ -161,7 +161,7 @@ async def _ask(
             if response.status_code == 400 and spelling.learn(fields, response.content):
                 continue
             if declined(response.status_code, response.content):
-                return Said("", False, 0, 0, lost=lost, declined=why)
+                return Answer("", False, 0, 0, lost=lost, declined=why)
             if response.status_code not in (408, 409, 429):
                 raise _refused(endpoint, why)
         lost += billed
@@ -183,7 +183,7 @@ def _refused(endpoint: Endpoint, why: str) -> Refused:
     )
 
 
-def _said(endpoint: Endpoint, data: bytes) -> Said:
+def _said(endpoint: Endpoint, data: bytes) -> Answer:
     try:
         body = json.loads(data)
         choice = body["choices"][0]
@@ -193,7 +193,7 @@ def _said(endpoint: Endpoint, data: bytes) -> Said:
         if not isinstance(text, str | None) or not all(isinstance(n, int) for n in counts):
             raise TypeError("its content is no text, or its usage no numbers")
         cut = choice.get("finish_reason") == "length"
-        return Said(text or "", cut, max(0, counts[0]), max(0, counts[1]), tuple(calls))
+        return Answer(text or "", cut, max(0, counts[0]), max(0, counts[1]), tuple(calls))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise Unavailable(
             f"what `{endpoint.host}` answered is no chat completion ({error}): {_text(data)}"

@@ -13,9 +13,9 @@ from decimal import Decimal
 
 from adapterworks.builders.endpoints.account import Unaffordable
 from adapterworks.builders.endpoints.asking import PARALLEL
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.cache import AnswerCache
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import KeptAnswers
 from adapterworks.builders.endpoints.ledger import Ledger
 from adapterworks.builders.endpoints.price import FREE, Price
 
@@ -42,18 +42,18 @@ class Budget:
 
     def ask(
         self,
-        kept: KeptAnswers,
+        kept: AnswerCache,
         endpoint: Endpoint,
         chats: Sequence[Chat],
         *,
         parallel: int = PARALLEL,
-    ) -> list[Said]:
+    ) -> list[Answer]:
         """The answers to as many of the chats, from the first on, as it is sure to allow.
 
         Raises:
             Refused, Unavailable: as `ask_endpoint`; what had arrived is kept.
         """
-        answers: list[Said] = []
+        answers: list[Answer] = []
         price = self.prices.get(endpoint, FREE)
         while len(answers) < len(chats):
             allowed = self._allowed(chats[len(answers) :], price)

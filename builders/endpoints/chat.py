@@ -56,7 +56,7 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Answer:
     """One answer.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from decimal import Decimal
 
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.price import Price
 
 
@@ -30,7 +30,7 @@ class Ledger:
         self._left, self._money = tokens, money
         self._tries = [0] * len(chats)  # that may have been billed
         self._room = [1] * len(chats)  # tries that are held
-        self._said: dict[int, Said] = {}
+        self._said: dict[int, Answer] = {}
 
     def sent(self, number: int) -> None:
         """A chat is sent once more, which may be billed."""
@@ -50,14 +50,14 @@ class Ledger:
             return False
         return True
 
-    def heard(self, number: int, said: Said) -> None:
+    def heard(self, number: int, said: Answer) -> None:
         """A chat cost what it cost; the rest of what it held is free."""
         self._said[number] = said
 
     @property
-    def answered(self) -> list[Said]:
+    def answered(self) -> list[Answer]:
         """The answers up to the first that is missing."""
-        found: list[Said] = []
+        found: list[Answer] = []
         while len(found) in self._said:
             found.append(self._said[len(found)])
         return found

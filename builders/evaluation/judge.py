@@ -19,7 +19,7 @@ import numpy as np
 from adapterworks.builders.data.reasoning import as_spoken, spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.asking import Progress
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.comparing import (
     MATERIAL,
     Verdicts,
@@ -91,7 +91,7 @@ def judge_answers(
             if ours != theirs:  # the same answer is a tie, without a judge
                 asked += comparing(row, ours, theirs)
                 places.append((name, at))
-    said: list[Said] = []
+    said: list[Answer] = []
     while len(said) < len(asked):
         said += judge.ask(asked[len(said) : len(said) + _TOGETHER])
         if progress:

@@ -17,7 +17,7 @@ from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Message
 from adapterworks.builders.endpoints.asking import ask_endpoint
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.builders.evaluation.generator import Progress
 from adapterworks.manifests.errors import InvalidInput
@@ -46,8 +46,8 @@ class Remote:
 
     endpoint: Endpoint
     prices: Prices | None = None
-    _said: list[Said] = field(default_factory=list)
-    _drawn: list[Said] = field(default_factory=list)
+    _said: list[Answer] = field(default_factory=list)
+    _drawn: list[Answer] = field(default_factory=list)
     _draws: int = 1
 
     @property

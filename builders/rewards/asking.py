@@ -12,9 +12,9 @@ from pathlib import Path
 
 from adapterworks.builders.endpoints.asking import require_answering
 from adapterworks.builders.endpoints.budget import Budget
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.cache import AnswerCache, open_cache
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint, parse_endpoint
-from adapterworks.builders.endpoints.kept import KeptAnswers, kept_answers
 from adapterworks.manifests.errors import Refused
 from adapterworks.manifests.judging import JudgeTable
 
@@ -37,9 +37,9 @@ class Judge:
         self.table, self.path = table, path
         self.endpoint = parse_endpoint(table.endpoint, environ, table.key_env)
         self._held = ExitStack()
-        self._kept: KeptAnswers | None = None
+        self._kept: AnswerCache | None = None
 
-    def ask(self, chats: Sequence[Chat], *, model: str | None = None) -> list[Said]:
+    def ask(self, chats: Sequence[Chat], *, model: str | None = None) -> list[Answer]:
         """An answer to each.
 
         Args:
@@ -50,7 +50,7 @@ class Judge:
             Unavailable: it does not answer.
         """
         if self._kept is None:
-            self._kept = self._held.enter_context(kept_answers(self.path))
+            self._kept = self._held.enter_context(open_cache(self.path))
         asked = self.endpoint
         if model is not None:
             asked = Endpoint(asked.url, model, asked.key)

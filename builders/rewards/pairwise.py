@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.comparing import (
     MATERIAL,
     compared,
@@ -64,7 +64,7 @@ def pairs(row: Row, answers: Sequence[str]) -> Pairs:
     return Pairs(count, places, equal, tuple(chats))
 
 
-def read_pairs(asked: Pairs, said: Sequence[Said]) -> tuple[list[float], int]:
+def read_pairs(asked: Pairs, said: Sequence[Answer]) -> tuple[list[float], int]:
     """Each answer's share of its pairs that it won, a tie as half, and how many pairs said nothing.
 
     An answer of whose pairs none said anything has its group's mean.

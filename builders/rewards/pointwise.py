@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.comparing import MATERIAL, conversation, marked
 from adapterworks.builders.objectives.graders import filled
 from adapterworks.builders.rewards.abstaining import agreed
@@ -77,7 +77,7 @@ def asking(
     )
 
 
-def read_scores(said: Sequence[Said], low: float, high: float) -> float | None:
+def read_scores(said: Sequence[Answer], low: float, high: float) -> float | None:
     """What they come to; None where the judge abstains (`abstaining.agreed`)."""
     return agreed([read_score(one.text, low, high) for one in said], low, high)
 

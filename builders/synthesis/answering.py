@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from adapterworks.builders.data.rows import Message, Row
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.synthesis.making import Asking
 
 
@@ -40,7 +40,7 @@ class Answering:
         """
         return replace(chat, temperature=self.temperature, seed=self.seed + number)
 
-    def taken(self, rows: Sequence[Row], said: Sequence[Said], asking: Asking) -> list[Row]:
+    def taken(self, rows: Sequence[Row], said: Sequence[Answer], asking: Asking) -> list[Row]:
         """The rows with what was said as their answers; without those that were cut or empty, and
         without those that the budget left unanswered."""
         found = []

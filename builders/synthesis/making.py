@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.endpoints.asking import PARALLEL
 from adapterworks.builders.endpoints.budget import Budget
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.cache import AnswerCache
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import KeptAnswers
 
 # Turns without a row after which items without an end are taken to have nothing more to give.
 IDLE = 3
@@ -39,12 +39,12 @@ class Asking:
 
     writer: Endpoint
     judge: Endpoint | None
-    kept: KeptAnswers
+    kept: AnswerCache
     budget: Budget
     parallel: int = PARALLEL
     left_out: dict[str, int] = field(default_factory=dict)
 
-    def write(self, chats: Sequence[Chat]) -> list[Said]:
+    def write(self, chats: Sequence[Chat]) -> list[Answer]:
         """What the writer says to as many of the chats, from the first on, as the budget allows.
 
         Raises:
@@ -52,7 +52,7 @@ class Asking:
         """
         return self.budget.ask(self.kept, self.writer, chats, parallel=self.parallel)
 
-    def judged(self, chats: Sequence[Chat]) -> list[Said]:
+    def judged(self, chats: Sequence[Chat]) -> list[Answer]:
         """What the judge says, or the writer where there is none; as `write`."""
         who = self.judge or self.writer
         return self.budget.ask(self.kept, who, chats, parallel=self.parallel)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from adapterworks.builders.endpoints.budget import Budget
+from adapterworks.builders.endpoints.cache import AnswerCache
 from adapterworks.builders.endpoints.comparing import Verdict, Verdicts, preferred, read_verdict
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import KeptAnswers
 from adapterworks.builders.evaluation.judge import comparing
 from adapterworks.builders.evaluation.metrics.metric import Metric
 from adapterworks.builders.evaluation.sequences import Decision, decide
@@ -166,7 +166,7 @@ def by_reviews(store: Exchanges, pair: Pair, tenant: str | None = None) -> Losse
 
 def by_judge(
     judge: Endpoint,
-    kept: KeptAnswers,
+    kept: AnswerCache,
     budget: Budget,
     *,
     parallel: int,

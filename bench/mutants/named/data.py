@@ -35,9 +35,9 @@ _OF_EVOL = "tests/builders/synthesis/test_evol_instruct.py"
 _OF_PARAPHRASE = "tests/builders/synthesis/test_paraphrase.py"
 _OF_BUDGET = "tests/builders/synthesis/test_budget.py"
 _OF_CONSTITUTIONAL = "tests/builders/synthesis/test_constitutional.py"
-_KEPT = "builders/endpoints/kept.py"
+_KEPT = "builders/endpoints/cache.py"
 _LINES = "builders/data/journal.py"
-_OF_KEPT = "tests/builders/endpoints/test_kept.py"
+_OF_KEPT = "tests/builders/endpoints/test_cache.py"
 
 NAMED = (
     Named(

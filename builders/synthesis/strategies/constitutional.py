@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from adapterworks.builders.data.rows import Message, Row
 from adapterworks.builders.endpoints.asking import PARALLEL
-from adapterworks.builders.endpoints.chat import Said
+from adapterworks.builders.endpoints.chat import Answer
 from adapterworks.builders.endpoints.comparing import preferred, read_verdict
 from adapterworks.builders.synthesis.constitution import Constitution, Principle
 from adapterworks.builders.synthesis.making import Asking, Turn
@@ -185,14 +185,14 @@ def principles_of(
     return drawn
 
 
-def _is_answer(said: Said, asking: Asking) -> bool:
+def _is_answer(said: Answer, asking: Asking) -> bool:
     if said.cut:
         asking.leave_out("cut")
         return False
     return _is_said(said, asking)
 
 
-def _is_said(said: Said, asking: Asking) -> bool:
+def _is_said(said: Answer, asking: Asking) -> bool:
     if not said.text.strip():
         asking.leave_out("empty")
         return False

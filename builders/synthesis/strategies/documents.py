@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.endpoints.asking import PARALLEL
-from adapterworks.builders.endpoints.chat import Said
+from adapterworks.builders.endpoints.chat import Answer
 from adapterworks.builders.synthesis.checks import Checks
 from adapterworks.builders.synthesis.making import Asking, Turn
 from adapterworks.builders.synthesis.novelty import Questions
@@ -52,7 +52,7 @@ class Documents:
         self._questions.settle(rows)
         return Turn(len(written), rows)
 
-    def _proved(self, passage: Passage, said: Said, asking: Asking) -> Iterator[Written]:
+    def _proved(self, passage: Passage, said: Answer, asking: Asking) -> Iterator[Written]:
         """The pairs whose evidence is in the passage, word by word, and whose question is new."""
         pairs = read_pairs(said.text)[: self.per_passage]
         if not pairs:

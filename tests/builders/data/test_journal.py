@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.builders.data.journal import open_journal, read_lines
-from adapterworks.builders.endpoints.kept import kept_answers
+from adapterworks.builders.endpoints.cache import open_cache
 from adapterworks.manifests.errors import Conflict, IntegrityError
 
 BUSY = Conflict("another process holds it")
@@ -61,6 +61,6 @@ def test_paid_answers_of_another_version_stay(tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     line = b'{"request": "sha256:1", "text": "a", "cut": false, "later": 1, "tool_calls": []}\n'
     path.write_bytes(line)
-    with pytest.raises(IntegrityError, match="line 1"), kept_answers(path):
+    with pytest.raises(IntegrityError, match="line 1"), open_cache(path):
         pass
     assert path.read_bytes() == line

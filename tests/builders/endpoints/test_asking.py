@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.endpoints.asking import ask_endpoint
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.manifests.errors import Refused, Unavailable
 from tests.builders.endpoints.standin import completion, endpoint
@@ -28,7 +28,7 @@ def test_answers_come_in_the_order_of_the_questions() -> None:
         target = Endpoint(asked.url, "m", "secret")
         said = ask_endpoint(target, chats(20), progress=lambda *at: seen.append(at))
     assert [one.text for one in said] == [f"SAY {n}" for n in range(20)]
-    assert said[0] == Said("SAY 0", False, 7, 3)
+    assert said[0] == Answer("SAY 0", False, 7, 3)
     assert seen == [(n, 20) for n in range(1, 21)]
     assert set(asked.keys) == {"Bearer secret"}
     first = next(body for body in asked.bodies if body["seed"] == 0)
@@ -140,7 +140,7 @@ def test_cut_answers_calls_and_missing_usage() -> None:
 
     with endpoint(answer) as asked:
         (said,) = ask_endpoint(Endpoint(asked.url, "m"), chats(1))
-    assert said == Said("", True, 0, 0, tuple(calls))
+    assert said == Answer("", True, 0, 0, tuple(calls))
 
 
 def test_an_address_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:

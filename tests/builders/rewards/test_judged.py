@@ -11,7 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from adapterworks.builders.data.rows import chat
-from adapterworks.builders.endpoints.chat import Said
+from adapterworks.builders.endpoints.chat import Answer
 from adapterworks.builders.objectives.graders import NoColumn, columns_of
 from adapterworks.builders.rewards.abstaining import agreed, completed
 from adapterworks.builders.rewards.elsewhere import Elsewhere
@@ -23,11 +23,11 @@ from adapterworks.manifests.judging import RewardJudge
 ROW = chat("What is it?", "the own answer", row=3, topic="fever")
 
 
-def said(*texts: str) -> list[Said]:
-    return [Said(text, False, 1, 1) for text in texts]
+def said(*texts: str) -> list[Answer]:
+    return [Answer(text, False, 1, 1) for text in texts]
 
 
-def verdicts(*letters: str) -> list[Said]:
+def verdicts(*letters: str) -> list[Answer]:
     return said(*(f"Because.\nVerdict: {letter}" for letter in letters))
 
 
@@ -99,7 +99,7 @@ class Unreadable:
     def __init__(self, **table: Any) -> None:
         self.table = RewardJudge(endpoint="http://localhost/v1#judge", **table)
 
-    def ask(self, chats: Sequence[Any], *, model: str | None = None) -> list[Said]:
+    def ask(self, chats: Sequence[Any], *, model: str | None = None) -> list[Answer]:
         return said(*["?"] * len(chats))
 
 

@@ -11,9 +11,9 @@ import pytest
 from adapterworks.builders.data.rows import chat
 from adapterworks.builders.endpoints import asking
 from adapterworks.builders.endpoints.budget import Budget
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.cache import open_cache
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.builders.endpoints.price import Price
 from adapterworks.builders.synthesis.making import Estimate, Made, estimate
 from tests.builders.endpoints.standin import completion, endpoint
@@ -34,7 +34,7 @@ def test_money_is_exact_and_never_exceeded(tmp_path: Path) -> None:
     def dear(body: dict[str, Any]) -> Any:
         return 200, completion("x", usage={"prompt_tokens": 50, "completion_tokens": 90}), {}
 
-    with endpoint(dear) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
+    with endpoint(dear) as asked, open_cache(tmp_path / "kept.jsonl") as kept:
         who = Endpoint(asked.url, "m")
         spent = PRICE.of(50, 90)
         # Two that cost what they cost, and a third that is sure to be allowed, to the last digit.
@@ -64,13 +64,13 @@ def test_what_may_have_been_billed_unheard_is_in_the_budget(
     (one, two) = chats(2)
     with endpoint(gives_up) as asked:
         who = Endpoint(asked.url, "m")
-        with kept_answers(tmp_path / "kept.jsonl") as kept:
+        with open_cache(tmp_path / "kept.jsonl") as kept:
             budget = Budget(one.most_tokens + two.most_tokens + 9)
             assert budget.ask(kept, who, [one, two], parallel=1) == []
             assert len(asked.bodies) == 2, "neither is sent again: both may have been billed"
             assert (budget.spent, budget.tokens) == (True, one.most_tokens + two.most_tokens)
         asked.bodies.clear()
-        with kept_answers(tmp_path / "kept.jsonl") as kept:
+        with open_cache(tmp_path / "kept.jsonl") as kept:
             enough = Budget(10**9)
             (said,) = enough.ask(kept, who, [one])
             assert (said.text, said.lost) == ("x", 1)
@@ -78,7 +78,7 @@ def test_what_may_have_been_billed_unheard_is_in_the_budget(
             paid = enough.tokens + one.most_tokens + two.most_tokens  # with the tries before
             assert kept.paid == paid
             assert kept.sent == {who: (one.most_prompt + 7, 100 + 3)}
-        with kept_answers(tmp_path / "kept.jsonl") as kept:
+        with open_cache(tmp_path / "kept.jsonl") as kept:
             assert (kept.ask(who, [one]), kept.paid) == ([said], paid)
             status = 429  # nobody bills that
             asked.bodies.clear()
@@ -104,13 +104,13 @@ def test_a_second_try_is_paid_with_what_others_left(
 
     with endpoint(answer) as asked:
         who = Endpoint(asked.url, "m")
-        with kept_answers(tmp_path / "kept.jsonl") as kept:
+        with open_cache(tmp_path / "kept.jsonl") as kept:
             budget = Budget(sum(one.most_tokens for one in all_))
             said = budget.ask(kept, who, all_, parallel=parallel)
         assert ([one.lost for one in said].count(1), len(said), budget.spent) == (2, 50, False)
         assert budget.tokens == 500 + all_[0].most_tokens + all_[48].most_tokens
         # Kept answers hold what they cost, from the first on.
-        with kept_answers(tmp_path / "kept.jsonl") as kept:
+        with open_cache(tmp_path / "kept.jsonl") as kept:
             again = Budget(budget.tokens)
             assert len(again.ask(kept, who, all_[:40])) == 40
             assert (len(asked.bodies), again.spent) == (52, False)
@@ -128,7 +128,7 @@ def test_where_it_is_used_up_the_answers_before_are_given(
         return (504, {}, {}) if fails else (200, completion("x"), {})
 
     most = asked_for[0].most_tokens
-    with endpoint(answer) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
+    with endpoint(answer) as asked, open_cache(tmp_path / "kept.jsonl") as kept:
         budget = Budget(4 * most)
         assert len(budget.ask(kept, Endpoint(asked.url, "m"), asked_for)) == 2
         assert budget.spent
@@ -138,9 +138,9 @@ def test_where_it_is_used_up_the_answers_before_are_given(
 
 def test_what_an_endpoint_does_not_count_costs_the_most() -> None:
     (one,) = chats(1)
-    assert Said("x", False, 0, 0).spent(one) == (one.most_prompt, 100)
-    assert Said("x", False, 5, 0).spent(one) == (5, 0)
-    assert Said("x", False, 5, 1, lost=2).spent(one) == (5 + 2 * one.most_prompt, 201)
+    assert Answer("x", False, 0, 0).spent(one) == (one.most_prompt, 100)
+    assert Answer("x", False, 5, 0).spent(one) == (5, 0)
+    assert Answer("x", False, 5, 1, lost=2).spent(one) == (5 + 2 * one.most_prompt, 201)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from adapterworks.builders.data.rows import chat as chat_row
 from adapterworks.builders.endpoints.budget import Budget
+from adapterworks.builders.endpoints.cache import open_cache
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.builders.evaluation.judge import comparing
 from adapterworks.builders.evaluation.metrics import metric
 from adapterworks.builders.watching.alias import Pair
@@ -182,7 +182,7 @@ def test_a_judge_is_asked_until_it_is_decided_and_is_shown_nothing_that_is_withh
         first = "A" if "### ANSWER A\nsame" in text else "B"
         return 200, completion(f"Verdict: {first}"), {}
 
-    with endpoint(prefers) as asked, kept_answers(tmp_path / "kept.jsonl") as kept:
+    with endpoint(prefers) as asked, open_cache(tmp_path / "kept.jsonl") as kept:
         judge, budget = Endpoint(asked.url, "judge"), Budget(10**9)
         losses = by_judge(judge, kept, budget, parallel=4, sharing=["acme"])
         told = compare(store, losses)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.endpoints import asking
+from adapterworks.builders.endpoints.cache import open_cache
 from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
-from adapterworks.builders.endpoints.kept import kept_answers
 from adapterworks.manifests.errors import Conflict, Refused, Unavailable
 from tests.builders.endpoints.standin import completion, endpoint
 
@@ -29,11 +29,11 @@ def test_a_request_is_sent_once(tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     with endpoint(echo) as asked:
         target = Endpoint(asked.url, "m", "a-key-that-is-secret")
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             said = kept.ask(target, chats("a", "b", "a"))
             assert [one.text for one in said] == ["A", "B", "A"]
             assert (kept.asked, kept.sent_tokens) == (2, 20)
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             assert [one.text for one in kept.ask(target, chats("b", "c"))] == ["B", "C"]
             assert kept.asked == 1
             kept.ask(Endpoint(asked.url, "another"), chats("a"))  # somebody else's answer
@@ -52,14 +52,14 @@ def test_what_arrived_before_a_fault_is_kept_and_a_torn_line_is_not(tmp_path: Pa
 
     with endpoint(refuses_b) as asked:
         target = Endpoint(asked.url, "m")
-        with kept_answers(path) as kept, pytest.raises(Refused):
+        with open_cache(path) as kept, pytest.raises(Refused):
             kept.ask(target, chats("a", "b"), parallel=1)
         whole = path.read_bytes()
         (line,) = (line for line in whole.splitlines() if b'"text"' in line)
         path.write_bytes(whole + line)
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             said = kept.ask(target, chats("a", "b", "c"), parallel=1)
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             assert kept.ask(target, chats("a", "b", "c")) == said
     assert [one.text for one in said] == ["A", "B", "C"]
     assert [body["messages"][-1]["content"] for body in asked.bodies] == ["a", "b", "b", "c"]
@@ -78,7 +78,7 @@ def test_what_fails_or_is_under_way_when_a_process_ends_is_paid(
     most = chat.most_tokens
 
     def paid(of: Path) -> int:
-        with kept_answers(of) as kept:
+        with open_cache(of) as kept:
             return kept.paid
 
     def answer(body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
@@ -90,7 +90,7 @@ def test_what_fails_or_is_under_way_when_a_process_ends_is_paid(
         replies = [(status, {}, {})] * tries
         with (
             endpoint(answer) as asked,
-            kept_answers(path) as kept,
+            open_cache(path) as kept,
             pytest.raises(Refused if status == 401 else Unavailable),
         ):
             kept.ask(Endpoint(asked.url, "m"), [chat])
@@ -98,7 +98,7 @@ def test_what_fails_or_is_under_way_when_a_process_ends_is_paid(
         assert paid(killed) == (8 * most if status == 504 else most), status
     # It goes on: what failed before stays paid, what is answered costs what it cost.
     replies = [(429, {}, {}), (502, {}, {}), (200, completion("x"), {})]
-    with endpoint(answer) as asked, kept_answers(path) as kept:
+    with endpoint(answer) as asked, open_cache(path) as kept:
         kept.ask(Endpoint(asked.url, "m"), [chat])
         assert kept.paid == 2 * most + 10
     assert paid(path) == 2 * most + 10
@@ -118,10 +118,10 @@ def test_what_is_broken_off_because_another_fails_is_paid(tmp_path: Path) -> Non
         return 401, {}, {}
 
     with endpoint(answer) as asked:
-        with kept_answers(path) as kept, pytest.raises(Refused):
+        with open_cache(path) as kept, pytest.raises(Refused):
             kept.ask(Endpoint(asked.url, "m"), [slow, wrong])
         done.set()
-    with kept_answers(path) as kept:
+    with open_cache(path) as kept:
         assert kept.paid == slow.most_tokens
 
 
@@ -135,10 +135,10 @@ def test_a_chat_that_is_declined_is_answered_so_and_not_asked_again(tmp_path: Pa
 
     with endpoint(answer) as asked:
         target = Endpoint(asked.url, "m")
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             said = kept.ask(target, chats("a", "b", "c"))
             assert (kept.paid, kept.sent) == (20, {target: (14, 6)})
-        with kept_answers(path) as kept:
+        with open_cache(path) as kept:
             assert kept.ask(target, chats("a", "b", "c")) == said
             assert kept.paid == 20
     assert [one.text for one in said] == ["A", "", "C"]
@@ -151,8 +151,8 @@ def test_a_chat_that_is_declined_is_answered_so_and_not_asked_again(tmp_path: Pa
 def test_one_process_holds_the_file(tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     with (
-        kept_answers(path),
+        open_cache(path),
         pytest.raises(Conflict, match="another process is asking"),
-        kept_answers(path),
+        open_cache(path),
     ):
         pass

@@ -1,4 +1,4 @@
-"""What endpoints said, on disk as it arrives: the same request is paid for once.
+"""A cache of endpoints' answers, on disk as they arrive: the same request is paid for once.
 
 An answer is known by the digest of address, model and request. The key that was sent is neither in
 the digest nor in the file.
@@ -20,7 +20,7 @@ from typing import Any
 from adapterworks.builders.data.journal import Journal, open_journal
 from adapterworks.builders.endpoints.account import Account, Free
 from adapterworks.builders.endpoints.asking import PARALLEL, ask_endpoint
-from adapterworks.builders.endpoints.chat import Chat, Said
+from adapterworks.builders.endpoints.chat import Answer, Chat
 from adapterworks.builders.endpoints.endpoint import Endpoint
 from adapterworks.manifests.digests import digest_json
 from adapterworks.manifests.errors import Conflict
@@ -28,8 +28,8 @@ from adapterworks.manifests.errors import Conflict
 _SELDOM = ("lost", "declined")  # is written where it says something
 
 
-class KeptAnswers:
-    """The answers of one file; made by `kept_answers`.
+class AnswerCache:
+    """The answers of one file; made by `open_cache`.
 
     Attributes:
         asked: how many requests were sent.
@@ -39,7 +39,7 @@ class KeptAnswers:
             have been billed unheard, and that were under way when a process ended.
     """
 
-    def __init__(self, lines: Journal, known: dict[str, Said], paid: int = 0) -> None:
+    def __init__(self, lines: Journal, known: dict[str, Answer], paid: int = 0) -> None:
         self._lines = lines
         self._known = known
         self.asked = 0
@@ -59,7 +59,7 @@ class KeptAnswers:
         *,
         parallel: int = PARALLEL,
         account: Account | None = None,
-    ) -> list[Said]:
+    ) -> list[Answer]:
         """An answer to each chat, in their order; the endpoint is asked for those that are new.
 
         Args:
@@ -89,7 +89,7 @@ class KeptAnswers:
         self._lines.add([json.dumps({"request": name, "cost": cost, **told}).encode()])
         self.paid += cost
 
-    def _put(self, name: str, said: Said, chat: Chat, endpoint: Endpoint, held: int) -> None:
+    def _put(self, name: str, said: Answer, chat: Chat, endpoint: Endpoint, held: int) -> None:
         told = {key: value for key, value in asdict(said).items() if value or key not in _SELDOM}
         self._pay(name, said.cost(chat) - held, **told)
         self._known[name] = said
@@ -112,7 +112,7 @@ class _Written:
 
     def __init__(
         self,
-        kept: KeptAnswers,
+        kept: AnswerCache,
         other: Account,
         endpoint: Endpoint,
         asked: Sequence[Chat],
@@ -133,7 +133,7 @@ class _Written:
     def again(self, number: int) -> bool:
         return self._other.again(self._named[number][1][0])
 
-    def heard(self, number: int, said: Said) -> None:
+    def heard(self, number: int, said: Answer) -> None:
         name, places = self._named[number]
         self._kept._put(name, said, self._asked[number], self._endpoint, self._held[number])
         for at in places:
@@ -145,14 +145,14 @@ class _Written:
 
 
 @contextmanager
-def kept_answers(path: Path) -> Iterator[KeptAnswers]:
+def open_cache(path: Path) -> Iterator[AnswerCache]:
     """Hold a file of answers; a line that a kill has torn off goes.
 
     Raises:
         Conflict: another process holds it.
         IntegrityError: a line is none of an answer; what is paid stays.
     """
-    known: dict[str, Said] = {}
+    known: dict[str, Answer] = {}
     paid = 0
 
     def take(line: bytes) -> bool:
@@ -162,7 +162,7 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
             name, cost = values.pop("request"), values.pop("cost", None)
             if values:
                 values["tool_calls"] = tuple(values["tool_calls"])
-                said = known[name] = Said(**values)
+                said = known[name] = Answer(**values)
                 cost = said.prompt_tokens + said.completion_tokens if cost is None else cost
             paid += int(cost)
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -174,7 +174,7 @@ def kept_answers(path: Path) -> Iterator[KeptAnswers]:
         hint="wait for it, or end it: what it heard is kept",
     )
     with open_journal(path, take, busy) as lines:
-        yield KeptAnswers(lines, known, paid)
+        yield AnswerCache(lines, known, paid)
 
 
 def _name(endpoint: Endpoint, chat: Chat) -> str:
