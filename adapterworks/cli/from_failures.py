@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.failures.captured import Owner
     from adapterworks.builders.failures.clusters import Cluster
     from adapterworks.builders.failures.failure import Failure
-    from adapterworks.builders.failures.told import Told
+    from adapterworks.builders.failures.reported import ReportedFailures
     from adapterworks.gateway.tenants.tenant import Tenant
     from adapterworks.registry.exchanges.exchange import Share
     from adapterworks.registry.releases.types import Resolved
@@ -121,10 +121,10 @@ def command(
     if origin == "evaluation":
         failures, asked = evaluated_failures(app.registry, release, metric)
     else:
-        told = _told(app, release, file, tenant, since)
-        failures, traffic, asked = told.failures, told.traffic, len(told.traffic)
-        if told.withheld:
-            app.note(f"{told.withheld} failures are of tenants who let nobody learn from them")
+        reported = _reported(app, release, file, tenant, since)
+        failures, traffic, asked = reported.failures, reported.traffic, len(reported.traffic)
+        if reported.withheld:
+            app.note(f"{reported.withheld} failures are of tenants who let nobody learn from them")
     clusters = cluster(failures, traffic, distance=distance, share=share)
     first = [found for found in clusters if found.first]
     if as_json and dry_run:
@@ -202,20 +202,20 @@ def _require_options(origin: str, **given: object) -> None:
         )
 
 
-def _told(
+def _reported(
     app: App, release: Resolved, file: Path | None, tenant: str | None, since: int | None
-) -> Told:
+) -> ReportedFailures:
     """What people said was wrong: of a file, or of what was captured where none is named.
 
     Raises:
         InvalidInput: a file's line is none of an export, or several tenants' are not told apart.
     """
     from adapterworks.builders.failures.captured import captured
-    from adapterworks.builders.failures.told import read_told, told
+    from adapterworks.builders.failures.reported import read_reported, reported_failures
     from adapterworks.cli.tenant_shown import admin
 
     if file is not None:
-        return read_told(file, release.name, tenant=tenant, shares=_shares(app, release.name))
+        return read_reported(file, release.name, tenant=tenant, shares=_shares(app, release.name))
     chosen = admin(app).list() if tenant is None else [admin(app).show(tenant)[0]]
     owners = {one.id: _owner(one, release.name) for one in chosen}
     items = app.exchanges.read(
@@ -226,7 +226,7 @@ def _told(
     answered, unread = captured(items, owners)
     if unread:
         app.note(f"{unread} answers are to turns that are no texts, and were left out")
-    return told(answered, release.name)
+    return reported_failures(answered, release.name)
 
 
 def _owner(tenant: Tenant, adapter: str) -> Owner:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from adapterworks.builders.data.rows import ROLES
-from adapterworks.builders.failures.told import Answered, Said
+from adapterworks.builders.failures.reported import Answered, Feedback
 from adapterworks.registry.exchanges.exchange import Exchange, Share, strictest
 
 
@@ -28,7 +28,7 @@ class Owner:
 def captured(
     items: Iterable[Exchange], owners: Mapping[str, Owner]
 ) -> tuple[tuple[Answered, ...], int]:
-    """Captured answers as `told` reads them, and how many have turns that are no texts.
+    """Captured answers as `reported_failures` reads them, and how many have turns that are no texts.
 
     Args:
         owners: by the id of the tenant; an exchange of one that is not there is shared by nobody.
@@ -49,7 +49,7 @@ def captured(
                 messages=item.messages,
                 answer=item.text,
                 feedback=[
-                    Said(thumb=said.thumb, score=said.score, correction=said.correction)
+                    Feedback(thumb=said.thumb, score=said.score, correction=said.correction)
                     for said in item.feedback
                 ],
             )

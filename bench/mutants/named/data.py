@@ -1113,7 +1113,7 @@ NAMED = (
     ),
     Named(
         "a-files-word-is-for-ever",
-        "builders/failures/told.py",
+        "builders/failures/reported.py",
         "strictest(one.share, now)",
         "one.share",
         (

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from adapterworks.app import App
 from adapterworks.builders.evaluation.statistics import mean_gain_interval
 from adapterworks.builders.failures.captured import Owner, captured
-from adapterworks.builders.failures.told import told
+from adapterworks.builders.failures.reported import reported_failures
 from adapterworks.builders.reviewing.queue import outcomes
 from adapterworks.cli.main import cli
 from adapterworks.registry.exchanges import reviews
@@ -77,7 +77,7 @@ def test_two_people_judge_blind_and_in_both_orders(house: House, acme: Browser) 
     # The correction is a row to learn from.
     items = store.read(tenant=house.acme.id, adapter="blind")
     answered, _ = captured(items, {house.acme.id: Owner("acme", "own")})
-    (failure,) = told(answered, "blind").failures
+    (failure,) = reported_failures(answered, "blind").failures
     assert (failure.answer, failure.correction) == ("answer 0", "the right one")
 
 

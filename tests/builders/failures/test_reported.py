@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.failures.told import read_told
+from adapterworks.builders.failures.reported import read_reported
 from adapterworks.manifests.errors import InvalidInput
 
 
@@ -42,7 +42,7 @@ def test_what_is_negative_is_a_failure_and_all_is_traffic(tmp_path: Path) -> Non
         line("silent", feedback=[]),
         line("other", adapter="code"),
     ]
-    found = read_told(write(tmp_path, *lines), "medical")
+    found = read_reported(write(tmp_path, *lines), "medical")
     assert [f.place for f in found.failures] == ["down", "low", "corrected"]
     assert [f.correction for f in found.failures] == [None, None, "better"]
     assert found.failures[0].tenant == "acme"
@@ -53,7 +53,7 @@ def test_what_is_negative_is_a_failure_and_all_is_traffic(tmp_path: Path) -> Non
 def test_what_nobody_may_learn_is_counted_and_left(tmp_path: Path) -> None:
     kept = line("kept", share="all")
     silent = {k: v for k, v in line("silent").items() if k != "share"}
-    found = read_told(write(tmp_path, line("none", share="none"), kept, silent), "medical")
+    found = read_reported(write(tmp_path, line("none", share="none"), kept, silent), "medical")
     assert [f.place for f in found.failures] == ["kept"]
     assert found.withheld == 2  # what says nothing is shared with nobody
 
@@ -61,8 +61,8 @@ def test_what_nobody_may_learn_is_counted_and_left(tmp_path: Path) -> None:
 def test_two_tenants_are_never_put_together(tmp_path: Path) -> None:
     path = write(tmp_path, line("a"), line("b", tenant="other"))
     with pytest.raises(InvalidInput, match="several tenants: acme, other"):
-        read_told(path, "medical")
-    assert [f.place for f in read_told(path, "medical", tenant="other").failures] == ["b"]
+        read_reported(path, "medical")
+    assert [f.place for f in read_reported(path, "medical", tenant="other").failures] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_two_tenants_are_never_put_together(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_line_of_another_kind_is_named(bad: Any, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"`reviewed.jsonl` line 2 is no line of"):
-        read_told(write(tmp_path, line(), bad), "medical")
+        read_reported(write(tmp_path, line(), bad), "medical")
 
 
 def test_a_turn_that_is_no_text_is_named(tmp_path: Path) -> None:
     image = {"role": "user", "content": [{"type": "image_url"}]}
     with pytest.raises(InvalidInput, match="a turn of `r1` is no text"):
-        read_told(write(tmp_path, line(messages=[image])), "medical")
+        read_reported(write(tmp_path, line(messages=[image])), "medical")
 
 
 def test_what_a_user_wrote_may_have_lines_of_its_own(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_what_a_user_wrote_may_have_lines_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "reviewed.jsonl"
     texts = [line("one", answer="a\u2028b\u2029c\u0085d"), line("two")]
     path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in texts))
-    found = read_told(path, "medical").failures
+    found = read_reported(path, "medical").failures
     assert [(f.place, f.answer) for f in found] == [
         ("one", "a\u2028b\u2029c\u0085d"),
         ("two", "said"),
     ]
     path.write_text("")
-    assert read_told(path, "medical").failures == ()
+    assert read_reported(path, "medical").failures == ()

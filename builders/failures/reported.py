@@ -1,4 +1,4 @@
-"""The failures that people told of: captured answers with feedback, as `feedback export` has them.
+"""Failures that people reported: captured answers with feedback, as `feedback export` has them.
 
 Invariant: what its tenant lets nobody learn from is passed over and counted, and rows of two
 tenants are never put together.
@@ -26,7 +26,7 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Said(_Lenient):
+class Feedback(_Lenient):
     """What one reviewer said."""
 
     thumb: Literal["up", "down", ""] = ""
@@ -50,11 +50,11 @@ class Answered(_Lenient):
     release: str | None = None
     messages: list[dict[str, Any]]
     answer: str
-    feedback: list[Said] = []
+    feedback: list[Feedback] = []
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedFailures:
     """What was read.
 
     Attributes:
@@ -68,13 +68,13 @@ class Told:
     withheld: int
 
 
-def read_told(
+def read_reported(
     path: Path,
     adapter: str,
     *,
     tenant: str | None = None,
     shares: Mapping[str, Share] | None = None,
-) -> Told:
+) -> ReportedFailures:
     """The failures in a file of `adapters feedback export`.
 
     Args:
@@ -90,10 +90,14 @@ def read_told(
     if not lines[-1]:
         lines.pop()
     found = (_parsed(line, n, path.name) for n, line in enumerate(lines, 1))
-    return told((_as_now(one, shares) if shares else one for one in found), adapter, tenant)
+    return reported_failures(
+        (_as_now(one, shares) if shares else one for one in found), adapter, tenant
+    )
 
 
-def told(answered: Iterable[Answered], adapter: str, tenant: str | None = None) -> Told:
+def reported_failures(
+    answered: Iterable[Answered], adapter: str, tenant: str | None = None
+) -> ReportedFailures:
     """The failures among answers.
 
     Raises:
@@ -117,7 +121,7 @@ def told(answered: Iterable[Answered], adapter: str, tenant: str | None = None) 
             f"these are failures of several tenants: {', '.join(tenants)}",
             hint="make a dataset for each: --tenant NAME",
         )
-    return Told(tuple(failures), tuple(traffic), withheld)
+    return ReportedFailures(tuple(failures), tuple(traffic), withheld)
 
 
 def _as_now(one: Answered, shares: Mapping[str, Share]) -> Answered:
