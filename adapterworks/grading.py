@@ -18,13 +18,13 @@ class BuildersGrading:
     """`Grading`, as rewards of a build are computed."""
 
     def grade(
-        self, grader: Grader, answer: str, item: Mapping[str, Any], elsewhere: Mapping[str, float]
+        self, grader: Grader, answer: str, item: Mapping[str, Any], external: Mapping[str, float]
     ) -> Graded:
         """As `Grading.grade`."""
         from adapterworks.builders.objectives.grading import grade_answer
 
         try:
-            return grade_answer(grader, answer, item, elsewhere)
+            return grade_answer(grader, answer, item, external)
         except ModuleNotFoundError as error:
             raise InvalidInput(
                 f"this gateway does not compare texts: `{error.name}` is not installed beside it",

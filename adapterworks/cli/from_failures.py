@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from adapterworks.builders.failures.captured import Owner
     from adapterworks.builders.failures.clusters import Cluster
     from adapterworks.builders.failures.failure import Failure
-    from adapterworks.builders.failures.reported import ReportedFailures
+    from adapterworks.builders.failures.reported import Reported
     from adapterworks.gateway.tenants.tenant import Tenant
     from adapterworks.registry.exchanges.exchange import Share
     from adapterworks.registry.releases.types import Resolved
@@ -204,7 +204,7 @@ def _require_options(origin: str, **given: object) -> None:
 
 def _reported(
     app: App, release: Resolved, file: Path | None, tenant: str | None, since: int | None
-) -> ReportedFailures:
+) -> Reported:
     """What people said was wrong: of a file, or of what was captured where none is named.
 
     Raises:

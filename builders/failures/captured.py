@@ -28,7 +28,7 @@ class Owner:
 def captured(
     items: Iterable[Exchange], owners: Mapping[str, Owner]
 ) -> tuple[tuple[Answered, ...], int]:
-    """Captured answers as `reported_failures` reads them, and how many have turns that are no texts.
+    """Captured answers as `reported_failures` reads them; how many have turns that are no texts.
 
     Args:
         owners: by the id of the tenant; an exchange of one that is not there is shared by nobody.

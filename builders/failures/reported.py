@@ -54,7 +54,7 @@ class Answered(_Lenient):
 
 
 @dataclass(frozen=True)
-class ReportedFailures:
+class Reported:
     """What was read.
 
     Attributes:
@@ -74,7 +74,7 @@ def read_reported(
     *,
     tenant: str | None = None,
     shares: Mapping[str, Share] | None = None,
-) -> ReportedFailures:
+) -> Reported:
     """The failures in a file of `adapters feedback export`.
 
     Args:
@@ -90,14 +90,13 @@ def read_reported(
     if not lines[-1]:
         lines.pop()
     found = (_parsed(line, n, path.name) for n, line in enumerate(lines, 1))
-    return reported_failures(
-        (_as_now(one, shares) if shares else one for one in found), adapter, tenant
-    )
+    now = (_as_now(one, shares) if shares else one for one in found)
+    return reported_failures(now, adapter, tenant)
 
 
 def reported_failures(
     answered: Iterable[Answered], adapter: str, tenant: str | None = None
-) -> ReportedFailures:
+) -> Reported:
     """The failures among answers.
 
     Raises:
@@ -121,7 +120,7 @@ def reported_failures(
             f"these are failures of several tenants: {', '.join(tenants)}",
             hint="make a dataset for each: --tenant NAME",
         )
-    return ReportedFailures(tuple(failures), tuple(traffic), withheld)
+    return Reported(tuple(failures), tuple(traffic), withheld)
 
 
 def _as_now(one: Answered, shares: Mapping[str, Share]) -> Answered:

@@ -58,12 +58,12 @@ MOST_TEXT = 400_000
 
 
 def grade(
-    grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
+    grader: Grader, answer: str, row: Row, external: Mapping[str, float] | None = None
 ) -> float:
     """What an answer to a row is worth, by what it says behind its reasoning.
 
     Args:
-        elsewhere: what `score_model` and `python` gave, by their names in a formula, else "".
+        external: what `score_model` and `python` gave, by their names in a formula, else "".
 
     Raises:
         NoColumn: the row lacks a column that the grader reads.
@@ -73,17 +73,17 @@ def grade(
     columns, answer = columns_of(row), spoken(answer)
     try:
         require_bounded(grader, answer, columns)
-        return worth(grader, answer, columns, elsewhere or {})[0]
+        return worth(grader, answer, columns, external or {})[0]
     except (NoColumn, TooLong) as error:
         raise _of_row(row, error) from error
 
 
 def grade_sampled(
-    grader: Grader, answer: str, row: Row, elsewhere: Mapping[str, float] | None = None
+    grader: Grader, answer: str, row: Row, external: Mapping[str, float] | None = None
 ) -> float | None:
     """As `grade`, of what a model has answered: None where that has no value, or is too long."""
     try:
-        return grade(grader, answer, row, elsewhere)
+        return grade(grader, answer, row, external)
     except (NoValue, TooLong):
         return None
 
@@ -152,10 +152,10 @@ def worth(
     grader: Grader,
     answer: str,
     columns: Mapping[str, str],
-    elsewhere: Mapping[str, float] | None = None,
+    external: Mapping[str, float] | None = None,
 ) -> tuple[float, dict[str, float]]:
     """What an answer is worth, and what each part of a formula gave; see `grade`."""
-    known = elsewhere or {}
+    known = external or {}
     if isinstance(grader, Multi):
         parts = {
             name: known[name] if name in known else worth(one, answer, columns)[0]

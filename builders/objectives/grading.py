@@ -21,24 +21,24 @@ def grade_answer(
     grader: Grader,
     answer: str,
     item: Mapping[str, Any],
-    elsewhere: Mapping[str, float] | None = None,
+    external: Mapping[str, float] | None = None,
 ) -> Graded:
     """What an answer to a row is worth; takes at most seconds.
 
     Args:
         item: the row's columns.
-        elsewhere: what `score_model` and `python` gave, by their names in a formula, else "".
+        external: what `score_model` and `python` gave, by their names in a formula, else "".
 
     Raises:
         InvalidInput: the texts are too long for the grader, or what is given elsewhere is not.
     """
     for name, leaf in leaves_of(grader).items():
-        if isinstance(leaf, ScoreModel | PythonGrader) and name not in (elsewhere or {}):
+        if isinstance(leaf, ScoreModel | PythonGrader) and name not in (external or {}):
             raise InvalidInput(f"a `{leaf.type}` grader is not run here")
     columns, answer = texts_of(item), spoken(answer)
     try:
         require_bounded(grader, answer, columns)
-        reward, parts = worth(grader, answer, columns, elsewhere)
+        reward, parts = worth(grader, answer, columns, external)
     except NoColumn as error:
         return Graded(0.0, fault="column", why=f"`item` {error.message}")
     except NoValue as error:

@@ -30,7 +30,7 @@ from adapterworks.builders.objectives.policy_gradient import (
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.rewards.asking import KEPT
 from adapterworks.builders.rewards.asking import Judge as EndpointJudge
-from adapterworks.builders.rewards.elsewhere import Elsewhere
+from adapterworks.builders.rewards.external import ExternalRewards
 from adapterworks.builders.training.batches import EncodedSet
 from adapterworks.builders.training.forward import Forward, chunks
 from adapterworks.builders.training.judge import Aggregate, Judge, StepJudge, answered_with
@@ -95,7 +95,7 @@ class Rollouts(Sampling):
         elif reward is not None:
             self.judge = Judge(forward, tokenizer, plan, reward)
         asked = table.judge and EndpointJudge(table.judge, folder / KEPT, os.environ)
-        self.elsewhere = Elsewhere(table.graders, asked)
+        self.external = ExternalRewards(table.graders, asked)
         weights = table.reward_weights or (1.0,) * len(table.rewards)
         self.told: dict[str, float] = {}
         self.rewards = [
@@ -154,7 +154,7 @@ class Rollouts(Sampling):
         )
 
     def close(self) -> None:
-        self.elsewhere.close()
+        self.external.close()
 
     @property
     def highest(self) -> float | None:
@@ -179,13 +179,15 @@ class Rollouts(Sampling):
         """
         rows = [self.rows[split][index] for index in indices]
         texts = [[self._text(one) for one in group] for group in groups]
-        said = self.elsewhere.said(rows, texts)
-        self.told = said.told
+        scored = self.external.score(rows, texts)
+        self.told = scored.metrics
         verified = iter(self._verified(split, indices, texts))
         found = [
             [
-                self._graded(next(verified), row, text, [given[at][place] for given in said.grades])
-                + said.rewards[at][place]
+                self._graded(
+                    next(verified), row, text, [given[at][place] for given in scored.grades]
+                )
+                + scored.rewards[at][place]
                 for place, text in enumerate(group)
             ]
             for at, (row, group) in enumerate(zip(rows, texts, strict=True))
@@ -250,11 +252,11 @@ class Rollouts(Sampling):
         return f"{split} row {self.rows[split][index].number or index + 1}"
 
     def _graded(
-        self, total: float, row: Row, text: str, elsewhere: Sequence[Mapping[str, float]]
+        self, total: float, row: Row, text: str, external: Sequence[Mapping[str, float]]
     ) -> float:
         """The total with what the graders give an answer."""
         graders = self.objective.settings.graders
-        for grader, given in zip(graders, elsewhere, strict=True):
+        for grader, given in zip(graders, external, strict=True):
             worth = grade_sampled(grader, text, row, given)
             if worth is None:  # a wrong answer is no fault of the manifest: it is counted
                 self.told[WITHOUT_VALUE] = self.told.get(WITHOUT_VALUE, 0.0) + 1

@@ -21,7 +21,7 @@ _PAIRWISE = "builders/rewards/pairwise.py"
 _ABSTAINING = "builders/rewards/abstaining.py"
 _POINTWISE = "builders/rewards/pointwise.py"
 _ASKING = "builders/rewards/asking.py"
-_ELSEWHERE = "builders/rewards/elsewhere.py"
+_EXTERNAL = "builders/rewards/external.py"
 _OF_JUDGED = "tests/builders/rewards/test_judged.py"
 _OF_ASKING = "tests/builders/rewards/test_asking.py"
 _GRADERS = "builders/objectives/graders.py"
@@ -529,7 +529,7 @@ NAMED = (
     ),
     Named(
         "a-grader-asks-the-judge-itself",
-        _ELSEWHERE,
+        _EXTERNAL,
         "*grader.range, model=grader.model)",
         "*grader.range)",
         (f"{_OF_ASKING}::test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula",),
@@ -537,7 +537,7 @@ NAMED = (
     ),
     Named(
         "a-score-is-not-put-between-0-and-1",
-        _ELSEWHERE,
+        _EXTERNAL,
         "found = [[(score - LOW) / (HIGH - LOW) for score in group] for group in scored]",
         "found = [[score / HIGH for score in group] for group in scored]",
         (f"{_OF_ASKING}::test_rewards_of_pairs_and_of_scores",),

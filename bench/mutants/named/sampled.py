@@ -403,7 +403,7 @@ NAMED = (
     ),
     Named(
         "silence-is-the-worst-answer",
-        "builders/rewards/elsewhere.py",
+        "builders/rewards/external.py",
         "completed(scores, (low + high) / 2)",
         "completed(scores, low)",
         (f"{_OF_JUDGED}::test_a_single_answer_without_a_verdict_is_worth_the_middle",),

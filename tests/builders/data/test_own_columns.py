@@ -10,7 +10,7 @@ from adapterworks.builders.data.formats.format import RESERVED, to_rows
 from adapterworks.builders.data.rows import Row, chat
 from adapterworks.builders.data.sources import Record
 from adapterworks.builders.objectives.graders import columns_of
-from adapterworks.builders.rewards.elsewhere import _item
+from adapterworks.builders.rewards.external import _item
 
 
 def read(**columns: Any) -> Row:

@@ -20,7 +20,7 @@ from adapterworks.builders.evaluation.recorded import evaluate_again
 from adapterworks.builders.evaluation.suites.gsm8k import SUITE as GSM8K
 from adapterworks.builders.objectives.graders import grade, grade_sampled
 from adapterworks.builders.objectives.grading import grade_answer
-from adapterworks.builders.rewards.elsewhere import _item
+from adapterworks.builders.rewards.external import _item
 from adapterworks.builders.rewards.pairwise import pairs
 from adapterworks.builders.rewards.pointwise import scoring
 from adapterworks.builders.rewards.python_grader import sample_of

@@ -11,7 +11,7 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.endpoints import asking as sending
 from adapterworks.builders.endpoints.chat import Chat
 from adapterworks.builders.rewards.asking import Judge, require_judge
-from adapterworks.builders.rewards.elsewhere import Elsewhere
+from adapterworks.builders.rewards.external import ExternalRewards
 from adapterworks.builders.rewards.sandbox import refusal
 from adapterworks.manifests.errors import Conflict, InvalidInput, Refused, Unavailable
 from adapterworks.manifests.graders import Multi, PythonGrader, ScoreModel, StringCheck, Turn
@@ -48,13 +48,15 @@ def table(url: str, **more: Any) -> RewardJudge:
 def test_rewards_of_pairs_and_of_scores(tmp_path: Path) -> None:
     texts = [["a", "bbb", "cc"], ["x", "x", "x"]]
     with endpoint(longer) as asked:
-        pairs = Elsewhere((), Judge(table(asked.url, weight=2.0), tmp_path / "one", {}))
-        found = pairs.said(ROWS, texts)
+        pairs = ExternalRewards((), Judge(table(asked.url, weight=2.0), tmp_path / "one", {}))
+        found = pairs.score(ROWS, texts)
         assert found.rewards == [[0.0, 2.0, 1.0], [1.0, 1.0, 1.0]]
         assert len(asked.bodies) == 6
-        assert found.told == {"judge_abstained": 0.0, "judge_tokens": 60.0}
-        scored = Elsewhere((), Judge(table(asked.url, kind="pointwise"), tmp_path / "two", {}))
-        assert scored.said(ROWS, texts).rewards == [[0.0, 0.5, 0.25], [0.0, 0.0, 0.0]]
+        assert found.metrics == {"judge_abstained": 0.0, "judge_tokens": 60.0}
+        scored = ExternalRewards(
+            (), Judge(table(asked.url, kind="pointwise"), tmp_path / "two", {})
+        )
+        assert scored.score(ROWS, texts).rewards == [[0.0, 0.5, 0.25], [0.0, 0.0, 0.0]]
         assert len(asked.bodies) == 6 + 4 * 3, "three asks for each different answer"
         pairs.close()
         scored.close()
@@ -63,15 +65,15 @@ def test_rewards_of_pairs_and_of_scores(tmp_path: Path) -> None:
 def test_what_it_said_is_kept_and_is_not_asked_again(tmp_path: Path) -> None:
     texts = [["a", "bbb", "cc"], ["dddd", "x", "yy"]]
     with endpoint(longer) as asked:
-        first = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
-        before = first.said(ROWS, texts).rewards
+        first = ExternalRewards((), Judge(table(asked.url), tmp_path / "kept", {}))
+        before = first.score(ROWS, texts).rewards
         with pytest.raises(Conflict):
             Judge(table(asked.url), tmp_path / "kept", {}).ask([Chat([], 1)])
         first.close()
         sent = len(asked.bodies)
     # Nobody is there any more.
-    again = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
-    assert again.said(ROWS, texts).rewards == before
+    again = ExternalRewards((), Judge(table(asked.url), tmp_path / "kept", {}))
+    assert again.score(ROWS, texts).rewards == before
     again.close()
     assert sent == 12
 
@@ -80,13 +82,13 @@ def test_the_budget_is_of_the_whole_training_and_is_never_exceeded(tmp_path: Pat
     """A question may cost 1,024 tokens and its bytes; this judge says that it cost ten."""
     with endpoint(longer) as asked:
         judge = Judge(table(asked.url, max_tokens=4000, parallel=1), tmp_path / "kept", {})
-        once = Elsewhere((), judge)
-        once.said(ROWS[:1], [["a", "bbb"]])
+        once = ExternalRewards((), judge)
+        once.score(ROWS[:1], [["a", "bbb"]])
         assert judge.paid == 20
         once.close()
         poor = Judge(table(asked.url, max_tokens=1500), tmp_path / "kept", {})
-        other = Elsewhere((), poor)
-        assert other.said(ROWS[:1], [["a", "bbb"]]).told["judge_tokens"] == 20.0, "it is known"
+        other = ExternalRewards((), poor)
+        assert other.score(ROWS[:1], [["a", "bbb"]]).metrics["judge_tokens"] == 20.0, "it is known"
         with pytest.raises(Refused, match="budget of 1500 tokens is used up: it has cost 20"):
             poor.ask([Chat([{"role": "user", "content": "x" * 1400}], 90)])
         assert len(asked.bodies) == 2
@@ -112,11 +114,11 @@ def test_a_chat_that_is_too_long_for_the_judge_is_an_abstention(tmp_path: Path) 
         return longer(body)
 
     with endpoint(answer) as asked:
-        pairs = Elsewhere((), Judge(table(asked.url), tmp_path / "kept", {}))
-        found = pairs.said(ROWS[:1], [["a", "bbb", "cc"]])
+        pairs = ExternalRewards((), Judge(table(asked.url), tmp_path / "kept", {}))
+        found = pairs.score(ROWS[:1], [["a", "bbb", "cc"]])
         pairs.close()
     assert found.rewards == [[0.0, 1.0, 1.0]]
-    assert found.told == {"judge_abstained": pytest.approx(1 / 3), "judge_tokens": 40.0}
+    assert found.metrics == {"judge_abstained": pytest.approx(1 / 3), "judge_tokens": 40.0}
 
 
 def test_what_failed_is_in_the_judges_budget(
@@ -158,13 +160,15 @@ def test_a_grader_asks_its_own_model_and_is_a_part_of_a_formula(tmp_path: Path) 
 
     with endpoint(answer) as asked:
         judge = Judge(table(asked.url, kind="graders", asks=1), tmp_path / "kept", {})
-        found = Elsewhere((CHECK, formula), judge).said(ROWS, [["a", "bbb", "silent"], ["x", "y"]])
+        found = ExternalRewards((CHECK, formula), judge).score(
+            ROWS, [["a", "bbb", "silent"], ["x", "y"]]
+        )
         judge.close()
     assert found.rewards == [[0.0] * 3, [0.0] * 2]
     assert found.grades[0] == [[{}, {}, {}], [{}, {}]]
     assert found.grades[1] == [[{"long": 1.0}, {"long": 3.0}, {"long": 2.0}], [{"long": 1.0}] * 2]
     assert {body["model"] for body in asked.bodies} == {"other"}
-    assert found.told["judge_abstained"] == pytest.approx(1 / 5)
+    assert found.metrics["judge_abstained"] == pytest.approx(1 / 5)
 
 
 @pytest.mark.skipif(refusal() is not None, reason=f"no sandbox: {refusal()}")
@@ -181,10 +185,12 @@ def grade(sample, item):
     return 1 / len(sample["output_text"]) if item["answer"] == "there" else item["row"] + 0.25
 """
     grader = PythonGrader(type="python", name="mine", source=source)
-    found = Elsewhere((grader,), None).said(ROWS, [["a"], ["bb", "", "nan", "out", '{"n": 3}']])
+    found = ExternalRewards((grader,), None).score(
+        ROWS, [["a"], ["bb", "", "nan", "out", '{"n": 3}']]
+    )
     values = [[part[""] for part in group] for group in found.grades[0]]
     assert values == [[1.25], [0.5, 0.0, 0.0, 0.0, 0.75]]
-    assert found.told == {"graders_failed": 3 / 6}
+    assert found.metrics == {"graders_failed": 3 / 6}
 
 
 def test_a_judge_that_does_not_answer_is_known_before_a_training(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from adapterworks.builders.data.rows import chat
 from adapterworks.builders.endpoints.chat import Answer
 from adapterworks.builders.objectives.graders import NoColumn, columns_of
 from adapterworks.builders.rewards.abstaining import agreed, completed
-from adapterworks.builders.rewards.elsewhere import Elsewhere
+from adapterworks.builders.rewards.external import ExternalRewards
 from adapterworks.builders.rewards.pairwise import pairs, read_pairs
 from adapterworks.builders.rewards.pointwise import grading, read_score, read_scores, scoring
 from adapterworks.manifests.graders import ScoreModel
@@ -107,7 +107,7 @@ class Unreadable:
 def test_a_single_answer_without_a_verdict_is_worth_the_middle(kind: str) -> None:
     """As a validation's: it is neither the best there is nor the worst."""
     judge: Any = Unreadable(kind=kind, weight=0.5)
-    assert Elsewhere([], judge).said([ROW], [["sampled"]]).rewards == [[0.25]]
+    assert ExternalRewards([], judge).score([ROW], [["sampled"]]).rewards == [[0.25]]
 
 
 def test_a_score_without_a_verdict_is_the_middle_of_its_range() -> None:
@@ -120,7 +120,7 @@ def test_a_score_without_a_verdict_is_the_middle_of_its_range() -> None:
     }
     grader = TypeAdapter(ScoreModel).validate_json(json.dumps(table))
     judge: Any = Unreadable(kind="graders")
-    assert Elsewhere([grader], judge).said([ROW], [["sampled"]]).grades == [[[{"": 2.0}]]]
+    assert ExternalRewards([grader], judge).score([ROW], [["sampled"]]).grades == [[[{"": 2.0}]]]
 
 
 def test_asks_of_a_score_differ_in_their_seed_alone() -> None:

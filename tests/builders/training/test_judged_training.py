@@ -37,7 +37,7 @@ def test_a_verdict_is_an_advantage(job: Make) -> None:
         trainer, _ = scripted(job(**judged(asked)), ["bb", "aa", "cc", "dd"])
         assert trainer.rollouts is not None
         found = trainer.rollouts.collect(trainer.rows["train"], [0], 0)
-        trainer.rollouts.elsewhere.close()
+        trainer.rollouts.external.close()
     assert found.metrics["reward"] == pytest.approx(0.5)
     assert found.metrics["judge_abstained"] == 0.0
     assert found.metrics["judge_tokens"] == 80.0

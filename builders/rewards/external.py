@@ -1,4 +1,4 @@
-"""What others say sampled answers are worth: a judge at an endpoint, and Python in a sandbox.
+"""Rewards that no pure function gives: of a judge at an endpoint, and of Python in a sandbox.
 
 All questions of a step are asked together. An answer that a judge abstains from has its group's
 mean, so that it is learnt neither from nor against (`abstaining.py`).
@@ -6,8 +6,9 @@ mean, so that it is learnt neither from nor against (`abstaining.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from adapterworks.builders.data.reasoning import as_spoken
@@ -25,22 +26,22 @@ Texts = Sequence[Sequence[str]]  # [prompts][answers]
 
 
 @dataclass(slots=True)
-class Said:
-    """What they said of a step's answers.
+class Scored:
+    """The external rewards of a step's answers.
 
     Attributes:
         rewards: [prompts][answers] the judge's own, weighted; 0 without one.
-        grades: of each grader, [prompts][answers] its parts that were given elsewhere, by name.
-        told: for the step's log.
+        grades: of each grader, [prompts][answers] its parts that are external, by name.
+        metrics: for the step's log.
     """
 
     rewards: list[list[float]]
     grades: list[list[list[dict[str, float]]]]
-    told: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
 
 
-class Elsewhere:
-    """Asks for what no pure function says.
+class ExternalRewards:
+    """Asks the judge, and runs the graders' code.
 
     Args:
         graders: of the objective.
@@ -51,7 +52,7 @@ class Elsewhere:
         self.graders, self.judge = graders, judge
         self._asked = self._silent = self._run = self._failed = 0
 
-    def said(self, rows: Sequence[Row], texts: Texts) -> Said:
+    def score(self, rows: Sequence[Row], texts: Texts) -> Scored:
         """Of a step's answers.
 
         Args:
@@ -76,13 +77,13 @@ class Elsewhere:
                     for part, value in zip(own, values, strict=True):
                         part[name] = value
             grades.append(parts)
-        told = {}
+        metrics = {}
         if self.judge is not None:
-            told = {"judge_abstained": self._silent / max(1, self._asked)}
-            told["judge_tokens"] = float(self.judge.paid)
+            metrics = {"judge_abstained": self._silent / max(1, self._asked)}
+            metrics["judge_tokens"] = float(self.judge.paid)
         if self._run:
-            told["graders_failed"] = self._failed / self._run
-        return Said(rewards, grades, told)
+            metrics["graders_failed"] = self._failed / self._run
+        return Scored(rewards, grades, metrics)
 
     def close(self) -> None:
         """Let the judge's file go."""
@@ -161,12 +162,7 @@ class Elsewhere:
         self._run += len(values)
         self._failed += values.count(None)
         each = iter(0.0 if value is None else value for value in values)
-        return [list(_first(each, len(group))) for group in texts]
-
-
-def _first(values: Iterator[float], count: int) -> Iterator[float]:
-    for _ in range(count):
-        yield next(values)
+        return [list(islice(each, len(group))) for group in texts]
 
 
 def _item(row: Row) -> Mapping[str, Any]:
