@@ -360,7 +360,7 @@ AREAS = {
                 "tests/builders/objectives/test_ppo.py",
                 "tests/builders/objectives/test_alarms.py",
                 "tests/builders/training/test_ppo_training.py",
-                "tests/builders/training/test_alarmed.py",
+                "tests/builders/training/test_alarms.py",
                 "tests/builders/training/test_rollouts.py",
             ),
         ),

@@ -5,9 +5,9 @@ as trained, and the engine honours rsLoRA's α/√r (vllm/lora/peft_helper.py): 
 allows, the files are PEFT's own, byte for byte; at another, and where modules have ranks or scales
 of their own, zeros are added to the factors and the scale is folded in, which changes no product.
 
-PiSSA and OLoRA start as a part s·B₀·A₀ of the base's weights, which is taken out of what the base
-gives while they are trained (`beside.py`). What is written is the change against the base as it is,
-s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss (PEFT's
+PiSSA and OLoRA start as a part s·B₀·A₀ of the base's weights, which is subtracted from what
+the base gives while they are trained (`subtracted.py`). What is written is the change against the
+base as it is, s·(B·A − B₀·A₀), a LoRA of rank 2r without any loss (PEFT's
 `path_initial_model_for_weight_conversion`), and what was trained in any precision.
 
 O-LoRA (`keep_ranks`) is in `orthogonal.py`.
@@ -24,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from adapterworks.builders.methods.beside import take_out, taken_out
 from adapterworks.builders.methods.conversion import Conversion, Source
 from adapterworks.builders.methods.factors import (
     Factors,
@@ -65,6 +64,7 @@ from adapterworks.builders.methods.orthogonal import (
     penalty,
 )
 from adapterworks.builders.methods.shape import BaseShape
+from adapterworks.builders.methods.subtracted import subtract_start, subtracted_start
 from adapterworks.builders.methods.technique import (
     ENGINE_RANKS,
     Default,
@@ -205,7 +205,7 @@ class Lora(Technique[LoraKeys]):
         if not init.needs_rows:
             _forget_init(adapted)
         if init.part_of_base:
-            take_out(adapted, init.set)
+            subtract_start(adapted, init.set)
         whole: nn.Module = adapted
         return whole
 
@@ -252,7 +252,7 @@ class Lora(Technique[LoraKeys]):
     def save(self, model: nn.Module, folder: Path, base: str) -> None:
         """PEFT's adapter; what was taken out of the base is put back first."""
         _forget_init(model)  # of a model that was built once more, to be written
-        starts = taken_out(model)
+        starts = subtracted_start(model)
         if not starts:
             super().save(model, folder, base)
             return

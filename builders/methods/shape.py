@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adapterworks.builders.methods.chance import chances
+from adapterworks.builders.methods.dropout import active_dropout
 from adapterworks.builders.methods.linears import (
     ALL_LINEAR,
     Linear,
@@ -47,7 +47,7 @@ class BaseShape:
         uniform_cache: every layer keeps `kv_heads` keys and values of `head_dim` for a position.
         architecture: what `config.json` calls it.
         classes: what it calls the model's class, which engines go by.
-        chance: it has dropout, or something like it, of its own.
+        dropout: it has dropout, or something like it, of its own.
         capped: its attention scores are soft-capped, which `eager` attention alone computes.
         eager: it computes all its attention's scores, those or because it knows no other way.
         attentions: implementations of its attention; the one that it is loaded with first.
@@ -74,7 +74,7 @@ class BaseShape:
     uniform_cache: bool = True
     architecture: str = ""
     classes: tuple[str, ...] = ()
-    chance: bool = False
+    dropout: bool = False
     capped: bool = False
     eager: bool = False
     beside: int = 0
@@ -188,7 +188,7 @@ def read_shape(checkpoint: Path, *, described: bool = False) -> BaseShape:
         ),
         architecture=config.model_type,
         classes=tuple(model.config.architectures or ()) or (type(model).__name__,),
-        chance=any(True for _ in chances(model)),
+        dropout=any(True for _ in active_dropout(model)),
         capped=caps_scores(config),
         eager=caps_scores(config) or config._attn_implementation == EAGER,
         beside=parameters - learnt,

@@ -61,7 +61,7 @@ def check_attention(
         )
     if asked == FLASH:
         _check_flash(what, shape, machine, precision)
-    if asked == FLEX and shape.chance:
+    if asked == FLEX and shape.dropout:
         raise InvalidInput(
             f"{what} knows no dropout, and this base has some of its own",
             hint=f'{_LEAVE} or `"sdpa"`',

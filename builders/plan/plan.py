@@ -273,7 +273,7 @@ def make_plan(
         reward=found.reward,
         teacher=found.teacher,
         parents=found.parents,
-        undropped=objective.compares and shape.chance,
+        undropped=objective.compares and shape.dropout,
         capped=shape.capped,
         attention=chosen_attention(manifest, shape),
         text_alone=shape.beside > 0,

@@ -26,7 +26,7 @@ from adapterworks.builders.objectives.sampled import Sampled
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.plan.facts import ANCHOR
 from adapterworks.builders.plan.plan import Plan
-from adapterworks.builders.training.alarmed import heed_alarms
+from adapterworks.builders.training.alarms import check_alarms
 from adapterworks.builders.training.anchor import make_anchor
 from adapterworks.builders.training.answers import Given, make_sampling
 from adapterworks.builders.training.arithmetic import Divergence
@@ -313,7 +313,7 @@ class Trainer:
         """Look whether what is sampled has gone wrong; returns why to stop, if so."""
         if self.rollouts is None:
             return None
-        return heed_alarms(self.plan, self.rollouts, self.progress, step.metrics, self._say)
+        return check_alarms(self.plan, self.rollouts, self.progress, step.metrics, self._say)
 
     def _refuse(self, why: str, rate: float) -> None:
         self._say("diverged", step=self.progress.step, reason=why)

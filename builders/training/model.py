@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from adapterworks.builders.methods import METHODS
-from adapterworks.builders.methods.chance import leave_nothing_to_chance
+from adapterworks.builders.methods.dropout import disable_dropout
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.optimizers.optimizer import Group
@@ -68,7 +68,7 @@ def build_model(
     torch.manual_seed(plan.manifest.train.seed)
     base = load_base(checkpoint, plan, device)
     if objective_of(plan.manifest).compares:
-        leave_nothing_to_chance(base)
+        disable_dropout(base)
     if plan.manifest.train.gradient_checkpointing:
         base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     method = plan.manifest.method

@@ -20,7 +20,7 @@ from adapterworks.builders.data.reasoning import spoken
 from adapterworks.builders.data.rows import Row
 from adapterworks.builders.objectives.batch import TokenSequence
 from adapterworks.builders.objectives.graders import grade_sampled
-from adapterworks.builders.objectives.highest import highest_reward
+from adapterworks.builders.objectives.max_reward import max_reward
 from adapterworks.builders.objectives.policy_gradient import (
     ADVANTAGE,
     OLD,
@@ -158,7 +158,7 @@ class Rollouts(Sampling):
 
     @property
     def highest(self) -> float | None:
-        return highest_reward(self.objective.settings)
+        return max_reward(self.objective.settings)
 
     def measured(self, examples: EncodedSet) -> dict[str, float]:
         """The mean reward of the likeliest answers to the validation prompts."""

@@ -28,7 +28,7 @@ _OF_ROLLOUTS = "tests/builders/training/test_rollouts.py"
 _REFERENCE = "builders/training/reference.py"
 _OF_REFERENCE = "tests/builders/training/test_reference.py"
 _SCORE = "builders/objectives/scoring.py"
-_OF_CHANCE = "tests/builders/training/test_chance.py"
+_OF_CHANCE = "tests/builders/training/test_dropout.py"
 
 NAMED = (
     Named(
@@ -543,7 +543,7 @@ NAMED = (
     ),
     Named(
         "dropout-is-of-modules-alone",
-        "builders/methods/chance.py",
+        "builders/methods/dropout.py",
         "named = name in own or any(word in name for word in _WORDS)",
         "named = name in own",
         (f"{_OF_CHANCE}::test_nothing_of_a_base_is_drawn",),

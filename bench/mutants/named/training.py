@@ -939,7 +939,7 @@ _KEPT_NAMED = (
     ),
     Named(
         "a-start-is-taken-out-of-rounded-weights",
-        "builders/methods/beside.py",
+        "builders/methods/subtracted.py",
         "        base.weight.data = held\n",
         "        base.weight.data = (held.float() - layer.scaling['default'] * ("
         "layer.lora_B['default'].weight @ layer.lora_A['default'].weight).data).to(held.dtype)\n",
@@ -951,7 +951,7 @@ _KEPT_NAMED = (
     ),
     Named(
         "a-start-stays-in-what-is-given",
-        "builders/methods/beside.py",
+        "builders/methods/subtracted.py",
         "(learnt - begun) * module.scaling",
         "(learnt - 0 * begun) * module.scaling",
         (

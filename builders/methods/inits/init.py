@@ -1,8 +1,8 @@
 """What an init of LoRA's factors is to the methods that have them.
 
 Invariant: whatever it starts from, what is served is a plain LoRA on the base as it is: an init
-that starts as a part of the base has it taken out of what the base gives (`methods/beside.py`), and
-out of the adapter when it is written (`methods/lora.py`).
+that starts as a part of the base has it subtracted from what the base gives
+(`methods/subtracted.py`), and from the adapter when it is written (`methods/lora.py`).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.objectives.alarms import AlarmTable, Watch
-from adapterworks.builders.objectives.highest import highest_reward
+from adapterworks.builders.objectives.max_reward import max_reward
 from adapterworks.builders.objectives.policy_gradient import RolloutTable
 from adapterworks.manifests.objective import objective_table
 
@@ -144,7 +144,7 @@ def test_the_most_that_an_answer_is_worth(table: dict[str, Any], highest: float 
     given = json.dumps({"kind": "grpo", **table})
     settings = objective_table("grpo").model_validate_json(given)
     assert isinstance(settings, RolloutTable)
-    assert highest_reward(settings) == highest
+    assert max_reward(settings) == highest
 
 
 def test_a_number_that_is_not_told_is_neither_in_nor_outside() -> None:

@@ -48,7 +48,7 @@ def test_what_a_base_and_a_card_can_do_is_let_through(name: str) -> None:
         ("flash_attention_2", ABLE, T4, "fp16", "since Ampere"),
         ("flash_attention_2", ABLE, A10, "fp32", "half precision alone"),
         ("flash_attention_2", replace(ABLE, head_dim=320), A10, "bf16", "heads of 320 numbers"),
-        ("flex_attention", replace(ABLE, chance=True), A10, "bf16", "knows no dropout"),
+        ("flex_attention", replace(ABLE, dropout=True), A10, "bf16", "knows no dropout"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_would_do(

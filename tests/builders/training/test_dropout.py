@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from adapterworks.builders.methods.chance import chances, leave_nothing_to_chance
+from adapterworks.builders.methods.dropout import active_dropout, disable_dropout
 from adapterworks.builders.methods.shape import read_shape
 from adapterworks.builders.plan.plan import make_plan
 from adapterworks.builders.training.model import build_model
@@ -65,12 +65,12 @@ def test_nothing_of_a_base_is_drawn(kind: str) -> None:
     model = make(kind).train()
     config = model.config.to_dict()
     assert not torch.equal(answered(model, 1), answered(model, 2))
-    leave_nothing_to_chance(model)
+    disable_dropout(model)
     for seed in (1, 2):
         assert torch.equal(answered(model, seed), answered(model, 3))
     torch.testing.assert_close(answered(model), answered(model.eval()))
     assert model.config.to_dict() == config
-    assert [*chances(model)] == []
+    assert [*active_dropout(model)] == []
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What of a base changes its answers by chance while it is trained: dropout, and its kin.
+"""A base's own dropout and its kin, which are off where answers have to be comparable.
 
 A policy that is compared with a reference, or with what it sampled, must differ from it by what it
 has learnt alone; TRL turns the model's dropout off for it, too (`disable_dropout`).
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _WORDS = ("dropout", "layerdrop", "pdrop", "jitter")
 
 
-def chances(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+def active_dropout(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """(module, name of its number) of everything that is drawn while training; more than 0."""
     from torch.nn.modules.dropout import _DropoutNd
 
@@ -30,7 +30,7 @@ def chances(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
                 yield module, name
 
 
-def leave_nothing_to_chance(model: nn.Module) -> None:
+def disable_dropout(model: nn.Module) -> None:
     """Set every one of them to 0; the model's configuration stays as it is."""
-    for module, name in [*chances(model)]:
+    for module, name in [*active_dropout(model)]:
         setattr(module, name, 0.0)

@@ -11,7 +11,7 @@ from adapterworks.manifests.graders import Multi, PythonGrader, ScoreModel
 from adapterworks.manifests.judging import ALONE
 
 
-def highest_reward(table: RolloutTable) -> float | None:
+def max_reward(table: RolloutTable) -> float | None:
     """All of a table's rewards at their best, added up as `rollouts.py` does.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A start in the base's own directions, taken out of what its linears give and not of its weights.
+"""A start in the base's own directions, subtracted from its linears' outputs, not from its weights.
 
 PiSSA and OLoRA begin with factors s·B₀·A₀ of W and train beside W − s·B₀·A₀. Here a linear gives
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _A, _B = "taken_out_A", "taken_out_B"
 
 
-def take_out(model: nn.Module, begin: Callable[[Any], None]) -> None:
+def subtract_start(model: nn.Module, begin: Callable[[Any], None]) -> None:
     """Let each LoRA layer start as an init sets it, and keep its weight as it is.
 
     Args:
@@ -47,12 +47,12 @@ def take_out(model: nn.Module, begin: Callable[[Any], None]) -> None:
             begun.data = begun.data.to(held.device)
             start = begun.detach().float().clone()
             layer.register_parameter(name, nn.Parameter(start, requires_grad=False))
-        layer.lora_variant["default"] = _Beside()
+        layer.lora_variant["default"] = _Subtracted()
         layer.get_delta_weight = partial(_delta, layer, layer.get_delta_weight)
 
 
-def taken_out(model: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """A₀ and B₀ of each module by its name in PEFT's model; empty if nothing was taken out."""
+def subtracted_start(model: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """A₀ and B₀ of each module by its name in PEFT's model; empty if nothing is subtracted."""
     return {
         name: (getattr(layer, _A).detach().cpu().float(), getattr(layer, _B).detach().cpu().float())
         for name, layer in _layers(model)
@@ -60,7 +60,7 @@ def taken_out(model: nn.Module) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     }
 
 
-class _Beside:
+class _Subtracted:
     """PEFT's `LoraVariant`: what takes the place of B·A·x."""
 
     def supports_lora_conversion(self) -> bool:

@@ -16,7 +16,7 @@ from adapterworks.builders.training.sampling import Sampling
 from adapterworks.manifests.errors import Refused
 
 
-def heed_alarms(
+def check_alarms(
     plan: Plan,
     rollouts: Sampling,
     progress: Progress,
