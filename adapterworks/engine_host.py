@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.gateway.engine_plugin.identity import Identity
+from adapterworks.gateway.engine_plugin.release_cache import ReleaseCache
 from adapterworks.gateway.engine_plugin.releases import Releases, attach
-from adapterworks.gateway.engine_plugin.shelf import Shelf
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
 from adapterworks.settings import Settings
 
@@ -48,8 +48,8 @@ class EngineHost(Identity):
             _log.error("no releases are fetched here: %s", error)
             return
         keys = args.api_key or [os.environ.get("VLLM_API_KEY", "")]
-        shelf = Shelf(lambda: open_registry(settings), settings.checkouts)
-        state.adapterworks_releases = Releases(shelf, OfVllm(models), keys)
+        cache = ReleaseCache(lambda: open_registry(settings), settings.checkouts)
+        state.adapterworks_releases = Releases(cache, OfVllm(models), keys)
 
 
 class OfVllm:
@@ -79,7 +79,7 @@ class OfVllm:
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry that an engine's host fetches from; what makes room in it is the shelf's matter.
+    """The registry that an engine's host fetches from; what makes room in it is the cache's matter.
 
     Raises:
         Unavailable: no registry is named, and this host has none of its own.

@@ -9,7 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing, review_judging, review_shown
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.review_shelf import folder_of, review_of, reviews_of
+from adapterworks.cli.review_files import folder_of, review_of, reviews_of
 from adapterworks.cli.tenant_shown import cells
 from adapterworks.cli.values import NAME, SEED, Real
 

@@ -6,7 +6,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing, review_shown
-from adapterworks.cli.review_shelf import folder_of, review_of
+from adapterworks.cli.review_files import folder_of, review_of
 from adapterworks.cli.values import COUNT
 
 _name = click.argument("name")

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from adapterworks.builders.building.dataset_inputs import dataset_inputs
 from adapterworks.builders.building.encode import data_facts, encode_earlier, encode_splits
 from adapterworks.builders.building.origins import find_origins
 from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.building.requirements import require_rows
-from adapterworks.builders.building.shelf import shelf_of
 from adapterworks.builders.building.surroundings import environment_for, named_files
 from adapterworks.builders.building.teachers import require_room, with_teacher
 from adapterworks.builders.data.assemble import Assembled, assemble, earlier_rows
@@ -98,7 +98,7 @@ def prepare(
     require_files(manifest)  # before a base is unpacked or fetched
     base, is_paper = _base(manifest, bases, on_paper, progress)
     begun = find_origins(manifest, registry, base.digest)
-    shelf = shelf_of(manifest, registry)
+    datasets = dataset_inputs(manifest, registry)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     begun = with_teacher(begun, manifest, registry, bases, base, tokenizer, progress)
     with encoded_once():
@@ -137,7 +137,7 @@ def prepare(
         lints += reach_lints(manifest, tokenizer, rows["train"])
         if is_paper:
             lints.append(_ON_PAPER)
-        further = {"datasets": shelf.datasets, "tenants": shelf.tenants}
+        further = {"datasets": datasets.datasets, "tenants": shelf.tenants}
         plan = plan.model_copy(update={"lints": tuple(lints), **further})
         check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(

@@ -18,10 +18,10 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from adapterworks.builders.building.dataset_inputs import seal_test_rows
 from adapterworks.builders.building.prepared import Prepared
 from adapterworks.builders.building.record import Stages
 from adapterworks.builders.building.result import BuildResult, why_not
-from adapterworks.builders.building.shelf import seal_test_rows
 from adapterworks.builders.building.stages import (
     convert_stage,
     evaluate_again_stage,

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from adapterworks.gateway.engine_plugin import servables, uses
-from adapterworks.gateway.engine_plugin.shelf import NoRoom, Shelf
+from adapterworks.gateway.engine_plugin.release_cache import NoRoom, ReleaseCache
 from adapterworks.manifests.errors import (
     AdapterworksError,
     IntegrityError,
@@ -69,8 +69,8 @@ class Releases:
         keys: that the engine takes; without any it does nothing here.
     """
 
-    def __init__(self, shelf: Shelf, adapters: Adapters, keys: Sequence[str]) -> None:
-        self._shelf, self._adapters = shelf, adapters
+    def __init__(self, cache: ReleaseCache, adapters: Adapters, keys: Sequence[str]) -> None:
+        self._cache, self._adapters = cache, adapters
         self._keys = [key.encode() for key in keys if key]
         self._flights: dict[str, asyncio.Task[tuple[int, str]]] = {}
         self._unwanted: set[str] = set()  # of the flights, those whose gateway has given up
@@ -102,7 +102,7 @@ class Releases:
 
     async def _drop(self, digest: str) -> None:
         await self._adapters.unload(digest)
-        self._shelf.let_go(digest)
+        self._cache.let_go(digest)
 
     async def _fly(self, digest: str) -> tuple[int, str]:
         """Load it; if nobody wants it any more by then, unload it."""
@@ -119,13 +119,13 @@ class Releases:
             del self._flights[digest]
 
     async def _load(self, digest: str) -> tuple[int, str]:
-        already = digest in self._shelf.held
+        already = digest in self._cache.held
         async with self._turns:
-            for held in self._shelf.held:
+            for held in self._cache.held:
                 if held != digest and held not in self._flights and uses.unused(held) > IDLE_S:
                     await self.unload(held)
             try:
-                release, folder = await asyncio.to_thread(self._shelf.fetch, digest)
+                release, folder = await asyncio.to_thread(self._cache.fetch, digest)
             except AdapterworksError as error:
                 _log.error("%s is not fetched: %s", digest[:80], error)
                 return _status(error), error.message
@@ -140,7 +140,7 @@ class Releases:
             else:
                 status, text = _find(digest)
         if status != 200 and "already been loaded" not in text and not already:
-            self._shelf.let_go(digest)
+            self._cache.let_go(digest)
         return status, text
 
 

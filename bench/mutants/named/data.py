@@ -1021,7 +1021,7 @@ NAMED = (
     ),
     Named(
         "nobody-is-asked-through-a-release",
-        "builders/building/shelf.py",
+        "builders/building/dataset_inputs.py",
         "        claims += of_release(registry, resolved.digest, str(resolved))\n",
         "",
         (f"{_OWNERS}::test_what_a_release_has_learnt_goes_where_its_rows_may",),
@@ -1049,7 +1049,7 @@ NAMED = (
         "builders/publishing/folder.py",
         "        details={RECORDED: plan.tenants} if plan.tenants else {},\n",
         "",
-        ("tests/builders/building/test_shelf.py::test_from_rows_to_a_release_and_back",),
+        ("tests/builders/building/test_dataset_inputs.py::test_from_rows_to_a_release_and_back",),
         "where it is pulled to, anybody could go on from it",
         quick=False,
     ),

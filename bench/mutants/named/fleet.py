@@ -10,9 +10,9 @@ _FILE = "gateway/discovery/file.py"
 _OF_FOLLOW = "tests/gateway/discovery/test_follow.py"
 _OF_FINDERS = "tests/gateway/discovery/test_finders.py"
 _HELD = "gateway/engine_plugin/held.py"
-_SHELF = "gateway/engine_plugin/shelf.py"
+_CACHE = "gateway/engine_plugin/release_cache.py"
 _RELEASES = "gateway/engine_plugin/releases.py"
-_OF_SHELF = "tests/gateway/engine_plugin/test_shelf.py"
+_OF_CACHE = "tests/gateway/engine_plugin/test_release_cache.py"
 _OF_RELEASES = "tests/gateway/engine_plugin/test_releases.py"
 _OF_FETCHED = "tests/gateway/engines/test_fetched.py"
 _OF_ELSEWHERE = "tests/gateway/engines/test_elsewhere.py"
@@ -255,7 +255,7 @@ NAMED = (
         _HELD,
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
-        (f"{_OF_SHELF}::test_what_is_held_stays_and_the_next_one_has_no_room",),
+        (f"{_OF_CACHE}::test_what_is_held_stays_and_the_next_one_has_no_room",),
         "vLLM reads an adapter again from its folder: without it the engine ends",
         quick=True,
     ),
@@ -264,16 +264,16 @@ NAMED = (
         _HELD,
         "                if _is(file, self._path(digest)):\n",
         "                if file:\n",
-        (f"{_OF_SHELF}::test_a_lock_file_that_is_removed_locks_nobody_out",),
+        (f"{_OF_CACHE}::test_a_lock_file_that_is_removed_locks_nobody_out",),
         "an adapter would be held by a file that nobody looks at any more",
         quick=True,
     ),
     Named(
         "two-releases-that-come-at-once-take-the-same-room",
-        _SHELF,
+        _CACHE,
         "wanted = size + sum(coming)",
         "wanted = size",
-        (f"{_OF_SHELF}::test_two_that_come_at_once_do_not_take_the_same_room",),
+        (f"{_OF_CACHE}::test_two_that_come_at_once_do_not_take_the_same_room",),
         "a disk would be filled beyond its bound",
         quick=True,
     ),
@@ -297,10 +297,10 @@ NAMED = (
     ),
     Named(
         "a-load-again-that-fails-ends-the-first-ones-hold",
-        _SHELF,
+        _CACHE,
         "            if not already:\n",
         "            if True:\n",
-        (f"{_OF_SHELF}::test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds",),
+        (f"{_OF_CACHE}::test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds",),
         "the folder of what an engine has loaded would make room for others, and the engine end",
         quick=True,
     ),

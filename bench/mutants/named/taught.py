@@ -231,7 +231,7 @@ NAMED = (
     ),
     Named(
         "a-tenants-rows-go-out-by-a-teacher",
-        "builders/building/shelf.py",
+        "builders/building/dataset_inputs.py",
         "None if teacher == BASE else teacher,",
         "None,",
         ("tests/builders/data/test_owners.py::test_what_a_release_has_learnt_goes_where_its_rows_may",),

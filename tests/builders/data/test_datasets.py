@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapterworks.builders.building.shelf import shelf_of
+from adapterworks.builders.building.dataset_inputs import dataset_inputs
 from adapterworks.builders.data.adding import About, Added, add_dataset
 from adapterworks.builders.data.assemble import assemble, rows_of_build
 from adapterworks.builders.data.datasets import decode, encode, rows_of
@@ -213,10 +213,10 @@ def test_a_tenants_rows_go_where_both_say_so(
     wanted = manifest(tenant=tenant, tenants=tenants)
     if words is None:
         expected = Parent(relation="dataset", digest=dataset.digest, ref="dataset:cases@1")
-        assert shelf_of(wanted, registry).datasets == (expected,)
+        assert dataset_inputs(wanted, registry).datasets == (expected,)
     else:
         with pytest.raises(Refused, match=words):
-            shelf_of(wanted, registry)
+            dataset_inputs(wanted, registry)
     for key in ("mix", "replay", "validation", "test"):
         add(registry, "free", train=questions("b", 1), validation=questions("c", 1))
         source = "dataset:cases@1"
@@ -225,11 +225,11 @@ def test_a_tenants_rows_go_where_both_say_so(
         if words is None:
             relation = "test" if key == "test" else "dataset"
             assert (relation, "dataset:cases@1") in [
-                (p.relation, p.ref) for p in shelf_of(other, registry).datasets
+                (p.relation, p.ref) for p in dataset_inputs(other, registry).datasets
             ]
         else:
             with pytest.raises(Refused, match=words):
-                shelf_of(other, registry)
+                dataset_inputs(other, registry)
 
 
 def test_rows_are_divided_by_what_they_say() -> None:
@@ -508,4 +508,4 @@ def test_what_cannot_be_a_dataset_is_refused(registry: Registry) -> None:
 def test_datasets_behind_a_server_are_asked_of_it(tmp_path: Path) -> None:
     server = RemoteRegistry("https://registry.example", None, tmp_path / "home")
     with pytest.raises(Unavailable, match=r"`registry\.example` is not found"):
-        shelf_of(manifest(), server)
+        dataset_inputs(manifest(), server)

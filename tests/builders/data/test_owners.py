@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building.shelf import shelf_of
+from adapterworks.builders.building.dataset_inputs import dataset_inputs
 from adapterworks.builders.data.adding import About, add_dataset
 from adapterworks.builders.data.load import load_source
 from adapterworks.builders.data.rows import Row, chat
@@ -88,7 +88,7 @@ def test_rows_of_a_dataset_stay_whose_they_are(registry: Registry, share: Any, k
     assert Datasets(registry).get("mine", "2").record.tenant == "acme"
     wanted = manifest(data={"train": "dataset:mine@1"})
     with pytest.raises(Refused, match="of tenant `acme`"):
-        shelf_of(wanted, registry)
+        dataset_inputs(wanted, registry)
     named, _ = learnt(registry, "tn_0", "acme")
     assert {*named} == {f"dataset:{ref}" for ref in ("acme-rows@1", "mine@1", "mine@2")}
 
@@ -149,11 +149,11 @@ def test_a_tenant_is_one_by_its_name_and_by_its_id(registry: Registry, tmp_path:
     add(registry, "acme-rows", "a", tenant="acme")
     tables = {"start": {"from": f"{mine}@1"}, "data": {"train": "dataset:acme-rows@1"}}
     for tenant in ("acme", acme.id):
-        assert {*shelf_of(manifest(tenant, **tables), registry).tenants} == {"acme", acme.id}
-    shelf_of(manifest(name=f"{acme.prefix}next", **tables), registry)
+        assert {*dataset_inputs(manifest(tenant, **tables), registry).tenants} == {"acme", acme.id}
+    dataset_inputs(manifest(name=f"{acme.prefix}next", **tables), registry)
     for tenant in ("globex", None, "tn_0"):
         with pytest.raises(Refused, match="of tenant `acme`, which only") as told:
-            shelf_of(manifest(tenant, **tables), registry)
+            dataset_inputs(manifest(tenant, **tables), registry)
         assert 'set `adapter.tenant = "acme"`' in (told.value.hint or "")
     # Rows of both are one tenant's, and are written from for it by either word.
     claims = [Claim(acme.id, "own", f"{mine}@1", learnt=True)]
@@ -164,7 +164,7 @@ def test_a_tenant_is_one_by_its_name_and_by_its_id(registry: Registry, tmp_path:
         require_own(["dataset:acme-rows@1"], registry, word)
     # Whoever has the name later is another.
     admin.remove("acme")
-    shelf_of(manifest("acme", **tables), registry)
+    dataset_inputs(manifest("acme", **tables), registry)
     old = {"start": {"from": f"{mine}@1"}}
     add(registry, "free", "c")
     with registry.database.write() as connection:
@@ -173,7 +173,7 @@ def test_a_tenant_is_one_by_its_name_and_by_its_id(registry: Registry, tmp_path:
     with registry.database.write() as connection:
         connection.execute(sa.update(tenants).where(tenants.c.id == acme.id).values(name="acme"))
     with pytest.raises(Refused, match=f"of tenant `{acme.id}`"):
-        shelf_of(manifest("acme", **old), registry)
+        dataset_inputs(manifest("acme", **old), registry)
 
 
 class Family:
@@ -209,10 +209,10 @@ def test_what_a_release_has_learnt_goes_where_its_rows_may(
     Family(registry, tmp_path)
     for tenant in (None, "globex"):
         with pytest.raises(Refused, match=r"rows of tenant `acme`, which only adapters of that"):
-            shelf_of(manifest(tenant, ("acme",), **begun(ref, way)), registry)
-    assert shelf_of(manifest("acme", **begun(ref, way)), registry).tenants == {"acme": "own"}
+            dataset_inputs(manifest(tenant, ("acme",), **begun(ref, way)), registry)
+    assert dataset_inputs(manifest("acme", **begun(ref, way)), registry).tenants == {"acme": "own"}
     # What was only tested on is in nobody's weights.
-    assert shelf_of(manifest(**begun("judged@1", way)), registry).tenants == {}
+    assert dataset_inputs(manifest(**begun("judged@1", way)), registry).tenants == {}
 
 
 def test_shared_rows_are_taken_through_releases_by_who_says_so(
@@ -220,8 +220,8 @@ def test_shared_rows_are_taken_through_releases_by_who_says_so(
 ) -> None:
     Family(registry, tmp_path, share="all")
     with pytest.raises(Refused, match="does not say that it takes them"):
-        shelf_of(manifest(**begun("two@1", "start")), registry)
-    found = shelf_of(manifest(None, ("acme",), **begun("two@1", "start")), registry)
+        dataset_inputs(manifest(**begun("two@1", "start")), registry)
+    found = dataset_inputs(manifest(None, ("acme",), **begun("two@1", "start")), registry)
     assert found.tenants == {"acme": "all"}
 
 
@@ -229,14 +229,14 @@ def test_a_deleted_or_foreign_ancestor_is_asked_too(registry: Registry, tmp_path
     family = Family(registry, tmp_path)
     registry.delete("one", 1, who="me", why="cleared")
     with pytest.raises(Refused, match="of tenant `acme`"):
-        shelf_of(manifest(**begun("two@1", "start")), registry)
+        dataset_inputs(manifest(**begun("two@1", "start")), registry)
     named, releases = learnt(registry, "tn_0", "acme")
     assert [str(release) for release in releases] == ["judged@1", "two@1", "both@1"]
     assert named == [family.rows.ref]
     # Of one that came from elsewhere, only its record is here.
     publish(registry, tmp_path, 7, name="pulled", details={"tenants": {"initech": "own", "x": 1}})
     with pytest.raises(Refused, match="`pulled@1` has learnt rows of tenant `initech`"):
-        shelf_of(manifest(**begun("pulled@1", "start")), registry)
+        dataset_inputs(manifest(**begun("pulled@1", "start")), registry)
 
 
 def test_a_tenants_own_jobs_made_what_is_the_tenants(registry: Registry, tmp_path: Path) -> None:
@@ -244,11 +244,11 @@ def test_a_tenants_own_jobs_made_what_is_the_tenants(registry: Registry, tmp_pat
     publish(registry, tmp_path, 1, name=f"ft.{ID}.mine")
     begin = begun(f"ft.{ID}.mine@1", "start")
     with pytest.raises(Refused, match=f"of tenant `tn_{ID}`"):
-        shelf_of(manifest("acme", **begin), registry)
+        dataset_inputs(manifest("acme", **begin), registry)
     for wanted in (manifest(f"tn_{ID}", **begin), manifest(name=f"ft.{ID}.next", **begin)):
-        assert shelf_of(wanted, registry).tenants == {f"tn_{ID}": "own"}
+        assert dataset_inputs(wanted, registry).tenants == {f"tn_{ID}": "own"}
     with pytest.raises(Refused, match="of tenant"):
-        shelf_of(manifest(name="ft.fedcba9876543210.next", **begin), registry)
+        dataset_inputs(manifest(name="ft.fedcba9876543210.next", **begin), registry)
 
 
 def test_a_merge_asks_whose_rows_its_parents_have_learnt(

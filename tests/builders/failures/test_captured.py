@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building.shelf import shelf_of
+from adapterworks.builders.building.dataset_inputs import shelf_of
 from adapterworks.builders.data.datasets import rows_of
 from adapterworks.cli.feedback import export as exported
 from adapterworks.cli.from_failures import command

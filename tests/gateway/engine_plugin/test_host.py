@@ -67,7 +67,7 @@ def test_a_registry_of_this_host_is_one_that_is_there(tmp_path: Path) -> None:
     (tmp_path / "index.db").touch()
     with open_registry(settings) as registry:
         assert registry.checkouts == tmp_path / "checkouts"
-        assert registry.most_checkouts is None  # the shelf makes room
+        assert registry.most_checkouts is None  # the cache makes room
 
 
 def test_vllm_finds_it_by_its_name() -> None:

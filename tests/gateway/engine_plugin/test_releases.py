@@ -13,12 +13,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from adapterworks.gateway.engine_plugin import releases, uses
+from adapterworks.gateway.engine_plugin.release_cache import NoRoom, ReleaseCache
 from adapterworks.gateway.engine_plugin.releases import LOAD, UNLOAD, Releases, attach
-from adapterworks.gateway.engine_plugin.shelf import NoRoom, Shelf
 from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Servable
-from tests.gateway.engine_plugin.test_shelf import at
+from tests.gateway.engine_plugin.test_release_cache import at
 from tests.registry.releases import publish
 
 KEY = "engine-key"
@@ -46,11 +46,11 @@ class Loras:
 class Host:
     """An engine's host as its gateways see it."""
 
-    def __init__(self, shelf: Shelf, *keys: str) -> None:
-        self.shelf, self.loras = shelf, Loras()
+    def __init__(self, cache: ReleaseCache, *keys: str) -> None:
+        self.cache, self.loras = cache, Loras()
         app = Starlette()
         attach(app)
-        app.state.adapterworks_releases = Releases(shelf, self.loras, keys)
+        app.state.adapterworks_releases = Releases(cache, self.loras, keys)
         self.client = TestClient(app)
 
     def ask(self, path: str, digest: Any, key: str | None = KEY) -> tuple[int, str]:
@@ -67,12 +67,12 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(Shelf(lambda: at(tmp_path, "engine"), None), KEY)
+    made = Host(ReleaseCache(lambda: at(tmp_path, "engine"), None), KEY)
     with made.client:
         yield made
-    for digest in made.shelf.held:
-        made.shelf.let_go(digest)
-    made.shelf.close()
+    for digest in made.cache.held:
+        made.cache.let_go(digest)
+    made.cache.close()
 
 
 def test_a_release_is_loaded_under_its_digest_from_the_hosts_own_folder(
@@ -85,11 +85,11 @@ def test_a_release_is_loaded_under_its_digest_from_the_hosts_own_folder(
     status, text = host.ask(LOAD, digest)  # as vLLM says it
     assert status == 400
     assert "already been loaded" in text
-    assert host.shelf.held == [digest]
+    assert host.cache.held == [digest]
     assert host.ask(UNLOAD, digest)[0] == 200
     assert host.ask(UNLOAD, digest)[0] == 200
     assert host.loras.here == {}
-    assert host.shelf.held == []
+    assert host.cache.held == []
 
 
 @pytest.mark.parametrize("key", [None, "", "other", "engine-ke", "engine-keyy", "schlüssel"])
@@ -106,7 +106,7 @@ def test_who_does_not_show_the_engines_key_is_told_nothing(
 
 
 def test_an_engine_without_a_key_fetches_nothing(tmp_path: Path) -> None:
-    open_to_all = Host(Shelf(lambda: at(tmp_path, "engine"), None), "")
+    open_to_all = Host(ReleaseCache(lambda: at(tmp_path, "engine"), None), "")
     for shown in (None, ""):
         assert open_to_all.ask(LOAD, "sha256:" + "a" * 64, shown)[0] == 401
     assert not (tmp_path / "engine").exists()
@@ -118,7 +118,7 @@ def test_a_body_that_names_no_digest_is_refused(body: bytes, host: Host) -> None
     assert host.client.post(LOAD, content=body, headers=headers).status_code == 400
 
 
-class Scripted(Shelf):
+class Scripted(ReleaseCache):
     """Fetches as it is told."""
 
     def __init__(self, error: Exception) -> None:
@@ -151,7 +151,7 @@ def test_what_the_engine_refuses_is_not_held(
     digest = publish(registry, tmp_path, 1).digest
     host.loras.says = (400, "LoRA rank 512 is greater than max_lora_rank 16")
     assert host.ask(LOAD, digest)[0] == 400
-    assert host.shelf.held == []
+    assert host.cache.held == []
 
 
 def test_a_load_again_that_fails_does_not_end_what_is_held(
@@ -161,7 +161,7 @@ def test_a_load_again_that_fails_does_not_end_what_is_held(
     assert host.ask(LOAD, digest)[0] == 200
     host.loras.says = (500, "the worker is busy")
     assert host.ask(LOAD, digest)[0] == 500
-    assert host.shelf.held == [digest]
+    assert host.cache.held == [digest]
 
 
 def test_virtual_tokens_are_found_where_the_engine_looks(
@@ -173,13 +173,13 @@ def test_virtual_tokens_are_found_where_the_engine_looks(
     monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path / "engine"))
     status, text = host.ask(LOAD, digest)  # these files have none
     assert (status, "no virtual tokens" in text) == (422, True)
-    assert host.shelf.held == []
+    assert host.cache.held == []
 
 
 async def test_one_fetch_for_all_who_ask_and_nobody_who_leaves_ends_it() -> None:
     begun, go_on, count = threading.Event(), threading.Event(), 0
 
-    class Slow(Shelf):
+    class Slow(ReleaseCache):
         def fetch(self, digest: str) -> Any:
             nonlocal count
             count += 1
@@ -206,14 +206,14 @@ async def test_what_is_given_up_while_it_is_fetched_is_not_there_afterwards(
     digest = publish(registry, tmp_path, 1).digest
     begun, go_on = threading.Event(), threading.Event()
 
-    class Slow(Shelf):
+    class Slow(ReleaseCache):
         def fetch(self, digest: str) -> Any:
             begun.set()
             assert go_on.wait(60)
             return super().fetch(digest)
 
-    shelf, loras = Slow(lambda: at(tmp_path, "engine"), None), Loras()
-    host = Releases(shelf, loras, [KEY])
+    cache, loras = Slow(lambda: at(tmp_path, "engine"), None), Loras()
+    host = Releases(cache, loras, [KEY])
     asked = [asyncio.create_task(host.load(digest))]
     await asyncio.to_thread(begun.wait, 60)
     assert await host.unload(digest) == (200, "")
@@ -222,19 +222,19 @@ async def test_what_is_given_up_while_it_is_fetched_is_not_there_afterwards(
         await asyncio.sleep(0)
     go_on.set()
     assert [(await one)[0] for one in asked] == ([200, 200] if again else [503])
-    assert list(loras.here) == shelf.held == ([digest] if again else [])
+    assert list(loras.here) == cache.held == ([digest] if again else [])
     assert (await host.load(digest))[0] == (400 if again else 200)  # 400: it is there already
-    assert list(loras.here) == shelf.held == [digest]
-    shelf.let_go(digest)
-    shelf.close()
+    assert list(loras.here) == cache.held == [digest]
+    cache.let_go(digest)
+    cache.close()
 
 
 async def test_what_is_asked_for_while_it_is_unloaded_is_loaded_again(
     registry: Registry, tmp_path: Path
 ) -> None:
     digest = publish(registry, tmp_path, 1).digest
-    shelf, loaded, unloading, go_on = (
-        Shelf(lambda: at(tmp_path, "engine"), None),
+    cache, loaded, unloading, go_on = (
+        ReleaseCache(lambda: at(tmp_path, "engine"), None),
         asyncio.Event(),
         asyncio.Event(),
         asyncio.Event(),
@@ -253,7 +253,7 @@ async def test_what_is_asked_for_while_it_is_unloaded_is_loaded_again(
             await super().unload(name)
 
     loras = Slow()
-    host = Releases(shelf, loras, [KEY])
+    host = Releases(cache, loras, [KEY])
     first = asyncio.create_task(host.load(digest))
     await loaded.wait()
     await host.unload(digest)
@@ -263,9 +263,9 @@ async def test_what_is_asked_for_while_it_is_unloaded_is_loaded_again(
     await asyncio.sleep(0)
     go_on.set()
     assert [(await one)[0] for one in (first, second)] == [200, 200]
-    assert list(loras.here) == shelf.held == [digest]
-    shelf.let_go(digest)
-    shelf.close()
+    assert list(loras.here) == cache.held == [digest]
+    cache.let_go(digest)
+    cache.close()
 
 
 def test_what_nobody_has_asked_for_within_a_day_is_let_go_of(
@@ -277,4 +277,4 @@ def test_what_nobody_has_asked_for_within_a_day_is_let_go_of(
     unused = {first: releases.IDLE_S + 1, second: releases.IDLE_S - 1, third: 0.0}
     monkeypatch.setattr(uses, "unused", unused.__getitem__)
     host.ask(LOAD, third)
-    assert set(host.shelf.held) == set(host.loras.here) == {second, third}
+    assert set(host.cache.held) == set(host.loras.here) == {second, third}

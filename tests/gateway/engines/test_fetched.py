@@ -20,8 +20,8 @@ from starlette.routing import Mount
 
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
 from adapterworks.gateway.engine_plugin import servables
+from adapterworks.gateway.engine_plugin.release_cache import Shelf
 from adapterworks.gateway.engine_plugin.releases import Releases, attach
-from adapterworks.gateway.engine_plugin.shelf import Shelf
 from adapterworks.gateway.engines.remote import RemoteEngine
 from adapterworks.gateway.http.app import create_registry_app
 from adapterworks.gateway.http.routes.registry.desk import open_desk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from adapterworks.builders.building.shelf import TESTED_ON, TRAINED_ON
+from adapterworks.builders.building.dataset_inputs import TESTED_ON, TRAINED_ON
 from adapterworks.builders.data.datasets import rows_of
 from adapterworks.cli.data import command as data
 from adapterworks.cli.dataset import command as dataset

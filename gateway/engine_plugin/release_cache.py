@@ -34,7 +34,7 @@ class NoRoom(Unavailable):
     """What engines on this host hold leaves no room for another release."""
 
 
-class Shelf:
+class ReleaseCache:
     """The releases on this host; threads and processes may share its folder.
 
     Args:

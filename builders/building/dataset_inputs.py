@@ -35,7 +35,7 @@ TRAINED_ON, TESTED_ON = "dataset", "test"
 
 
 @dataclass(frozen=True)
-class Shelf:
+class DatasetInputs:
     """What a manifest learns from that has owners.
 
     Attributes:
@@ -47,7 +47,7 @@ class Shelf:
     tenants: dict[str, str] = field(default_factory=dict)
 
 
-def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
+def dataset_inputs(manifest: Manifest, registry: Registry | None) -> DatasetInputs:
     """The datasets that a manifest names, and whose rows it learns from: of those, and of every
     release that it begins from, is held near, is rewarded or is taught by.
 
@@ -56,7 +56,7 @@ def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
         Refused: rows are a tenant's who does not share them with this adapter.
     """
     if registry is None:
-        return Shelf()
+        return DatasetInputs()
     learner = Learner(
         manifest.adapter.name,
         manifest.adapter.tenant,
@@ -80,7 +80,7 @@ def shelf_of(manifest: Manifest, registry: Registry | None) -> Shelf:
     require_allowed(claims, learner)
     for parent in _replayed(manifest, registry):
         found.setdefault((TRAINED_ON, parent.name), parent)
-    return Shelf(tuple(found.values()), recorded(claims))
+    return DatasetInputs(tuple(found.values()), recorded(claims))
 
 
 def _releases(manifest: Manifest) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adapterworks.gateway.engine_plugin.held import Held
-from adapterworks.gateway.engine_plugin.shelf import ABANDONED_S, NoRoom, Shelf
+from adapterworks.gateway.engine_plugin.release_cache import ABANDONED_S, NoRoom, ReleaseCache
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.blobs.store import key_of
 from adapterworks.registry.registry import Registry
@@ -38,15 +38,15 @@ def at(place: Path, host: str) -> Registry:
     )
 
 
-Make = Callable[..., Shelf]
+Make = Callable[..., ReleaseCache]
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Iterator[Make]:
-    made: list[Shelf] = []
+def cache(tmp_path: Path) -> Iterator[Make]:
+    made: list[ReleaseCache] = []
 
-    def make(most: int | None = None) -> Shelf:
-        made.append(Shelf(lambda: at(tmp_path, "engine"), most))
+    def make(most: int | None = None) -> ReleaseCache:
+        made.append(ReleaseCache(lambda: at(tmp_path, "engine"), most))
         return made[-1]
 
     yield make
@@ -66,44 +66,44 @@ def publish_some(registry: Registry, place: Path, count: int) -> list[str]:
     return [publish(registry, place, number).digest for number in range(1, count + 1)]
 
 
-def test_a_release_comes_by_its_digest(registry: Registry, tmp_path: Path, shelf: Make) -> None:
+def test_a_release_comes_by_its_digest(registry: Registry, tmp_path: Path, cache: Make) -> None:
     (digest,) = publish_some(registry, tmp_path, 1)
-    release, folder = shelf().fetch(digest)
+    release, folder = cache().fetch(digest)
     assert release.digest == digest
     assert folder.is_relative_to(tmp_path / "engine")
     assert (folder / "adapter_model.safetensors").read_bytes() == b"weights 1" * 50
 
 
 @pytest.mark.parametrize("digest", ["../../etc", "sha256:" + "a" * 63, "", "sha256:" + "A" * 64])
-def test_what_is_no_digest_makes_no_file(digest: str, tmp_path: Path, shelf: Make) -> None:
+def test_what_is_no_digest_makes_no_file(digest: str, tmp_path: Path, cache: Make) -> None:
     with pytest.raises(InvalidInput):
-        shelf().fetch(digest)
+        cache().fetch(digest)
     assert not (tmp_path / "engine").exists()
 
 
-def test_what_the_registry_has_not_is_not_held(tmp_path: Path, shelf: Make) -> None:
-    one = shelf()
+def test_what_the_registry_has_not_is_not_held(tmp_path: Path, cache: Make) -> None:
+    one = cache()
     with pytest.raises(NotFound):
         one.fetch("sha256:" + "a" * 64)
     assert one.held == []
 
 
-def test_damaged_bytes_are_never_visible(registry: Registry, tmp_path: Path, shelf: Make) -> None:
+def test_damaged_bytes_are_never_visible(registry: Registry, tmp_path: Path, cache: Make) -> None:
     (digest,) = publish_some(registry, tmp_path, 1)
     blob = registry.release(digest).files["servable/adapter_model.safetensors"].digest
     file = tmp_path / "blobs" / key_of(blob)
     file.chmod(0o644)
     file.write_bytes(file.read_bytes()[:-1] + b"!")
     with pytest.raises(IntegrityError):
-        shelf().fetch(digest)
+        cache().fetch(digest)
     assert here(tmp_path) == set()
 
 
 def test_what_was_asked_for_longest_ago_makes_room(
-    registry: Registry, tmp_path: Path, shelf: Make
+    registry: Registry, tmp_path: Path, cache: Make
 ) -> None:
     first, second, third, fourth = publish_some(registry, tmp_path, 4)
-    one = shelf(2 * SIZE)
+    one = cache(2 * SIZE)
     for digest, asked in ((first, 100), (second, 50)):
         _, folder = one.fetch(digest)
         os.utime(folder, (asked, asked))
@@ -115,10 +115,10 @@ def test_what_was_asked_for_longest_ago_makes_room(
 
 
 def test_what_is_held_stays_and_the_next_one_has_no_room(
-    registry: Registry, tmp_path: Path, shelf: Make
+    registry: Registry, tmp_path: Path, cache: Make
 ) -> None:
     first, second = publish_some(registry, tmp_path, 2)
-    one, other = shelf(SIZE), shelf(SIZE)
+    one, other = cache(SIZE), cache(SIZE)
     one.fetch(first)
     for process in (one, other):  # whose engine it is does not matter
         with pytest.raises(NoRoom):
@@ -132,10 +132,10 @@ def test_what_is_held_stays_and_the_next_one_has_no_room(
 
 
 def test_two_that_come_at_once_do_not_take_the_same_room(
-    registry: Registry, tmp_path: Path, shelf: Make, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, tmp_path: Path, cache: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = publish_some(registry, tmp_path, 2)
-    one = shelf(SIZE)
+    one = cache(SIZE)
     begun, go_on = threading.Event(), threading.Event()
     checkout = Registry.checkout
 
@@ -159,10 +159,10 @@ def test_two_that_come_at_once_do_not_take_the_same_room(
 
 
 def test_what_has_come_is_not_counted_as_coming(
-    registry: Registry, tmp_path: Path, shelf: Make, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, tmp_path: Path, cache: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = publish_some(registry, tmp_path, 2)
-    one = shelf(2 * SIZE)
+    one = cache(2 * SIZE)
     come, go_on = threading.Event(), threading.Event()
     checkout = Registry.checkout
 
@@ -190,12 +190,12 @@ def test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds(
     step: str,
     registry: Registry,
     tmp_path: Path,
-    shelf: Make,
+    cache: Make,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The engine has it loaded, and its folder is not to make room."""
     first, second = publish_some(registry, tmp_path, 2)
-    one = shelf(SIZE)
+    one = cache(SIZE)
     one.fetch(first)
 
     def away(*_: object) -> None:
@@ -215,9 +215,9 @@ def test_a_fetch_that_fails_does_not_end_what_an_earlier_one_holds(
 KILLED = """
 import sys, threading
 from pathlib import Path
-from adapterworks.gateway.engine_plugin.shelf import Shelf
+from adapterworks.gateway.engine_plugin.release_cache import ReleaseCache
 from adapterworks.registry.blobs import local
-from tests.gateway.engine_plugin.test_shelf import at
+from tests.gateway.engine_plugin.test_release_cache import at
 
 place, digest = Path(sys.argv[1]), sys.argv[2]
 get = local.LocalBlobs.get
@@ -232,12 +232,12 @@ def half(self, blob):
     yield from chunks
 
 local.LocalBlobs.get = half
-Shelf(lambda: at(place, "engine"), None).fetch(digest)
+ReleaseCache(lambda: at(place, "engine"), None).fetch(digest)
 """
 
 
 def test_who_is_killed_leaves_nothing_that_counts(
-    registry: Registry, tmp_path: Path, shelf: Make
+    registry: Registry, tmp_path: Path, cache: Make
 ) -> None:
     (digest,) = publish_some(registry, tmp_path, 1)
     root = Path(__file__).parents[3]
@@ -262,7 +262,7 @@ def test_who_is_killed_leaves_nothing_that_counts(
     mine = half.parent / "my-project"
     mine.mkdir()
     os.utime(mine, (old, old))
-    _, folder = shelf().fetch(digest)
+    _, folder = cache().fetch(digest)
     assert (folder / "adapter_model.safetensors").read_bytes() == b"weights 1" * 50
     assert list((tmp_path / "engine" / "checkouts" / "tmp").iterdir()) == [mine]
 
