@@ -14,7 +14,7 @@ from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import Claim, Done, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.registry.jobs.waits import waits_of
-from adapterworks.workers.telling import Teller
+from adapterworks.workers.job_events import JobEvents
 from adapterworks.workers.waiting import waiter
 
 BEGUN = "begun_anew"
@@ -63,7 +63,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     """Build it; gates that fail hold the alias, and are no failure of the job."""
     from adapterworks.builders.building.run import run_build
     from adapterworks.engines.compose import compose_builders_engines
-    from adapterworks.workers.carrying import KEPT, BlobCarry
+    from adapterworks.workers.blob_checkpoints import KEPT, BlobCheckpoints
 
     asked, database = job.arguments, app.registry.database
     manifest = load_manifest(
@@ -72,11 +72,11 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     if not _is_as_it_was(manifest, asked):
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
         return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
-    with Teller(database, claim, job.tenant, waits_of(job.result)) as teller:
-        carry = None
+    with JobEvents(database, claim, job.tenant, waits_of(job.result)) as job_events:
+        checkpoints = None
         if "files" in asked:  # the worker's disk may be lost with its node
             kept = job.result.get(KEPT)
-            carry = BlobCarry(database, app.registry.blobs, claim, kept, teller.say)
+            checkpoints = BlobCheckpoints(database, app.registry.blobs, claim, kept, job_events.say)
         # Until a stage has begun it was waited for; a crash after that is no reason to begin anew.
         force = asked["force"] and BEGUN not in job.result
 
@@ -84,7 +84,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             nonlocal force
             if force and event["event"] == "stage" and event["state"] == "begin":
                 force = False
-                teller.note(**{BEGUN: claim.attempt})
+                job_events.note(**{BEGUN: claim.attempt})
 
         result = run_build(
             manifest,
@@ -95,16 +95,16 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
             alias=asked["alias"],
             force=force,
             guard=lambda connection: require(connection, claim),
-            engines=compose_builders_engines(app, say=teller.say),
-            listeners=(teller, begun),
-            progress=teller.say,
-            carry=carry,
+            engines=compose_builders_engines(app, say=job_events.say),
+            listeners=(job_events, begun),
+            progress=job_events.say,
+            checkpoints=checkpoints,
             waiter=waiter(job),
         )
         for reason in result.reasons:
-            teller.say(f"alias not moved: {reason}")
+            job_events.say(f"alias not moved: {reason}")
         if result.kept:
-            teller.say(f"alias not moved: {result.kept}")
+            job_events.say(f"alias not moved: {result.kept}")
     return Done(
         {
             "ref": result.ref,

@@ -25,7 +25,7 @@ from adapterworks.registry.jobs.folders import folder_of
 from adapterworks.registry.jobs.job import PROOF_LANE, Claim, Handed, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import require
 from adapterworks.registry.jobs.waits import waits_of
-from adapterworks.workers.telling import Teller
+from adapterworks.workers.job_events import JobEvents
 from adapterworks.workers.waiting import waiter
 
 MANIFEST = "manifest.toml"
@@ -78,8 +78,8 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     if base.digest != asked.base_digest:
         said = f"`{asked.base}` is {base.digest[:19]}… here, and the gateway serves another"
         return Stop("other_base", f"{said}\n\nhint: prepare the same base on every machine")
-    with Teller(app.registry.database, claim, job.tenant, waits_of(job.result)) as teller:
-        teller.note(hyperparameters=_resolved(asked, manifest))
+    with JobEvents(app.registry.database, claim, job.tenant, waits_of(job.result)) as job_events:
+        job_events.note(hyperparameters=_resolved(asked, manifest))
         try:
             result = run_build(
                 manifest,
@@ -89,18 +89,18 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
                 who=asked.who,
                 hold_alias=True,
                 guard=lambda connection: require(connection, claim),
-                engines=compose_builders_engines(app, say=teller.say),
-                listeners=(teller,),
-                progress=teller.say,
+                engines=compose_builders_engines(app, say=job_events.say),
+                listeners=(job_events,),
+                progress=job_events.say,
                 waiter=waiter(job),
             )
         except Refused:
-            if teller.stopped is None:
+            if job_events.stopped is None:
                 raise
-            teller.flush()
+            job_events.flush()
             # The build's hint is for who has its manifest.
-            return Stop("alarm", f"the training was stopped at {teller.stopped}\n\n{_ALARMED}")
-        teller.say(f"built {result.ref}")
+            return Stop("alarm", f"the training was stopped at {job_events.stopped}\n\n{_ALARMED}")
+        job_events.say(f"built {result.ref}")
     told = {
         "ref": result.ref,
         "digest": result.digest,

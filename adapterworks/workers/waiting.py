@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from adapterworks.builders.building.line import LOOK_S, Waiter
+from adapterworks.builders.building.memory_queue import LOOK_S, Waiter
 from adapterworks.builders.plan.occupied import Occupied
 from adapterworks.progress import seconds
 from adapterworks.registry.jobs.job import Again, Claim, Job, Outcome, Stop

@@ -228,10 +228,10 @@ AREAS = {
         Area(
             "elsewhere",
             (
-                "adapterworks/workers/bundle.py", "adapterworks/workers/carrying.py",
+                "adapterworks/workers/bundle.py", "adapterworks/workers/blob_checkpoints.py",
                 "adapterworks/workers/executors/kubernetes*.py", "builders/plan/resources.py",
             ),
-            ("tests/workers/test_carrying.py", "tests/workers/executors/test_kubernetes.py",
+            ("tests/workers/test_blob_checkpoints.py", "tests/workers/executors/test_kubernetes.py",
              "tests/builders/plan/test_resources.py"),
         ),
         Area(

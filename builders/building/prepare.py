@@ -137,7 +137,7 @@ def prepare(
         lints += reach_lints(manifest, tokenizer, rows["train"])
         if is_paper:
             lints.append(_ON_PAPER)
-        further = {"datasets": datasets.datasets, "tenants": shelf.tenants}
+        further = {"datasets": datasets.datasets, "tenants": datasets.tenants}
         plan = plan.model_copy(update={"lints": tuple(lints), **further})
         check_attached(manifest, base.checkpoint, planned=plan.trainable, steps=plan.steps)
     return Prepared(

@@ -8,7 +8,7 @@ Invariants:
 - a reservation lives as long as the process that made it: each is a file that its holder has
   locked, so what a killed build had reserved is nobody's;
 - two reservations are never decided at once;
-- who waits has a place in line (`line.py`): what is kept for whoever is first there is not free.
+- who waits has a place in the queue (`memory_queue.py`): what is kept for the first is not free.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adapterworks.builders.building import holding
-from adapterworks.builders.building.line import Line, Standing, Waiter, Waiting
+from adapterworks.builders.building.memory_queue import MemoryQueue, Standing, Waiter, Waiting
 from adapterworks.builders.building.reservation import Reservation
 from adapterworks.builders.plan.machine import Machine, detect_machine
 from adapterworks.builders.plan.occupied import USABLE, Occupied, gib
@@ -85,7 +85,7 @@ class Reservations:
         # A home may be on a disk that several machines share.
         self._folder = home / "memory" / _this_machine()
         self._detect, self._waiter, self._now = detect, waiter, now
-        self._line = Line(self._folder / "waiting", now, standing)
+        self._queue = MemoryQueue(self._folder / "waiting", now, standing)
 
     def machine(self) -> Machine:
         """This machine with the memory that is free: not in use, not reserved by a build, and not
@@ -160,8 +160,8 @@ class Reservations:
                     hint="it can begin when others have ended",
                 )
             if self._waiter is not None:
-                self._line.leave(self._waiter)
-            self._line.pass_by(machine.device, self._waiter)
+                self._queue.leave(self._waiter)
+            self._queue.pass_by(machine.device, self._waiter)
             process = os.getpid()
             mine = Reservation(what, process, machine.device, size, holding.held_by(process), cards)
             path, descriptor = self._write(mine)
@@ -178,7 +178,7 @@ class Reservations:
             return self._left_of_cards(machine, others)
         # What builds hold is free when they have ended, whatever they have taken of it by now.
         most = min(machine.most, machine.memory + sum(o.size - o.unused for o in others))
-        kept = self._line.first(machine.device, most, self._waiter)
+        kept = self._queue.first(machine.device, most, self._waiter)
         free = machine.memory - sum(other.unused for other in others)
         free -= sum(one.room for one in kept)
         return _Left(replace(machine, memory=max(0, free), total=machine.most), others, kept, most)
@@ -196,7 +196,7 @@ class Reservations:
             unused = sum(left for _, left in each)
             ended = free[at] + sum(size for size, _ in each) - unused
             most, free[at] = max(most, min(machine.most, ended)), free[at] - unused
-        kept = self._line.first(machine.device, most, self._waiter)
+        kept = self._queue.first(machine.device, most, self._waiter)
         for one in kept:
             freest = max(free, key=lambda at: free[at])
             free[freest] -= one.room
@@ -211,7 +211,7 @@ class Reservations:
             Occupied: there is none.
         """
         with self._deciding():
-            left, known = self._left(), self._line.find(waiter)
+            left, known = self._left(), self._queue.find(waiter)
         machine = left.machine
         if known is None or known.device != machine.device:
             return
@@ -230,7 +230,7 @@ class Reservations:
             left = self._left()
             device = left.machine.device
             mine = Waiting(waiter.id, waiter.since, what, error.needs, device, error.size)
-            error.wait = self._line.stand(mine, left.most)
+            error.wait = self._queue.stand(mine, left.most)
         if error.wait.first:
             error.public += "; it has waited for so long that smaller ones wait for it now"
         elif left.kept:
@@ -238,7 +238,7 @@ class Reservations:
 
     def _leave(self, waiter: Waiter) -> None:
         with self._deciding():
-            self._line.leave(waiter)
+            self._queue.leave(waiter)
 
     def _living(self) -> Iterator[Reservation]:
         """The reservations whose holders live; the others' files go."""

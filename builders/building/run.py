@@ -19,9 +19,9 @@ from pathlib import Path
 from sqlalchemy.engine import Connection
 
 from adapterworks.builders.building import reuse
-from adapterworks.builders.building.carry import Carry
-from adapterworks.builders.building.line import Waiter
+from adapterworks.builders.building.checkpoint_store import CheckpointStore
 from adapterworks.builders.building.lock import build_lock
+from adapterworks.builders.building.memory_queue import Waiter
 from adapterworks.builders.building.prepare import prepare
 from adapterworks.builders.building.record import Stages, left_behind, start_over, unfinished
 from adapterworks.builders.building.reservations import Reservations
@@ -56,7 +56,7 @@ def run_build(
     engines: Engines | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[str], None] | None = None,
-    carry: Carry | None = None,
+    checkpoints: CheckpointStore | None = None,
     waiter: Waiter | None = None,
 ) -> BuildResult:
     """Build a manifest, stage after stage, or name the release its unchanged plan gave.
@@ -75,7 +75,7 @@ def run_build(
         engines: who answers the test rows; the reference implementation alone, if not given.
         listeners: receive the build's events.
         progress: told what takes long before the build begins, and which engine is asked.
-        carry: keeps checkpoints where another machine finds them, if this one may be lost.
+        checkpoints: keeps checkpoints where another machine finds them, if this one may be lost.
         waiter: comes again when others hold the memory, and has a place in line until then.
 
     Raises:
@@ -101,7 +101,7 @@ def run_build(
         engines=engines,
         listeners=listeners,
         progress=progress,
-        carry=carry,
+        checkpoints=checkpoints,
         reservations=reservations,
     )
     with reservations.waiting(f"`{manifest.adapter.name}`"):
@@ -148,7 +148,7 @@ def _run_one(
     engines: Engines,
     listeners: Sequence[Listener],
     progress: Callable[[str], None] | None,
-    carry: Carry | None,
+    checkpoints: CheckpointStore | None,
     reservations: Reservations,
 ) -> BuildResult:
     """Build one manifest, which begins where the stage before ended, if there is one."""
@@ -183,11 +183,11 @@ def _run_one(
         # Once more, as another process may have built it while this one prepared or waited.
         if (result := released()) is not None:
             return result
-        if carry is not None and not force:
-            carry.bring(folder)
+        if checkpoints is not None and not force:
+            checkpoints.restore(folder)
         stages = _stages_of(plan, folder, registry, resume=resume, force=force, say=say)
         # The log is opened anew: a reused training brought its own events.
-        keep = () if carry is None else (_keeper(carry, folder),)
+        keep = () if checkpoints is None else (_keeper(checkpoints, folder),)
         events = EventLog(folder / "events.jsonl", *listeners, *keep)
         stages.tell(events)
         # Micro batch and estimates may differ with the memory free now: `Stages` knows which hold.
@@ -267,12 +267,12 @@ def _room(reservations: Reservations, stages: Stages) -> AbstractContextManager[
     return reservations.held(size * times, what, processes, first=engine)
 
 
-def _keeper(carry: Carry, folder: Path) -> Listener:
+def _keeper(checkpoints: CheckpointStore, folder: Path) -> Listener:
     """Has a checkpoint kept as soon as it is written."""
 
     def keep(event: Event) -> None:
         if event["event"] == "checkpoint":
-            carry.take(folder)
+            checkpoints.save(folder)
 
     return keep
 

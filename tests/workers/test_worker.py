@@ -36,7 +36,7 @@ from adapterworks.registry.jobs.job import (
 from adapterworks.registry.registry import Registry
 from adapterworks.settings import Settings
 from adapterworks.workers import child
-from adapterworks.workers.telling import Teller
+from adapterworks.workers.job_events import JobEvents
 from adapterworks.workers.worker import Worker
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(600)")
@@ -278,8 +278,8 @@ def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
         with database.write() as connection:
             taken = queue.claim(connection, [BUILD_LANE], holder="w", now=now)
         assert taken is not None
-        with Teller(database, taken[1], "t") as teller:
-            teller({"event": "checkpoint", "step": step})
+        with JobEvents(database, taken[1], "t") as job_events:
+            job_events({"event": "checkpoint", "step": step})
         now += queue.LEASE_S + 1
     with database.read() as connection:
         assert lookup.get(connection, job).lost == 0
@@ -288,8 +288,8 @@ def test_losses_before_a_checkpoint_do_not_count(app: App) -> None:
         with database.write() as connection:
             taken = queue.claim(connection, [BUILD_LANE], holder="w", now=now)
         assert taken is not None
-        with Teller(database, taken[1], "t") as teller:
-            teller({"event": "checkpoint", "step": 0})
+        with JobEvents(database, taken[1], "t") as job_events:
+            job_events({"event": "checkpoint", "step": 0})
     now += queue.LEASE_S + 1
     with database.write() as connection:
         assert queue.claim(connection, [BUILD_LANE], holder="w", now=now) is None
@@ -307,8 +307,8 @@ def test_of_a_lost_tracker_a_tenant_is_told_its_name_alone(
         taken = queue.claim(connection, [BUILD_LANE], holder="w", now=0.0)
     assert taken is not None
     why = "HTTPConnectionPool(host='mlflow.corp', port=5000): refused"
-    with Teller(database, taken[1], owner) as teller:
-        teller({"event": "tracker_lost", "step": 7, "tracker": "mlflow", "message": why})
+    with JobEvents(database, taken[1], owner) as job_events:
+        job_events({"event": "tracker_lost", "step": 7, "tracker": "mlflow", "message": why})
     with database.read() as connection:
         (told,) = [event.message for event in events.since(connection, job, 0)]
     said = "the tracker `mlflow` is told no more from step 7 on"

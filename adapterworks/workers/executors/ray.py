@@ -2,7 +2,7 @@
 
 Nodes share no files with whoever asks. Each has this package, in the Python that Ray itself runs
 in, and a home of its own; what they share is the index and the blob store. A node that dies is
-another node's resume: see `ray_driver.py`, and `workers/carrying.py` for the checkpoints.
+another node's resume: see `ray_driver.py`, and `workers/blob_checkpoints.py` for the checkpoints.
 """
 
 from __future__ import annotations

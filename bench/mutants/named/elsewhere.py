@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _BUNDLE = "adapterworks/workers/bundle.py"
-_CARRYING = "adapterworks/workers/carrying.py"
+_CARRYING = "adapterworks/workers/blob_checkpoints.py"
 _ELSEWHERE = "adapterworks/workers/elsewhere.py"
 _FOLDER = "adapterworks/workers/executors/folder.py"
 _PLACED = "adapterworks/workers/placed.py"
@@ -13,7 +13,7 @@ _SLURM = "adapterworks/workers/executors/slurm.py"
 _OF_SLURM = "tests/workers/executors/test_slurm_words.py"
 _OF_FOLLOWING = "tests/workers/test_following.py"
 _OF_WORKER = "tests/workers/test_worker.py"
-_OF_CARRYING = "tests/workers/test_carrying.py"
+_OF_CARRYING = "tests/workers/test_blob_checkpoints.py"
 _OF_KUBERNETES = "tests/workers/executors/test_kubernetes.py"
 _OF_RESOURCES = "tests/builders/plan/test_resources.py"
 

@@ -717,19 +717,19 @@ NAMED = (
     ),
     Named(
         "who-waits-no-more-keeps-memory",
-        "builders/building/line.py",
+        "builders/building/memory_queue.py",
         "return waits is not False and",
         "return",
-        ("tests/builders/building/test_line.py::test_who_waits_no_more_keeps_nothing",),
+        ("tests/builders/building/test_memory_queue.py::test_who_waits_no_more_keeps_nothing",),
         "a cancelled job would keep a machine's memory from all others for minutes",
     ),
     Named(
         "busy-workers-cost-the-place-in-line",
-        "builders/building/line.py",
+        "builders/building/memory_queue.py",
         "_KNOWN_S if waits else 0.0",
         "0.0",
         (
-            "tests/builders/building/test_line.py::"
+            "tests/builders/building/test_memory_queue.py::"
             "test_who_still_waits_keeps_its_place_while_all_workers_are_busy",
         ),
         "a large job would be passed by smaller ones for ever on a busy machine",
@@ -761,7 +761,7 @@ NAMED = (
     ),
     Named(
         "a-tracker-names-its-host",
-        "adapterworks/workers/telling.py",
+        "adapterworks/workers/job_events.py",
         "        if self._owner != OPERATOR:\n            print",
         "        if False:\n            print",
         ("tests/workers/test_worker.py::test_of_a_lost_tracker_a_tenant_is_told_its_name_alone",),

@@ -59,7 +59,7 @@ NAMED = (
     ),
     Named(
         "a-checkpoint-forgives-nothing",
-        "adapterworks/workers/telling.py",
+        "adapterworks/workers/job_events.py",
         "            if events.add_checkpoint(connection, job, step, metrics, at):\n",
         "            if not events.add_checkpoint(connection, job, step, metrics, at):\n",
         _OF_WORKERS,

@@ -15,7 +15,7 @@ import pytest
 
 from adapterworks.builders.building import holding as measured
 from adapterworks.builders.building import reservations as module
-from adapterworks.builders.building.line import Waiter
+from adapterworks.builders.building.memory_queue import Waiter
 from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.plan.machine import Card, Machine
 from adapterworks.builders.plan.occupied import Occupied

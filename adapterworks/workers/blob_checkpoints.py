@@ -38,8 +38,8 @@ _RECORD = "build.json"
 _BESIDE = (_RECORD, "events.jsonl", "samples.jsonl", JUDGE_KEPT)
 
 
-class BlobCarry:
-    """Keeps checkpoints as blobs, and their name in the job; a `builders.building.carry.Carry`.
+class BlobCheckpoints:
+    """A `CheckpointStore` (`builders/building`): checkpoints as blobs, and their name in the job.
 
     Args:
         kept: what the job says of an earlier attempt: `folder`, `step`, `record` and `lease`.
@@ -57,8 +57,8 @@ class BlobCarry:
         self._database, self._blobs, self._claim = database, blobs, claim
         self._kept, self._say = kept, say
 
-    def bring(self, folder: Path) -> None:
-        """See `Carry`."""
+    def restore(self, folder: Path) -> None:
+        """See `CheckpointStore`."""
         if self._kept is None or self._kept["folder"] != folder.name:
             return
         step = int(self._kept["step"])
@@ -74,8 +74,8 @@ class BlobCarry:
         unpack(record, self._blobs, folder)
         self._say(f"took over the checkpoint of step {step} from the blob store")
 
-    def take(self, folder: Path) -> None:
-        """See `Carry`; one that the training replaces meanwhile is left to the next call."""
+    def save(self, folder: Path) -> None:
+        """See `CheckpointStore`; one that is replaced meanwhile is left to the next call."""
         step = _step(folder)
         with tempfile.TemporaryDirectory() as copies:
             try:

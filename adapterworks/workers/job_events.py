@@ -30,7 +30,7 @@ _STAGES = {
 Write = Callable[[Connection], None]
 
 
-class Teller:
+class JobEvents:
     """A listener of a build's events that writes them down as the job's; a context manager.
 
     Args:
@@ -50,7 +50,7 @@ class Teller:
         self.stopped: str | None = None
         """What an alarm said that stopped the training."""
 
-    def __enter__(self) -> Teller:
+    def __enter__(self) -> JobEvents:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

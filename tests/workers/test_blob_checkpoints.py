@@ -140,24 +140,24 @@ def _kept(registry: Registry, claim: Claim) -> Any:
 
 
 def test_another_node_goes_on_where_the_first_one_was(registry: Registry, tmp_path: Path) -> None:
-    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.blob_checkpoints import BlobCheckpoints
 
     claim, said = _claimed(registry), list[str]()
     first = tmp_path / "first" / "tiny-123"
     _build(first, 4, 2)
-    BlobCarry(registry.database, registry.blobs, claim, None, said.append).take(first)
+    BlobCheckpoints(registry.database, registry.blobs, claim, None, said.append).save(first)
     kept = _kept(registry, claim)
     assert (kept["folder"], kept["step"]) == ("tiny-123", 4)
     assert said == []
 
-    def bring(folder: Path) -> None:
+    def restore(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        BlobCarry(registry.database, registry.blobs, claim, kept, said.append).bring(folder)
+        BlobCheckpoints(registry.database, registry.blobs, claim, kept, said.append).restore(folder)
 
     second = tmp_path / "second" / "tiny-123"
     _build(second, 3, 1)  # it had been here before, and less far
     (second / ".lock").touch()
-    bring(second)
+    restore(second)
     assert said == ["took over the checkpoint of step 4 from the blob store"]
     assert (second / ".lock").exists()
 
@@ -168,22 +168,22 @@ def test_another_node_goes_on_where_the_first_one_was(registry: Registry, tmp_pa
     assert files(second) == files(first)
     further = tmp_path / "third" / "tiny-123"
     _build(further, 8, 2)
-    bring(further)
+    restore(further)
     assert (further / "train" / "checkpoints" / "step-00000008").exists(), "it was further itself"
     other = tmp_path / "fourth" / "tiny-of-another-stage"
-    bring(other)
+    restore(other)
     assert list(other.iterdir()) == []
 
 
 def test_a_lost_worker_does_not_put_its_successor_back(registry: Registry, tmp_path: Path) -> None:
-    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.blob_checkpoints import BlobCheckpoints
 
     claim = _claimed(registry)
     folder = tmp_path / "tiny-123"
     _build(folder, 4, 2)
     lost = Claim(claim.job, claim.attempt, "another")
     with pytest.raises(Lost):
-        BlobCarry(registry.database, registry.blobs, lost, None, print).take(folder)
+        BlobCheckpoints(registry.database, registry.blobs, lost, None, print).save(folder)
 
 
 def _hours_later(registry: Registry, folder: Path) -> list[str]:
@@ -198,7 +198,7 @@ def _hours_later(registry: Registry, folder: Path) -> list[str]:
 def test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended(
     registry: Registry, tmp_path: Path
 ) -> None:
-    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.blob_checkpoints import BlobCheckpoints
 
     path = _manifest(tmp_path / "here")
     _, files = _stored(registry, path)
@@ -208,18 +208,20 @@ def test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended(
     assert taken is not None
     claim = taken[1]
     folder = tmp_path / "first" / "tiny-123"
-    carry = BlobCarry(registry.database, registry.blobs, claim, None, print)
+    checkpoints = BlobCheckpoints(registry.database, registry.blobs, claim, None, print)
     for step in (4, 8):
         shutil.rmtree(folder, ignore_errors=True)
         _build(folder, step, 2)
-        carry.take(folder)
+        checkpoints.save(folder)
     gone = _hours_later(registry, tmp_path)
     assert digest_bytes(b"weights of step-00000004") in gone, "the job names another one"
     unpack(files, registry.blobs, tmp_path / "there")
     second = tmp_path / "second" / "tiny-123"
     _build(second, 9, 1)
     (second / "build.json").unlink()  # killed while it was being written: of no build
-    BlobCarry(registry.database, registry.blobs, claim, _kept(registry, claim), print).bring(second)
+    BlobCheckpoints(
+        registry.database, registry.blobs, claim, _kept(registry, claim), print
+    ).restore(second)
     assert json.loads((second / "build.json").read_text()) == {"step": 8}
     with registry.database.write() as connection:
         queue.finish(connection, claim, Done({}), now=time.time())
@@ -258,26 +260,28 @@ def test_gc_beside_what_goes_along_leaves_it(
 def test_gc_beside_a_checkpoint_leaves_it(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.blob_checkpoints import BlobCheckpoints
 
     claim, folder = _claimed(registry), tmp_path / "first" / "tiny-123"
     _build(folder, 4, 2)
     _gc_beside_each_put(
         registry, tmp_path, [p for p in folder.rglob("*") if p.is_file()], monkeypatch
     )
-    BlobCarry(registry.database, registry.blobs, claim, None, print).take(folder)
+    BlobCheckpoints(registry.database, registry.blobs, claim, None, print).save(folder)
     second = tmp_path / "second" / "tiny-123"
     second.mkdir(parents=True)
-    BlobCarry(registry.database, registry.blobs, claim, _kept(registry, claim), print).bring(second)
+    BlobCheckpoints(
+        registry.database, registry.blobs, claim, _kept(registry, claim), print
+    ).restore(second)
     assert (second / "build.json").read_bytes() == (folder / "build.json").read_bytes()
 
 
 def test_what_a_lost_worker_stored_is_held_by_nobody(registry: Registry, tmp_path: Path) -> None:
-    from adapterworks.workers.carrying import BlobCarry
+    from adapterworks.workers.blob_checkpoints import BlobCheckpoints
 
     claim, folder = _claimed(registry), tmp_path / "tiny-123"
     _build(folder, 4, 2)
     lost = Claim(claim.job, claim.attempt, "another")
     with pytest.raises(Lost):
-        BlobCarry(registry.database, registry.blobs, lost, None, print).take(folder)
+        BlobCheckpoints(registry.database, registry.blobs, lost, None, print).save(folder)
     assert digest_bytes(b"weights of step-00000004") in _hours_later(registry, tmp_path)

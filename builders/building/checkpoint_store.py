@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Protocol
 
 
-class Carry(Protocol):
+class CheckpointStore(Protocol):
     """Keeps a build's newest checkpoint where another machine finds it."""
 
-    def bring(self, folder: Path) -> None:
+    def restore(self, folder: Path) -> None:
         """Put what is kept into the build's folder, if that is further than what lies there.
 
         Args:
             folder: of the build, whose lock is held.
         """
 
-    def take(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Keep what lies in the folder: a checkpoint was just written."""

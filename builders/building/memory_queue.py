@@ -84,7 +84,7 @@ class Waiting:
         return int(self.size / USABLE) + 1
 
 
-class Line:
+class MemoryQueue:
     """Who waits for the memory of one machine, in order.
 
     Args:

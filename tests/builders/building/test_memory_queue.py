@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapterworks.builders.building import holding
-from adapterworks.builders.building.line import LOOK_S, MOST_PASSED, PATIENCE_S, Waiter
+from adapterworks.builders.building.memory_queue import LOOK_S, MOST_PASSED, PATIENCE_S, Waiter
 from adapterworks.builders.building.reservations import Reservations
 from adapterworks.builders.plan.machine import Machine
 from adapterworks.builders.plan.occupied import Occupied
