@@ -18,8 +18,8 @@ from adapterworks.manifests.errors import InvalidInput
 if TYPE_CHECKING:
     from adapterworks.builders.building.result import BuildResult
     from adapterworks.manifests.models import Manifest
-    from adapterworks.reconciling.carry_out import Outcome
     from adapterworks.reconciling.entries import Differences
+    from adapterworks.reconciling.reconciler import Outcome
     from adapterworks.reconciling.state import World
 
 
@@ -58,9 +58,9 @@ def command(
     """
     from adapterworks.cli.printing import echo_json
     from adapterworks.engines.compose import compose_builders_engines
-    from adapterworks.reconciling.carry_out import Hands, worst_code
     from adapterworks.reconciling.differences import differences
     from adapterworks.reconciling.folder import read_folder
+    from adapterworks.reconciling.reconciler import Reconciler, worst_code
 
     if prune and as_json and not (yes or check):
         raise InvalidInput("`--json` does not ask", hint="add --yes, or leave `--prune` out")
@@ -78,9 +78,9 @@ def command(
         _confirm(found)
     say = (lambda line: None) if as_json else _say
     engines = compose_builders_engines(app, say=say)
-    hands = Hands(reader, app.settings.who, builder(app, quiet=as_json), engines, say)
+    reconciler = Reconciler(reader, app.settings.who, builder(app, quiet=as_json), engines, say)
     outcomes = []
-    for outcome in hands.carry_out(found.differing, read):
+    for outcome in reconciler.apply(found.differing, read):
         outcomes.append(outcome)
         say(f"{outcome.name}: {outcome.result}")
     if as_json:

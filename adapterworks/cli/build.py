@@ -19,8 +19,8 @@ from adapterworks.manifests.objective import NEAREST
 
 if TYPE_CHECKING:
     from adapterworks.builders.building.result import BuildResult
-    from adapterworks.reconciling.carry_out import BuildOne
     from adapterworks.reconciling.folder import Folder
+    from adapterworks.reconciling.reconciler import BuildOne
 
 # Stages in words.
 _REUSED = {
@@ -206,7 +206,7 @@ def _queue(app: App, asked: dict[str, Any], priority: int, as_json: bool) -> Non
 def _build_all(folder: Folder, build: BuildOne, as_json: bool) -> NoReturn:
     """Build every manifest, show what became of each, and end with an exit code of them all."""
     from adapterworks.cli.apply import show_outcomes
-    from adapterworks.reconciling.carry_out import build_all, worst_code
+    from adapterworks.reconciling.reconciler import build_all, worst_code
 
     outcomes = []
     for outcome in build_all(folder, build):

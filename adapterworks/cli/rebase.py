@@ -70,8 +70,8 @@ def command(
     from adapterworks.cli.printing import echo_json
     from adapterworks.cli.status import reader_of
     from adapterworks.engines.compose import compose_builders_engines
-    from adapterworks.reconciling.carry_out import Hands, worst_code
     from adapterworks.reconciling.rebase import plan_rebase, rebase
+    from adapterworks.reconciling.reconciler import Reconciler, worst_code
 
     if bool(names) == all_:
         raise InvalidInput(
@@ -89,9 +89,9 @@ def command(
     say = _quiet if as_json else _say
     engines = compose_builders_engines(app, say=say)
     build = builder(app, quiet=as_json, hold_alias=True)
-    hands = Hands(reader, app.settings.who, build, engines, say)
+    reconciler = Reconciler(reader, app.settings.who, build, engines, say)
     outcomes = []
-    for outcome in rebase(hands, planned, base=base, margin=margin):
+    for outcome in rebase(reconciler, planned, base=base, margin=margin):
         outcomes.append(outcome)
         say(f"{outcome.name}: {outcome.result}")
     if as_json:

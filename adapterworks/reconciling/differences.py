@@ -1,6 +1,6 @@
 """The decision: what should exist, what does, and what is to be done about what differs.
 
-Pure: it reads nothing and does nothing. `world.py` reads, `carry_out.py` does.
+Pure: it reads nothing and does nothing. `world.py` reads, `reconciler.py` does.
 
 Invariants: every action comes with the reason for it; a version that a person rolled back is not
 brought back, one whose gates failed is not promoted, and an alias is only taken away from an
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from adapterworks.reconciling.build_inputs import Stage
 from adapterworks.reconciling.entries import (
     Action,
     Build,
@@ -22,7 +23,6 @@ from adapterworks.reconciling.entries import (
     Retire,
     Sign,
 )
-from adapterworks.reconciling.made import Stage
 from adapterworks.reconciling.reasons import RowsChanged, reasons
 from adapterworks.reconciling.state import Declared, Existing, Held, Version, World
 

@@ -1,6 +1,6 @@
 """What a comparison of declared and existing comes to: findings, the actions that mend them, signs.
 
-Values only; `differences.py` makes them, `carry_out.py` acts on them, the commands print them.
+Values only; `differences.py` makes them, `reconciler.py` acts on them, the commands print them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from adapterworks.reconciling.made import Stage
+from adapterworks.reconciling.build_inputs import Stage
 
 # `+` is built, `~` changed, `-` taken away; `!` differs and needs a person; `=` is as declared.
 Sign = Literal["+", "~", "-", "!", "="]

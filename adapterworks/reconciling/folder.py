@@ -11,7 +11,7 @@ from adapterworks.manifests.document import Document, read_document
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, NotFound
 from adapterworks.manifests.load import load_manifest
 from adapterworks.manifests.models import Manifest
-from adapterworks.reconciling.whose import identity
+from adapterworks.reconciling.folder_identity import identity
 
 
 @dataclass(frozen=True)

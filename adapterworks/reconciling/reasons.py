@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from adapterworks.reconciling.build_inputs import STAGES, TEST_ROWS, BuildInputs, Stage, stage_of
 from adapterworks.reconciling.entries import Finding
-from adapterworks.reconciling.made import STAGES, TEST_ROWS, Made, Stage, stage_of
 from adapterworks.registry.reading.diff import Change, changes
 
 RowsChanged = Callable[[str, str], str | None]
@@ -27,7 +27,7 @@ _STALE: dict[Stage, str] = {
 }
 
 
-def reasons(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Finding]:
+def reasons(here: BuildInputs, there: BuildInputs, rows_changed: RowsChanged) -> Iterator[Finding]:
     """What differs between a manifest and a release, first what costs most to make again.
 
     Args:
@@ -68,7 +68,7 @@ def reasons(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[Find
             yield Finding(_STALE[stage], _listed([*rest, *code]))
 
 
-def _data(here: Made, there: Made, rows_changed: RowsChanged) -> Iterator[str]:
+def _data(here: BuildInputs, there: BuildInputs, rows_changed: RowsChanged) -> Iterator[str]:
     """Every source that differs."""
     before = {source.key: source for source in there.sources}
     after = {source.key: source for source in here.sources}

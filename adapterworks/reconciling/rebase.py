@@ -24,7 +24,7 @@ from adapterworks.manifests.evaluate_tables import EvaluateTable, QualityGate, R
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.naming import of_record
 from adapterworks.manifests.paths import told
-from adapterworks.reconciling.carry_out import Hands, Outcome, attempt
+from adapterworks.reconciling.reconciler import Outcome, Reconciler, attempt
 from adapterworks.reconciling.world import Reader, failed_gates, one_line
 from adapterworks.registry.bases.template import template_of
 from adapterworks.registry.reading.diff import LOCK
@@ -159,12 +159,12 @@ def _manifest(reader: Reader, ref: str, release: Release) -> Manifest | None:
 
 
 def rebase(
-    hands: Hands, planned: Sequence[Move | Stays], *, base: str, margin: float
+    reconciler: Reconciler, planned: Sequence[Move | Stays], *, base: str, margin: float
 ) -> Iterator[Outcome]:
     """Build, judge and promote one adapter after the other; none keeps others from their turn.
 
     Args:
-        hands: its `build` must move no alias.
+        reconciler: its `build` must move no alias.
         planned: of `plan_rebase`.
         base: for the log.
         margin: what the new release may lose, in each metric's own unit.
@@ -173,17 +173,19 @@ def rebase(
         if isinstance(item, Stays):
             yield Outcome(item.name, "as it was", item.why, item.ref, 0 if item.done else 1)
         else:
-            yield attempt(item.name, partial(_rebase, hands, item, base, margin))
+            yield attempt(item.name, partial(_rebase, reconciler, item, base, margin))
 
 
-def _rebase(hands: Hands, move: Move, base: str, margin: float) -> Outcome:
-    registry, name = hands.reader.registry, move.name
+def _rebase(reconciler: Reconciler, move: Move, base: str, margin: float) -> Outcome:
+    registry, name = reconciler.reader.registry, move.name
     today = f"{name}@{move.today.version}"
-    result = hands.build(name, move.manifest)
+    result = reconciler.build(name, move.manifest)
     failed = failed_gates(result.report)
     if failed:
         return _kept(move, result.ref, failed)
-    judged = judge(hands.reader, hands.engines, registry.resolve(result.ref), move, margin)
+    judged = judge(
+        reconciler.reader, reconciler.engines, registry.resolve(result.ref), move, margin
+    )
     lines = tuple(gate.why.replace("gain over prod", f"gain over {today}") for gate in judged.gates)
     if not judged.passed:
         return _kept(
@@ -193,19 +195,19 @@ def _rebase(hands: Hands, move: Move, base: str, margin: float) -> Outcome:
         )
     version = int(result.ref.rpartition("@")[2])
     for alias in move.aliases:
-        held = _holder(hands.reader, name, alias)
+        held = _holder(reconciler.reader, name, alias)
         if held not in (None, move.today.version):
             raise Conflict(
                 f"`{name}:{alias}` was moved to @{held} meanwhile",
                 hint=f"see who: adapters log {name}:{alias}",
             )
         registry.promote(
-            name, version, alias, who=hands.who, why=f"rebased on {told(base)}", expect=held
+            name, version, alias, who=reconciler.who, why=f"rebased on {told(base)}", expect=held
         )
     moved = ", ".join(f"`{alias}`" for alias in move.aliases)
     moves = [f"{moved}: {today} → @{version}"] if moved else []
     outcome = Outcome(name, "rebased", "; ".join([*moves, *lines]), result.ref)
-    return hands.served(outcome, move.manifest)
+    return reconciler.served(outcome, move.manifest)
 
 
 def _kept(move: Move, ref: str, why: Sequence[str]) -> Outcome:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapterworks.reconciling.made import Made
+from adapterworks.reconciling.build_inputs import BuildInputs
 from adapterworks.registry.releases.types import AliasMove
 
 
@@ -28,7 +28,7 @@ class Declared:
     name: str | None
     alias: str | None = None
     pinned: bool = False
-    made: Made | None = None
+    made: BuildInputs | None = None
     fault: str | None = None
     unfinished: tuple[str, ...] | None = None
 
@@ -46,7 +46,7 @@ class Version:
     version: int
     digest: str
     base: str
-    made: Made | None
+    made: BuildInputs | None
     failed: tuple[str, ...]
     published: str
 

@@ -17,8 +17,15 @@ from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
 from adapterworks.manifests.objective import reference_ref
 from adapterworks.manifests.paths import base_model, portable
+from adapterworks.reconciling.build_inputs import (
+    TEST_ROWS,
+    BuildInputs,
+    added_in,
+    built,
+    declared,
+    pinned,
+)
 from adapterworks.reconciling.folder import Folder, Read
-from adapterworks.reconciling.made import TEST_ROWS, Made, added_in, built, declared, pinned
 from adapterworks.reconciling.state import (
     Declared,
     EngineState,
@@ -111,7 +118,7 @@ class Reader:
         held = {alias: replace(holder, moved=moves[alias]) for alias, holder in _held(row).items()}
         return stated, Existing(row.name, versions, held, _folder(applied.get(row.name)))
 
-    def _made(self, manifest: Manifest) -> Made:
+    def _made(self, manifest: Manifest) -> BuildInputs:
         """What the manifest comes to now."""
         from adapterworks.builders.data.assemble import needs_tokenizer, rows_of_build
         from adapterworks.builders.data.identity import asked_digest
@@ -163,7 +170,7 @@ class Reader:
         found = self._version(self.registry.version(resolved.name, resolved.version)).made
         return found is not None and self._made(stage).stale(found) is None
 
-    def _versions(self, name: str, made: Made | None) -> Iterator[Version]:
+    def _versions(self, name: str, made: BuildInputs | None) -> Iterator[Version]:
         """The live versions, newest first, down to the first that is as declared."""
         for row in self.registry.versions(name, limit=_VERSIONS):
             version = self._version(row)
@@ -173,7 +180,7 @@ class Reader:
 
     def _version(self, row: VersionRow) -> Version:
         release = self.registry.release(row.digest)
-        made: Made | None = None
+        made: BuildInputs | None = None
         failed: tuple[str, ...] = ()
         # The row has a plan of what was built here only: what a stranger's record and lock say of
         # how it was made spares no build.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from adapterworks.reconciling.build_inputs import BuildInputs, SourceRows
 from adapterworks.reconciling.differences import differences
 from adapterworks.reconciling.entries import Build, Differences, Entry, Load, Promote, Retire
-from adapterworks.reconciling.made import Made, SourceRows
 from adapterworks.reconciling.state import (
     Declared,
     EngineState,
@@ -23,7 +23,7 @@ from adapterworks.reconciling.state import (
 )
 from adapterworks.registry.releases.types import AliasMove
 
-MADE = Made(
+MADE = BuildInputs(
     settings={
         "method.rank": 16,
         "train.epochs": 3.0,
@@ -44,7 +44,9 @@ def declared(name: str = "tiny", **changes: Any) -> Declared:
     return Declared(**{**values, **changes})
 
 
-def version(number: int = 1, made: Made | None = MADE, failed: tuple[str, ...] = ()) -> Version:
+def version(
+    number: int = 1, made: BuildInputs | None = MADE, failed: tuple[str, ...] = ()
+) -> Version:
     return Version(number, f"sha256:v{number}", "sha256:base", made, failed, f"2026-01-0{number}")
 
 

@@ -42,10 +42,10 @@ NAMED = (
     ),
     Named(
         "a-remote-is-known-by-its-path",
-        "adapterworks/reconciling/whose.py",
+        "adapterworks/reconciling/folder_identity.py",
         'host, path = (f"{found[1].lower()}/", found[2])',
         'host, path = ("", found[2])',
-        ("tests/reconciling/test_whose.py::test_however_it_was_cloned_it_is_the_same",),
+        ("tests/reconciling/test_folder_identity.py::test_however_it_was_cloned_it_is_the_same",),
         "repositories of one name on two servers would be one",
     ),
     Named(

@@ -52,7 +52,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Hands:
+class Reconciler:
     """Everything that acts.
 
     Attributes:
@@ -69,7 +69,7 @@ class Hands:
     engines: Engines
     say: Say
 
-    def carry_out(self, entries: tuple[Entry, ...], folder: Folder) -> Iterator[Outcome]:
+    def apply(self, entries: tuple[Entry, ...], folder: Folder) -> Iterator[Outcome]:
         """Do what the entries say, in their order; what is as declared has no outcome."""
         manifests = {item.file: item.manifest for item in folder.read}
         self._remember(folder)

@@ -1,6 +1,6 @@
 """What a release is made of, digested by stage: equal for a manifest and for the release it gave.
 
-Both sides come to a `Made`: `declared` from a manifest, the rows that its sources hold now and what
+Both sides come to a `BuildInputs`: `declared` from a manifest, the rows that its sources hold now and what
 is installed; `built` from a release's record and lock. They are compared by the stages of a build,
 under the decisions of `builders/plan/digests.py`: which stage reads which key is said there.
 
@@ -55,7 +55,7 @@ class SourceRows:
 
 
 @dataclass(frozen=True)
-class Made:
+class BuildInputs:
     """What a release is or would be made of.
 
     Attributes:
@@ -90,12 +90,12 @@ class Made:
         """The settings that a stage reads."""
         return {key: value for key, value in self.settings.items() if stage_of(key) == stage}
 
-    def stale(self, built: Made) -> Stage | None:
+    def stale(self, built: BuildInputs) -> Stage | None:
         """The earliest stage in which a release that was built is not what this would give."""
         here, there = self.comparable(built)
         return next((s for s in STAGES if here.digest(s) != there.digest(s)), None)
 
-    def comparable(self, built: Made) -> tuple[Made, Made]:
+    def comparable(self, built: BuildInputs) -> tuple[BuildInputs, BuildInputs]:
         """Both sides, with what one of them does not know as the other has it."""
         same_name = _base_keys(self) == _base_keys(built)
         base = built.base if self.base is None and same_name else self.base
@@ -139,19 +139,21 @@ def declared(
     splits: Mapping[str, str] | None,
     datasheets: Sequence[Mapping[str, Any]],
     code: Mapping[str, Mapping[str, Any]],
-) -> Made:
+) -> BuildInputs:
     """What a manifest comes to.
 
     Args:
         base: digest of its base, if that is prepared.
         splits: digests of the rows it gives now, if they were read.
         datasheets: of its sources, in the order in which they were read.
-        code: as `Made` has it.
+        code: as `BuildInputs` has it.
     """
-    return Made(_settings(manifest), base, splits, tuple(_sources(manifest, datasheets)), code)
+    return BuildInputs(
+        _settings(manifest), base, splits, tuple(_sources(manifest, datasheets)), code
+    )
 
 
-def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Made:
+def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> BuildInputs:
     """What a release was made of.
 
     Args:
@@ -176,9 +178,9 @@ def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Ma
         # So that keys which it could not know yet have the values they had: the defaults.
         known = of_record(manifest)
     except ValidationError:  # of another version: every key that differs is said to
-        return Made(dict(leaves(manifest)), base, data.get("splits"), (), code)
+        return BuildInputs(dict(leaves(manifest)), base, data.get("splits"), (), code)
     sources = tuple(_sources(known, data.get("sources", ())))
-    return Made(_settings(known), base, data.get("splits"), sources, code)
+    return BuildInputs(_settings(known), base, data.get("splits"), sources, code)
 
 
 def _settings(manifest: Manifest) -> dict[str, Any]:
@@ -208,5 +210,5 @@ def _name(source: str) -> str:
     return PurePath(source).name if isinstance(parse_source(source), FileSource) else source
 
 
-def _base_keys(made: Made) -> dict[str, Any]:
+def _base_keys(made: BuildInputs) -> dict[str, Any]:
     return {key: value for key, value in made.settings.items() if key.startswith("base.")}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.reconciling.whose import identity, repository
+from adapterworks.reconciling.folder_identity import identity, repository
 
 
 @pytest.mark.parametrize(
