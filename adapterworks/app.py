@@ -19,7 +19,7 @@ from adapterworks.manifests.errors import InvalidInput
 from adapterworks.settings import Settings
 
 if TYPE_CHECKING:
-    from adapterworks.login.kept import Login
+    from adapterworks.login.store import Login
     from adapterworks.manifests.refs import Ref
     from adapterworks.registry.bases.base import Base
     from adapterworks.registry.bases.store import BaseStore
@@ -79,7 +79,7 @@ class App:
 
     def _login(self, url: str) -> str | None:
         """The token of a login to a server, renewed if it ends soon; None without one."""
-        from adapterworks.login.kept import Logins
+        from adapterworks.login.store import Logins
         from adapterworks.registry.remotes.http.link import check_url
 
         def renew(login: Login) -> Login:

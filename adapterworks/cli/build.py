@@ -11,7 +11,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import ALIAS, COUNT, POSITIVE, PRIORITY, Real
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import ENGINES

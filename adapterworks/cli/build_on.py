@@ -107,9 +107,9 @@ def build_on(
     """
     from adapterworks.cli.jobs_shown import job_json
     from adapterworks.cli.printing import echo_json
-    from adapterworks.workers.elsewhere import begin, follow
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
+    from adapterworks.workers.remote import begin, follow
 
     where = parse_where(on)
     executor = open_executor(where, app.settings)

@@ -9,7 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import places, printing
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 
 
 @click.command()

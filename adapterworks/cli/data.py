@@ -15,8 +15,8 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import constitutional, from_failures, printing, synth
 from adapterworks.cli.completion import complete_manifest
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.printing import echo_json, echo_table
-from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import COUNT
 from adapterworks.errors import EXIT_CODES, wants_color
 from adapterworks.manifests.errors import Refused

@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import COUNT, WrittenFolder
 from adapterworks.manifests.errors import Conflict, Refused
 

@@ -10,8 +10,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree, say_unreached
 from adapterworks.cli.completion import complete_ref
+from adapterworks.cli.confirming import confirm, say_unreached
 from adapterworks.manifests.errors import NotFound, Refused
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def command(
     who = app.settings.who
     if not purge:
         resolved = app.registry.resolve(parsed)
-        agree(f"Delete {resolved}?", yes=yes, what="deleted", as_json=as_json)
+        confirm(f"Delete {resolved}?", yes=yes, what="deleted", as_json=as_json)
         app.registry.delete(
             resolved.name, resolved.version, with_aliases=with_aliases, who=who, why=why
         )
@@ -67,7 +67,7 @@ def command(
     version = parsed.version or app.registry.resolve(parsed).version
     if not as_json:
         _show(app.registry.upkeep.look_at_purge(parsed.name, version))
-    agree("Erase these bytes for good?", yes=yes, what="deleted", as_json=as_json)
+    confirm("Erase these bytes for good?", yes=yes, what="deleted", as_json=as_json)
     builds = _idle_builds(app, parsed.name, version)
     done = app.registry.upkeep.purge(
         parsed.name, version, with_aliases=with_aliases, who=who, why=why

@@ -8,7 +8,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree, say_unreached
+from adapterworks.cli.confirming import confirm, say_unreached
 from adapterworks.cli.erase_rows import erase_rows
 from adapterworks.cli.erase_tenant import PREFIX, erase_tenant
 
@@ -81,7 +81,7 @@ def command(
     found = app.registry.upkeep.look_at_erasure(blob)
     if not as_json:
         _show(found)
-    agree("Erase these bytes for good?", yes=yes, what="erased", as_json=as_json)
+    confirm("Erase these bytes for good?", yes=yes, what="erased", as_json=as_json)
     done = app.registry.upkeep.erase(blob, who=app.settings.who, why=reason)
     if as_json:
         copies = [str(copy) for copy in done.copies]

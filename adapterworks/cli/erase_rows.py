@@ -10,7 +10,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.confirming import confirm
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def erase_rows(
         _show(found)
         for folder in builds:
             click.echo(f"built from them, its folder goes: {folder}")
-    agree("Erase these rows for good?", yes=yes, what="erased", as_json=as_json)
+    confirm("Erase these rows for good?", yes=yes, what="erased", as_json=as_json)
     erase_builds(builds)  # first: rows that are gone are found no second time
     done = erasing.erase_rows(app.registry, found, who=app.settings.who, why=reason)
     if as_json:

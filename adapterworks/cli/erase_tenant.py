@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.confirming import confirm
 
 if TYPE_CHECKING:
     from adapterworks.gateway.tenants.erasing import Held, TenantErasure
@@ -27,7 +27,7 @@ def erase_tenant(app: App, what: str, *, reason: str, yes: bool, as_json: bool) 
     name, erasure = what.removeprefix(PREFIX), _erasure(app)
     if not as_json:
         _show(name, erasure.look(name))
-    agree("Erase all of it, and its key, for good?", yes=yes, what="erased", as_json=as_json)
+    confirm("Erase all of it, and its key, for good?", yes=yes, what="erased", as_json=as_json)
     done = erasure.erase(name, who=app.settings.who, why=reason)
     if as_json:
         releases = [{"ref": str(r), "digest": r.digest} for r in done.releases]

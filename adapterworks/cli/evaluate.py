@@ -12,7 +12,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import evaluate_retrieval, evaluation_shown, printing
 from adapterworks.cli.completion import complete_manifest, complete_ref
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import POSITIVE, Real, WrittenFile
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import ENGINES

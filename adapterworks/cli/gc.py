@@ -9,7 +9,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.confirming import confirm
 from adapterworks.cli.values import Real
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def command(
             _show(report, left)
         if dry_run or (report.empty and not left.any):
             return
-        agree("Remove these?", yes=False, what="removed")
+        confirm("Remove these?", yes=False, what="removed")
     report, left = collect(dry_run=False)
     if as_json:
         _print_json(report, left)

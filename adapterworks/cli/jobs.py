@@ -10,10 +10,10 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.jobs_elsewhere import Watch, begin_worker, has_no_worker, worker_said
+from adapterworks.cli.jobs_remote import Watch, begin_worker, has_no_worker, worker_said
 from adapterworks.cli.jobs_shown import echo_event, echo_moved, job_json, waits_said
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.printing import echo_json, echo_more, echo_table, harmless
-from adapterworks.cli.together import refuse_unless
 from adapterworks.cli.values import WrittenFolder
 from adapterworks.manifests.errors import AdapterworksError, InvalidInput, Refused
 

@@ -32,7 +32,7 @@ def command(app: App, url: str | None, no_browser: bool, as_json: bool) -> None:
     import webbrowser
 
     from adapterworks.login import flow
-    from adapterworks.login.kept import Logins
+    from adapterworks.login.store import Logins
 
     registry = _registry(app, url)
 
@@ -62,7 +62,7 @@ def logout(app: App, url: str | None, as_json: bool) -> None:
     Example:
       adapters logout https://registry.example
     """
-    from adapterworks.login.kept import Logins
+    from adapterworks.login.store import Logins
 
     registry = _registry(app, url)
     known = Logins(app.settings.home).forget(registry)

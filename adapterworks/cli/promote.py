@@ -9,7 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import four_eyes, printing
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import SEQUENCE
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 from adapterworks import __version__
 from adapterworks.app import App
 from adapterworks.cli import printing, registry_http
-from adapterworks.cli.agreeing import agree
+from adapterworks.cli.confirming import confirm
 from adapterworks.cli.values import WrittenFile
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def rebuild_index(app: App, take: tuple[str, ...], dry_run: bool, yes: bool, as_
     if not as_json:
         _show_unlisted(found, counts, whole=whole if ends else None)
     if not ends or (as_json and not dry_run):  # JSON: whether there is something to list or not
-        agree(f"List {whole + others}?", yes=yes, what="listed", as_json=as_json)
+        confirm(f"List {whole + others}?", yes=yes, what="listed", as_json=as_json)
     releases = [] if ends else app.registry.upkeep.rebuild_index(take=take, who=app.settings.who)
     deposits = [] if ends else relisting.relist(app.registry, who=app.settings.who)
     if as_json:

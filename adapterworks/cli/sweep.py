@@ -14,7 +14,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import COUNT, SEED
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
 from adapterworks.manifests.graders import graded
@@ -189,10 +189,10 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
     """Trials are built where `on` says; none is ended early there."""
     from adapterworks.builders.sweeping.sweep import Built
     from adapterworks.workers import detached
-    from adapterworks.workers.elsewhere import begin, follow
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
     from adapterworks.workers.placed import WorkerGone
+    from adapterworks.workers.remote import begin, follow
 
     where = parse_where(on)
     executor = open_executor(where, app.settings)

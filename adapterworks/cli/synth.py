@@ -13,7 +13,7 @@ from adapterworks.app import App
 from adapterworks.cli import made_rows_options, printing
 from adapterworks.cli.columns import column_names
 from adapterworks.cli.made_rows import Making
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import POSITIVE, Real
 from adapterworks.manifests.errors import InvalidInput
 

@@ -12,8 +12,8 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
-from adapterworks.cli.agreeing import agree
 from adapterworks.cli.amounts import Amount, Duration, ShareOrConsent
+from adapterworks.cli.confirming import confirm
 from adapterworks.cli.printing import echo_table
 from adapterworks.cli.tenant_keys import key
 from adapterworks.cli.tenant_shown import (
@@ -229,7 +229,7 @@ def remove(app: App, name: str, yes: bool, as_json: bool) -> None:
     Example:
       adapters tenant remove acme --yes
     """
-    agree(f"Remove tenant `{name}` and all its keys?", yes=yes, what="removed", as_json=as_json)
+    confirm(f"Remove tenant `{name}` and all its keys?", yes=yes, what="removed", as_json=as_json)
     admin_of(app).remove(name)
     if as_json:
         printing.echo_json({"removed": name})

@@ -13,7 +13,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing, watch_captured, watch_found, watch_inputs
 from adapterworks.cli.amounts import Duration
 from adapterworks.cli.completion import complete_ref
-from adapterworks.cli.together import refuse_unless
+from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import POSITIVE, Real, WrittenFile
 from adapterworks.cli.watch_captured import Asked
 from adapterworks.manifests.errors import InvalidInput

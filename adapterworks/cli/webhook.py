@@ -99,11 +99,11 @@ async def _post(address: Address) -> tuple[str, bool]:
 
     import aiohttp
 
-    from adapterworks.gateway.webhooks.happenings import Happening
+    from adapterworks.gateway.webhooks.events import WebhookEvent
     from adapterworks.gateway.webhooks.sending import TIMEOUT, post
 
     id = f"evt_test_{secrets.token_hex(8)}"
-    body = Happening(id, "webhook.test", int(time.time()), {}).body()
+    body = WebhookEvent(id, "webhook.test", int(time.time()), {}).body()
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         said, code = await post(session, address, id, body)
     return said, code is not None and 200 <= code < 300

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from adapterworks.login.kept import Login, claims_of
+from adapterworks.login.store import Login, claims_of
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from adapterworks.manifests.hosts import is_loopback
 from adapterworks.registry.remotes.http.unreached import unreached

@@ -1,8 +1,9 @@
 """What a release is made of, digested by stage: equal for a manifest and for the release it gave.
 
-Both sides come to a `BuildInputs`: `declared` from a manifest, the rows that its sources hold now and what
-is installed; `built` from a release's record and lock. They are compared by the stages of a build,
-under the decisions of `builders/plan/digests.py`: which stage reads which key is said there.
+Both sides come to a `BuildInputs`: `declared` from a manifest, the rows that its sources hold now
+and what is installed; `built` from a release's record and lock. They are compared by the stages of
+a build, under the decisions of `builders/plan/digests.py`: which stage reads which key is said
+there.
 
 These digests are made for comparing, without tokenizer, model or torch: where those of a build have
 encoded rows and what the plan resolves, these have the rows' digests and the keys themselves. A

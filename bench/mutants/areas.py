@@ -175,7 +175,7 @@ AREAS = {
             (
                 "adapterworks/settings.py", "adapterworks/cli/chat_asking.py",
                 "adapterworks/cli/bash.py", "adapterworks/cli/values.py",
-                "adapterworks/cli/together.py", "adapterworks/cli/samples.py",
+                "adapterworks/cli/option_rules.py", "adapterworks/cli/samples.py",
                 "gateway/http/sockets.py",
             ),
             (

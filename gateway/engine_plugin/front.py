@@ -16,7 +16,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine import EngineCoreRequest
 from vllm.v1.engine.input_processor import InputProcessor
 
-from adapterworks.gateway.engine_plugin import uses
+from adapterworks.gateway.engine_plugin import last_used
 from adapterworks.gateway.engine_plugin.positions import POSITIONS, check_positions
 from adapterworks.gateway.engine_plugin.servables import PARAMETER, TOKENS, find
 
@@ -36,7 +36,7 @@ def admit(request: EngineCoreRequest, max_model_len: int) -> None:
         adapter = find(wanted["adapter_digest"])
     except ValueError as error:
         raise VLLMValidationError(str(error), parameter=PARAMETER) from None
-    uses.note(wanted["adapter_digest"])
+    last_used.note(wanted["adapter_digest"])
     wanted[TOKENS] = adapter.count
     if request.prompt_token_ids is None or request.prompt_embeds is not None:
         raise VLLMValidationError("prompt embeddings cannot follow virtual tokens")
@@ -95,7 +95,7 @@ def install() -> None:
         request = stock(self, *args, **kwargs)
         admit(request, self.model_config.max_model_len)
         if lora := request.lora_request:
-            uses.note(lora.lora_name)
+            last_used.note(lora.lora_name)
         if scores_prompts(self.vllm_config):
             ask_for_positions(request)
         return request

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from adapterworks.gateway.engine_plugin.held import Held
+from adapterworks.gateway.engine_plugin.release_locks import ReleaseLocks
 from adapterworks.manifests.digests import DIGEST_PATTERN
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.registry.catalog import Catalog
@@ -48,7 +48,7 @@ class ReleaseCache:
         self._open, self._most = open_registry, most
         self._lock = threading.Lock()
         self._registry: Catalog | None = None
-        self._held: Held | None = None
+        self._held: ReleaseLocks | None = None
         self._coming: dict[str, int] = {}
 
     @property
@@ -92,15 +92,15 @@ class ReleaseCache:
                 self._registry.close()
                 self._registry = None
 
-    def _opened(self) -> tuple[Catalog, Held]:
+    def _opened(self) -> tuple[Catalog, ReleaseLocks]:
         with self._lock:
             if self._registry is None or self._held is None:
                 self._registry = self._open()
-                self._held = Held(self._registry.checkouts / "held")
+                self._held = ReleaseLocks(self._registry.checkouts / "held")
             return self._registry, self._held
 
     @contextlib.contextmanager
-    def _room_for(self, registry: Catalog, held: Held, release: Release) -> Iterator[None]:
+    def _room_for(self, registry: Catalog, held: ReleaseLocks, release: Release) -> Iterator[None]:
         """Room for one more while it comes; others that are coming keep theirs."""
         root, digest = registry.checkouts, release.digest
         files = release.files.items()

@@ -20,7 +20,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from adapterworks.gateway.engine_plugin import servables, uses
+from adapterworks.gateway.engine_plugin import last_used, servables
 from adapterworks.gateway.engine_plugin.release_cache import NoRoom, ReleaseCache
 from adapterworks.manifests.errors import (
     AdapterworksError,
@@ -122,7 +122,7 @@ class Releases:
         already = digest in self._cache.held
         async with self._turns:
             for held in self._cache.held:
-                if held != digest and held not in self._flights and uses.unused(held) > IDLE_S:
+                if held != digest and held not in self._flights and last_used.unused(held) > IDLE_S:
                     await self.unload(held)
             try:
                 release, folder = await asyncio.to_thread(self._cache.fetch, digest)
@@ -132,7 +132,7 @@ class Releases:
             except Exception:
                 _log.exception("%s is not fetched", digest)
                 return 500, "the engine's log says why"
-            uses.note(digest)
+            last_used.note(digest)
             if release.servable is None:
                 status, text = 422, "it has no form that an engine can load"
             elif release.servable.form == LORA:

@@ -20,8 +20,8 @@ from pydantic_core import from_json
 
 from adapterworks.gateway.engines.engine import Health, NotAsked, Probe, Scores, State
 from adapterworks.gateway.engines.fetcher import Fetcher
+from adapterworks.gateway.engines.messages import brief, message, of_the_adapter
 from adapterworks.gateway.engines.probing import Prober
-from adapterworks.gateway.engines.said import brief, message, of_the_adapter
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls, tls_of
 from adapterworks.gateway.engines.wire import Answer

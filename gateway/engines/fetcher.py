@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from adapterworks.gateway.engines.said import message
+from adapterworks.gateway.engines.messages import message
 from adapterworks.manifests.errors import Refused, Unavailable
 
 LOAD, UNLOAD = "/adapterworks/load", "/adapterworks/unload"  # of the plugin

@@ -27,8 +27,8 @@ from adapterworks.gateway.engines.client import (
 from adapterworks.gateway.engines.fetcher import Fetcher
 from adapterworks.gateway.engines.forms import FORMS
 from adapterworks.gateway.engines.identity import ask_base
+from adapterworks.gateway.engines.messages import of_the_adapter
 from adapterworks.gateway.engines.rendering import renders_alike
-from adapterworks.gateway.engines.said import of_the_adapter
 from adapterworks.gateway.engines.target import ServedBase
 from adapterworks.gateway.engines.tls import EngineTls
 from adapterworks.gateway.supervision.supervisor import Supervisor, Worker

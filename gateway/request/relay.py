@@ -17,7 +17,7 @@ from starlette.types import Send
 
 from adapterworks.gateway.engine_plugin.servables import MISSING, PARAMETER
 from adapterworks.gateway.engines.engine import NotLoaded
-from adapterworks.gateway.engines.said import message
+from adapterworks.gateway.engines.messages import message
 from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.engines.wire import Answer
 from adapterworks.gateway.request.account import Account

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from adapterworks.gateway.engines.said import message
+from adapterworks.gateway.engines.messages import message
 from adapterworks.gateway.request.endpoints import Call, Dialect
 from adapterworks.gateway.request.typed.asked import Asked, Keep
 from adapterworks.gateway.request.usage import Counts, Unusable, Usage, read_counts

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.gateway.storage.webhooks import addresses, deliveries
-from adapterworks.gateway.webhooks.happenings import Gates, Happening, ended_jobs, logged, of_log
+from adapterworks.gateway.webhooks.events import Gates, WebhookEvent, ended_jobs, logged, of_log
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.index.database import AnyRow, Database
 from adapterworks.registry.index.schema import log
@@ -187,7 +187,7 @@ def _begin(connection: Connection, name: str, now: float) -> None:
         connection.execute(sa.insert(addresses).values(**row))
 
 
-def _unknown(connection: Connection, name: str, found: list[Happening]) -> list[Happening]:
+def _unknown(connection: Connection, name: str, found: list[WebhookEvent]) -> list[WebhookEvent]:
     """Those of which no delivery to this address is here."""
     known: set[str] = set()
     for begin in range(0, len(found), _PAGE):
@@ -199,7 +199,7 @@ def _unknown(connection: Connection, name: str, found: list[Happening]) -> list[
     return [one for one in found if one.id not in known]
 
 
-def _add(connection: Connection, name: str, found: list[Happening], now: float) -> None:
+def _add(connection: Connection, name: str, found: list[WebhookEvent], now: float) -> None:
     rows = [
         {
             "address": name, "event": one.id, "type": one.type, "body": one.body(),

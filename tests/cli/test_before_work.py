@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from adapterworks.app import App
 from adapterworks.cli import printing, values
 from adapterworks.cli.main import cli
-from adapterworks.cli.together import given
+from adapterworks.cli.option_rules import given
 from adapterworks.manifests.errors import InvalidInput
 from tests.cli.test_completion import commands
 

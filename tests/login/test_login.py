@@ -21,7 +21,7 @@ from adapterworks.gateway.http.app import create_registry_app
 from adapterworks.gateway.http.routes.registry.desk import open_desk
 from adapterworks.gateway.http.server import uvicorn_config
 from adapterworks.login.flow import renewed
-from adapterworks.login.kept import Login, Logins
+from adapterworks.login.store import Login, Logins
 from adapterworks.manifests.errors import InvalidInput, Refused, Unavailable
 from tests.gateway.registry_http.conftest import open_at
 from tests.gateway.registry_http.test_issuer import table

@@ -22,7 +22,7 @@ from adapterworks.registry.jobs.queue import Lost
 from adapterworks.registry.lifecycle.gc import collect
 from adapterworks.registry.registry import Registry
 from adapterworks.workers.bundle import pack, unpack
-from adapterworks.workers.elsewhere import queued, stored
+from adapterworks.workers.remote import queued, stored
 
 TEXT = """
 [adapter]

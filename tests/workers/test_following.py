@@ -18,19 +18,19 @@ from adapterworks.manifests.errors import Conflict, NotFound, Unavailable
 from adapterworks.registry.jobs import lookup, putting, queue, schema
 from adapterworks.registry.jobs.job import Given, Job
 from adapterworks.settings import Settings
-from adapterworks.workers import elsewhere, placed
-from adapterworks.workers.elsewhere import NEEDS, Begun, begin, begin_again, follow, queued
+from adapterworks.workers import placed, remote
 from adapterworks.workers.executors import open as opening
 from adapterworks.workers.executors.executor import NoPlace, Resources, State, Task
 from adapterworks.workers.executors.local import LocalExecutor
 from adapterworks.workers.executors.where import Where
 from adapterworks.workers.placed import WorkerGone, standing, task_of
+from adapterworks.workers.remote import NEEDS, Begun, begin, begin_again, follow, queued
 
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
-    monkeypatch.setattr(elsewhere, "_LOOK_S", 0.0)
-    monkeypatch.setattr(elsewhere, "_PLACE_LOOK_S", 0.0)
+    monkeypatch.setattr(remote, "_LOOK_S", 0.0)
+    monkeypatch.setattr(remote, "_PLACE_LOOK_S", 0.0)
     app = App(Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)}))
     schema.migrate(app.registry.database)
     yield app
@@ -154,7 +154,7 @@ def test_who_stops_following_is_told_that_the_build_goes_on(
     def interrupted(*_: object) -> Job:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(elsewhere, "follow", interrupted)
+    monkeypatch.setattr(remote, "follow", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_on(app, "local", {}, Resources(), priority=0, detach=False, as_json=False)
     job = place.begun[0].name
@@ -247,7 +247,7 @@ def test_the_command_begins_a_worker_for_a_build_that_has_none(
     for module in (placed, opening):
         monkeypatch.setattr(module, "open_executor", lambda *_: place)
     monkeypatch.setattr("adapterworks.cli.jobs._FOLLOW_S", 0.0)
-    monkeypatch.setattr("adapterworks.cli.jobs_elsewhere._LOOK_S", 0.0)
+    monkeypatch.setattr("adapterworks.cli.jobs_remote._LOOK_S", 0.0)
 
     def ask(*words: str) -> Any:
         return CliRunner().invoke(jobs, words, obj=app)

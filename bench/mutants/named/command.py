@@ -132,7 +132,7 @@ NAMED = (
     ),
     Named(
         "options-that-do-nothing-are-taken",
-        "adapterworks/cli/together.py",
+        "adapterworks/cli/option_rules.py",
         "    if goes:\n        return\n",
         "    if goes or not goes:\n        return\n",
         (f"{_OF_WORK}::test_options_that_would_change_nothing_are_refused",),
@@ -240,7 +240,7 @@ NAMED = (
     ),
     Named(
         "a-login-that-cannot-be-read-is-a-crash",
-        "adapterworks/login/kept.py",
+        "adapterworks/login/store.py",
         "        except ValueError:  # cut off or edited",
         "        except ZeroDivisionError:  # cut off or edited",
         ("tests/login/test_login.py::test_what_cannot_be_read_is_no_login",),
@@ -298,7 +298,7 @@ NAMED = (
     ),
     Named(
         "json-is-a-yes",
-        "adapterworks/cli/agreeing.py",
+        "adapterworks/cli/confirming.py",
         "    if yes:\n",
         "    if yes or as_json:\n",
         (f"{_OF_EDGES}::test_what_goes_for_good_goes_in_json_by_yes_alone",),
@@ -306,7 +306,7 @@ NAMED = (
     ),
     Named(
         "a-script-is-a-yes",
-        "adapterworks/cli/agreeing.py",
+        "adapterworks/cli/confirming.py",
         '        raise InvalidInput(f"nothing was {what}: nobody',
         '        return InvalidInput(f"nothing was {what}: nobody',
         (f"{_OF_EDGES}::test_a_deletion_asks_in_scripts_for_yes",),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _BUNDLE = "adapterworks/workers/bundle.py"
-_CARRYING = "adapterworks/workers/blob_checkpoints.py"
-_ELSEWHERE = "adapterworks/workers/elsewhere.py"
+_CHECKPOINTS = "adapterworks/workers/blob_checkpoints.py"
+_REMOTE = "adapterworks/workers/remote.py"
 _FOLDER = "adapterworks/workers/executors/folder.py"
 _PLACED = "adapterworks/workers/placed.py"
 _SLURM = "adapterworks/workers/executors/slurm.py"
 _OF_SLURM = "tests/workers/executors/test_slurm_words.py"
 _OF_FOLLOWING = "tests/workers/test_following.py"
 _OF_WORKER = "tests/workers/test_worker.py"
-_OF_CARRYING = "tests/workers/test_blob_checkpoints.py"
+_OF_CHECKPOINTS = "tests/workers/test_blob_checkpoints.py"
 _OF_KUBERNETES = "tests/workers/executors/test_kubernetes.py"
 _OF_RESOURCES = "tests/builders/plan/test_resources.py"
 
@@ -24,18 +24,18 @@ NAMED = (
         "lease = leases.take(connection, kind, sources, holder=holder, seconds=seconds)",
         "lease = leases.take(connection, kind, (), holder=holder, seconds=seconds)",
         (
-            f"{_OF_CARRYING}::test_gc_beside_what_goes_along_leaves_it",
-            f"{_OF_CARRYING}::test_gc_beside_a_checkpoint_leaves_it",
+            f"{_OF_CHECKPOINTS}::test_gc_beside_what_goes_along_leaves_it",
+            f"{_OF_CHECKPOINTS}::test_gc_beside_a_checkpoint_leaves_it",
         ),
         "a gc beside a build's beginning would take its rows away",
     ),
     Named(
         "what-a-lost-worker-stored-is-held-for-ever",
-        _CARRYING,
+        _CHECKPOINTS,
         "        except BaseException:\n            with self._database.write() as connection:\n"
         "                leases.end(connection, lease)\n            raise\n",
         "        except ZeroDivisionError:\n            raise\n",
-        (f"{_OF_CARRYING}::test_what_a_lost_worker_stored_is_held_by_nobody",),
+        (f"{_OF_CHECKPOINTS}::test_what_a_lost_worker_stored_is_held_by_nobody",),
         "checkpoints of workers that were taken for dead would fill the store",
         quick=False,
     ),
@@ -57,7 +57,7 @@ NAMED = (
     ),
     Named(
         "a-place-that-is-silent-ends-who-follows",
-        _ELSEWHERE,
+        _REMOTE,
         "        except (Unavailable, NoPlace) as error:",
         "        except NoPlace as error:",
         ("tests/workers/test_following.py::test_a_place_that_does_not_answer_is_asked_again",),
@@ -91,7 +91,7 @@ NAMED = (
     ),
     Named(
         "ctrl-c-leaves-a-job-that-nobody-will-run",
-        _ELSEWHERE,
+        _REMOTE,
         "    except BaseException:  # Ctrl-C too",
         "    except Unavailable:  # Ctrl-C too",
         (
@@ -118,7 +118,7 @@ NAMED = (
     ),
     Named(
         "a-paused-build-is-cancelled",
-        _ELSEWHERE,
+        _REMOTE,
         "        self._let_go = task_of(job)\n",
         "        pass\n",
         (f"{_OF_FOLLOWING}::test_who_follows_waits_for_a_job_that_somebody_pauses",),
@@ -126,7 +126,7 @@ NAMED = (
     ),
     Named(
         "a-worker-that-is-about-to-end-is-relied-on",
-        _ELSEWHERE,
+        _REMOTE,
         '        if found.state == "waiting" or job.state == "running":\n            return None\n',
         "        return None\n",
         (f"{_OF_FOLLOWING}::test_a_resumed_job_is_given_to_its_place_again",),
@@ -142,7 +142,7 @@ NAMED = (
     ),
     Named(
         "a-lost-build-is-followed-for-ever",
-        "adapterworks/cli/jobs_elsewhere.py",
+        "adapterworks/cli/jobs_remote.py",
         "        if not found.is_there:\n            raise Unavailable(",
         "        if found is None:\n            raise Unavailable(",
         (f"{_OF_FOLLOWING}::test_the_command_begins_a_worker_for_a_build_that_has_none",),
@@ -224,15 +224,15 @@ NAMED = (
         _BUNDLE,
         'if not parts or name.startswith("/") or ".." in parts:',
         'if not parts or name.startswith("/"):',
-        (f"{_OF_CARRYING}::test_a_packed_path_leads_nowhere_else",),
+        (f"{_OF_CHECKPOINTS}::test_a_packed_path_leads_nowhere_else",),
         "whoever can queue a job could write anywhere on a worker",
     ),
     Named(
         "an-older-checkpoint-replaces-a-newer-one",
-        _CARRYING,
+        _CHECKPOINTS,
         "        if (folder / _RECORD).is_file() and _step(folder) >= step:\n            return\n",
         "",
-        (f"{_OF_CARRYING}::test_another_node_goes_on_where_the_first_one_was",),
+        (f"{_OF_CHECKPOINTS}::test_another_node_goes_on_where_the_first_one_was",),
         "a worker that comes back to its own node would lose what it did since",
     ),
     Named(
@@ -240,23 +240,23 @@ NAMED = (
         "registry/jobs/putting.py",
         '"job", sources, holder=job, seconds=_FILES_S',
         '"job", sources, holder=job, seconds=-1.0',
-        (f"{_OF_CARRYING}::test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended",),
+        (f"{_OF_CHECKPOINTS}::test_gc_leaves_what_a_build_elsewhere_needs_until_it_has_ended",),
         "a node that dies after an hour would be nobody's resume",
     ),
     Named(
         "a-checkpoint-of-another-stage-is-taken",
-        _CARRYING,
+        _CHECKPOINTS,
         'self._kept is None or self._kept["folder"] != folder.name',
         "self._kept is None",
-        (f"{_OF_CARRYING}::test_another_node_goes_on_where_the_first_one_was",),
+        (f"{_OF_CHECKPOINTS}::test_another_node_goes_on_where_the_first_one_was",),
         "the second stage of a chain would go on with the first one's weights",
     ),
     Named(
         "best-weights-stay-behind",
-        _CARRYING,
+        _CHECKPOINTS,
         '(*checkpoints.glob("step-*/*"), *checkpoints.glob("best-*/*"))',
         'checkpoints.glob("step-*/*")',
-        (f"{_OF_CARRYING}::test_another_node_goes_on_where_the_first_one_was",),
+        (f"{_OF_CHECKPOINTS}::test_another_node_goes_on_where_the_first_one_was",),
         "a resumed training would end without the best step's weights",
     ),
     Named(

@@ -9,7 +9,7 @@ _KUBERNETES = "gateway/discovery/kubernetes.py"
 _FILE = "gateway/discovery/file.py"
 _OF_FOLLOW = "tests/gateway/discovery/test_follow.py"
 _OF_FINDERS = "tests/gateway/discovery/test_finders.py"
-_HELD = "gateway/engine_plugin/held.py"
+_LOCKS = "gateway/engine_plugin/release_locks.py"
 _CACHE = "gateway/engine_plugin/release_cache.py"
 _RELEASES = "gateway/engine_plugin/releases.py"
 _OF_CACHE = "tests/gateway/engine_plugin/test_release_cache.py"
@@ -252,7 +252,7 @@ NAMED = (
     ),
     Named(
         "what-an-engine-holds-makes-room-for-others",
-        _HELD,
+        _LOCKS,
         "fcntl.LOCK_EX | fcntl.LOCK_NB",
         "fcntl.LOCK_SH | fcntl.LOCK_NB",
         (f"{_OF_CACHE}::test_what_is_held_stays_and_the_next_one_has_no_room",),
@@ -261,7 +261,7 @@ NAMED = (
     ),
     Named(
         "a-lock-on-a-removed-file-counts",
-        _HELD,
+        _LOCKS,
         "                if _is(file, self._path(digest)):\n",
         "                if file:\n",
         (f"{_OF_CACHE}::test_a_lock_file_that_is_removed_locks_nobody_out",),

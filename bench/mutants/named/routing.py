@@ -29,7 +29,7 @@ _OF_ROUTING = "tests/gateway/engines/test_routing.py"
 _OF_KEEPING = "tests/gateway/engines/test_keeping.py"
 _OF_TRACES = "tests/gateway/observe/test_observe.py"
 
-_SAID = "gateway/engines/said.py"
+_MESSAGES = "gateway/engines/messages.py"
 _PARTS = "gateway/request/parts.py"
 _CLIENT = "gateway/engines/client.py"
 _REMOTE = "gateway/engines/remote.py"
@@ -68,7 +68,7 @@ _ENGINES_NAMED = (
     ),
     Named(
         "an-engine-says-where-it-is",
-        _SAID,
+        _MESSAGES,
         'return _PLACES.sub("…", " ".join(',
         'return "".join(" ".join(',
         (f"{_OF_TOLD}::test_no_place_is_in_what_an_engine_said",),

@@ -60,7 +60,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "the-command-lines-builds-are-told",
-        f"{_WEBHOOKS}/happenings.py",
+        f"{_WEBHOOKS}/events.py",
         "jobs.c.kind.in_((FINE_TUNING, BATCH))",
         "jobs.c.kind != BATCH",
         (f"{_OUTBOX}::test_how_jobs_end_in_openais_words[sqlite]",),
@@ -68,7 +68,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "failed-gates-are-passed-ones",
-        f"{_WEBHOOKS}/happenings.py",
+        f"{_WEBHOOKS}/events.py",
         "if not passed]",
         "if passed]",
         (f"{_OUTBOX}::test_a_failed_gate_is_told_beside_its_release[sqlite]",),

@@ -12,7 +12,7 @@ import pytest
 from adapterworks.builders.evaluation.sequences import sequence_interval
 from adapterworks.builders.watching.inputs import Inputs, halves, watch_inputs
 from adapterworks.cli.watch_alarm import Alarm, raise_alarm, write_metrics
-from adapterworks.gateway.webhooks.happenings import logged, of_log
+from adapterworks.gateway.webhooks.events import logged, of_log
 from adapterworks.manifests.errors import InvalidInput, Refused
 from tests.builders.watching.test_paired import Shelf, shelf
 from tests.registry.exchanges.test_exchanges import exchange

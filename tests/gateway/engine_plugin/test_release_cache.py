@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from adapterworks.gateway.engine_plugin.held import Held
 from adapterworks.gateway.engine_plugin.release_cache import ABANDONED_S, NoRoom, ReleaseCache
+from adapterworks.gateway.engine_plugin.release_locks import ReleaseLocks
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.blobs.store import key_of
 from adapterworks.registry.registry import Registry
@@ -250,7 +250,7 @@ def test_who_is_killed_leaves_nothing_that_counts(
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"half\n"
-        held = Held(tmp_path / "engine" / "checkouts" / "held")
+        held = ReleaseLocks(tmp_path / "engine" / "checkouts" / "held")
         with held.free(digest) as free:
             assert not free
         process.send_signal(signal.SIGKILL)
@@ -270,7 +270,7 @@ def test_who_is_killed_leaves_nothing_that_counts(
 def test_a_lock_file_that_is_removed_locks_nobody_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = Held(tmp_path), Held(tmp_path)
+    one, other = ReleaseLocks(tmp_path), ReleaseLocks(tmp_path)
     one.hold("sha256:aa")
     with other.free("sha256:aa") as free:
         assert not free

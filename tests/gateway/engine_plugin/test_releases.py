@@ -12,7 +12,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from adapterworks.gateway.engine_plugin import releases, uses
+from adapterworks.gateway.engine_plugin import last_used, releases
 from adapterworks.gateway.engine_plugin.release_cache import NoRoom, ReleaseCache
 from adapterworks.gateway.engine_plugin.releases import LOAD, UNLOAD, Releases, attach
 from adapterworks.manifests.errors import IntegrityError, NotFound, Unavailable
@@ -275,6 +275,6 @@ def test_what_nobody_has_asked_for_within_a_day_is_let_go_of(
     host.ask(LOAD, first)
     host.ask(LOAD, second)
     unused = {first: releases.IDLE_S + 1, second: releases.IDLE_S - 1, third: 0.0}
-    monkeypatch.setattr(uses, "unused", unused.__getitem__)
+    monkeypatch.setattr(last_used, "unused", unused.__getitem__)
     host.ask(LOAD, third)
     assert set(host.cache.held) == set(host.loras.here) == {second, third}

@@ -21,7 +21,7 @@ from adapterworks.gateway.jobs.batches import counts
 from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.webhooks import outbox
-from adapterworks.gateway.webhooks.happenings import Happening
+from adapterworks.gateway.webhooks.events import WebhookEvent
 from adapterworks.registry.bases.base import Base
 from adapterworks.registry.exchanges.store import ORPHAN_SECONDS, Exchanges
 from adapterworks.registry.index.database import Database
@@ -188,6 +188,6 @@ def test_files_without_a_row_are_looked_for_in_pages_and_not_every_minute(
 def test_any_number_of_ended_jobs_is_told(registry: Registry) -> None:
     database = registry.database
     migrate(database)
-    found = [Happening(f"evt_{n}", "batch.completed", 0, {}) for n in range(40_000)]
+    found = [WebhookEvent(f"evt_{n}", "batch.completed", 0, {}) for n in range(40_000)]
     with database.read() as connection:
         assert outbox._unknown(connection, "a", found) == found

@@ -63,7 +63,7 @@ def test_a_drained_node_is_not_the_end(
     from adapterworks.app import App
     from adapterworks.registry.jobs import queue, schema
     from adapterworks.registry.jobs.job import Given
-    from adapterworks.workers.elsewhere import queued
+    from adapterworks.workers.remote import queued
 
     monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.toml"))
     app = App(Settings.from_environment({"ADAPTERS_HOME": str(tmp_path)}))
@@ -252,7 +252,7 @@ def test_jobs_cancel_reaches_the_cluster(
     from adapterworks.cli.main import cli
     from adapterworks.registry.jobs import lookup, queue, schema
     from adapterworks.registry.jobs.job import Given
-    from adapterworks.workers.elsewhere import queued
+    from adapterworks.workers.remote import queued
 
     monkeypatch.setenv("ADAPTERS_HOME", str(tmp_path))
     monkeypatch.setenv("ADAPTERS_CONFIG", str(tmp_path / "none.toml"))

@@ -83,10 +83,10 @@ def has_no_worker(app: App, job: Job) -> bool:
 
 def begin_worker(app: App, job: Job) -> str:
     """Have a resumed job's place begin a worker for it; what is to be said of that."""
-    from adapterworks.workers.elsewhere import begin_again
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
     from adapterworks.workers.placed import place_of
+    from adapterworks.workers.remote import begin_again
 
     if not app.registry.has_index:
         return f"; have a worker begun at {place_of(job)} by the same command beside the index"

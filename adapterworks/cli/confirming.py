@@ -9,7 +9,7 @@ from adapterworks.cli import printing
 from adapterworks.manifests.errors import InvalidInput
 
 
-def agree(question: str, *, yes: bool, what: str, as_json: bool = False) -> None:
+def confirm(question: str, *, yes: bool, what: str, as_json: bool = False) -> None:
     """Ask on a terminal; a script says `--yes`, and so does whoever wants JSON.
 
     Raises:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-class Held:
+class ReleaseLocks:
     """What this process holds; threads may share it."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,6 +1,6 @@
 """What has happened that somebody may want to be told: read from jobs and from the registry's log.
 
-Invariant: a happening has the same id whoever reads it, and whenever: it is one event for ever.
+Invariant: an event has the same id whoever reads it, and whenever: it is one for ever.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class WebhookEvent:
     """One event.
 
     Attributes:
@@ -64,7 +64,7 @@ class Happening:
         return json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 
 
-def ended_jobs(connection: Connection, since: float) -> Iterator[Happening]:
+def ended_jobs(connection: Connection, since: float) -> Iterator[WebhookEvent]:
     """Jobs of tenants that ended at `since` or later; not the command line's, whose owner waits."""
     query = sa.select(jobs).where(
         jobs.c.state.in_(ENDED), jobs.c.finished >= since, jobs.c.kind.in_((FINE_TUNING, BATCH))
@@ -72,7 +72,7 @@ def ended_jobs(connection: Connection, since: float) -> Iterator[Happening]:
     for row in connection.execute(query.order_by(jobs.c.sequence)):
         job = job_of(row)
         assert job.finished is not None
-        yield Happening(f"evt_{job.id}", _type_of(job), int(job.finished), {"id": job.id})
+        yield WebhookEvent(f"evt_{job.id}", _type_of(job), int(job.finished), {"id": job.id})
 
 
 def _type_of(job: Job) -> str:
@@ -92,19 +92,19 @@ def logged(connection: Connection, after: int) -> tuple[list[Event], int]:
     return found, found[-1].sequence if len(found) == _PAGE else max(after, newest)
 
 
-def of_log(event: Event, gates: Gates) -> Iterator[Happening]:
+def of_log(event: Event, gates: Gates) -> Iterator[WebhookEvent]:
     """What a row of the log is to be told as."""
     at = int(datetime.fromisoformat(event.at).timestamp())
     id = f"evt_log_{event.sequence}"
     about = {"name": event.name, "version": event.version, "who": event.who, "why": event.why}
     if event.kind != "publish":
         facts = {"alias": event.alias, "move": event.kind, **event.data}
-        yield Happening(id, _MOVES[event.kind], at, {**about, **facts})
+        yield WebhookEvent(id, _MOVES[event.kind], at, {**about, **facts})
         return
     assert event.version is not None
     said = gates(event.name, event.version)
     failed = [why for why, passed in said.items() if not passed]
     passed = not failed if said else None
-    yield Happening(id, "release.published", at, {**about, "gates_passed": passed})
+    yield WebhookEvent(id, "release.published", at, {**about, "gates_passed": passed})
     if failed:
-        yield Happening(f"{id}_gates", "gates.failed", at, {**about, "failed": failed})
+        yield WebhookEvent(f"{id}_gates", "gates.failed", at, {**about, "failed": failed})
