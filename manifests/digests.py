@@ -22,6 +22,11 @@ def canonical_json(value: Any) -> bytes:
     return bytes(rfc8785.dumps(value))
 
 
+def short_digest(digest: str) -> str:
+    """A digest's first twelve hex digits, for people."""
+    return digest.removeprefix("sha256:")[:12]
+
+
 def digest_bytes(data: bytes) -> str:
     """`sha256:<hex>` of a byte string."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,20 +118,15 @@ def merge(document: Table, profile: str | None, overrides: Sequence[str]) -> Mer
     Raises:
         InvalidInput: an override is malformed (see `Merged.set`).
     """
-    merged = Merged(_copy({key: value for key, value in document.items() if key != "profiles"}))
+    merged = Merged(deepcopy({key: value for key, value in document.items() if key != "profiles"}))
     if stages := document.get("stages"):  # `[[stages]]`, by name from here on
         merged.table["stages"] = {
-            stage["name"]: _copy({key: v for key, v in stage.items() if key != "name"})
+            stage["name"]: deepcopy({key: v for key, v in stage.items() if key != "name"})
             for stage in stages
         }
     if profile is not None:
-        table = _copy(document["profiles"][profile])
+        table = deepcopy(document["profiles"][profile])
         merged.lay_over(table, Origin(("profiles", profile)))
     for override in overrides:
         merged.set(override)
     return merged
-
-
-def _copy(table: Table) -> Table:
-    """Copy the tables; other values are never changed in place."""
-    return {key: _copy(value) if isinstance(value, dict) else value for key, value in table.items()}

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from adapterworks.manifests.checking import KeyPath, Problem
@@ -90,9 +91,9 @@ def stage_of(merged: Merged, name: str) -> Merged:
     the stage before ended."""
     names = stage_names(merged)
     index = names.index(name)
-    rest = {key: _copied(value) for key, value in merged.table.items() if key != STAGES}
+    rest = {key: deepcopy(value) for key, value in merged.table.items() if key != STAGES}
     own = Merged(rest, {p: o for p, o in merged.origins.items() if p[0] != STAGES})
-    table = _copied(merged.table[STAGES][name])
+    table = deepcopy(merged.table[STAGES][name])
     # Another objective's keys mean nothing to this one.
     before, now = rest.get("objective"), table.get("objective")
     if isinstance(before, dict) and isinstance(now, dict):
@@ -121,7 +122,3 @@ def _leaves(table: Table, at: KeyPath = ()) -> Iterator[KeyPath]:
             yield from _leaves(value, (*at, key))
         else:
             yield (*at, key)
-
-
-def _copied(value: Any) -> Any:
-    return {k: _copied(v) for k, v in value.items()} if isinstance(value, dict) else value

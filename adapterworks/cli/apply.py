@@ -76,7 +76,7 @@ def command(
         sys.exit(1 if found.differing else 0)
     if prune and not yes:
         _confirm(found)
-    say = (lambda line: None) if as_json else _say
+    say = (lambda line: None) if as_json else printing.note
     engines = compose_builders_engines(app, say=say)
     reconciler = Reconciler(reader, app.settings.who, builder(app, quiet=as_json), engines, say)
     outcomes = []
@@ -159,7 +159,3 @@ def _confirm(found: Differences) -> None:
     for entry in gone:
         printing.note(f"{entry.name}: {', '.join(map(str, entry.actions))}")
     click.confirm("Remove these aliases? Versions and bytes stay.", abort=True, err=True)
-
-
-def _say(line: str) -> None:
-    printing.note(line)

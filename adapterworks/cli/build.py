@@ -13,6 +13,7 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
 from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import ALIAS, COUNT, POSITIVE, PRIORITY, Real
+from adapterworks.manifests.digests import short_digest
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.evaluate_tables import ENGINES
 from adapterworks.manifests.objective import NEAREST
@@ -242,12 +243,13 @@ def result_json(result: BuildResult) -> dict[str, Any]:
 
 
 def _show(result: BuildResult) -> None:
-    from adapterworks.cli.printing import short
 
     if result.before is not None:
         _show(result.before)
     if not result.created:
-        click.echo(f"unchanged: this plan's release is {result.ref} ({short(result.digest)})")
+        click.echo(
+            f"unchanged: this plan's release is {result.ref} ({short_digest(result.digest)})"
+        )
         printing.note("`--force` builds it again")
     for line in score_lines(result.report):
         click.echo(line)
@@ -261,7 +263,7 @@ def _show(result: BuildResult) -> None:
         f"peak memory {memory['measured'] / 2**20:.0f} MiB, "
         f"predicted {memory['predicted'] / 2**20:.0f} MiB"
     )
-    click.echo(f"published {result.ref} ({short(result.digest)})")
+    click.echo(f"published {result.ref} ({short_digest(result.digest)})")
     _show_alias(result)
 
 

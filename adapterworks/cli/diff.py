@@ -9,6 +9,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
+from adapterworks.manifests.digests import short_digest
 
 SECTIONS = ("release", "manifest", "data", "lock", "metrics", "files")
 
@@ -54,4 +55,4 @@ def _cell(value: Any) -> str:
     if value is None:
         return "–"
     text = str(value)
-    return printing.short(text) if text.startswith("sha256:") else text
+    return short_digest(text) if text.startswith("sha256:") else text

@@ -158,7 +158,7 @@ def command(
             predictions=predictions,
             as_json=as_json,
             progress=_show_progress,
-            say=_say,
+            say=printing.note,
         )
         return
     refuse_unless(False, ("passages",), "`--with-retrieval`")
@@ -177,9 +177,9 @@ def command(
         registry=app.registry,
         bases=app.bases,
         cache=app.settings.home / "cache",
-        engines=compose_builders_engines(app, wanted=engine, say=_say),
+        engines=compose_builders_engines(app, wanted=engine, say=printing.note),
         progress=_show_progress,
-        say=_say,
+        say=printing.note,
     )
     if as_json:
         printing.echo_json(evaluation.report)
@@ -215,7 +215,7 @@ def _compared(
     wanted = other or against or BASE
     if is_endpoint(wanted):
         endpoint = parse_endpoint(wanted, os.environ, key_env)
-        _say(f"the questions of the test rows are sent to {endpoint.host}")
+        printing.note(f"the questions of the test rows are sent to {endpoint.host}")
         return BASE, Remote(endpoint, Prices(*price) if price else None)
     if key_env or price:
         raise InvalidInput(
@@ -248,7 +248,3 @@ def _show_progress(subject: str, done: int, total: int) -> None:
         printing.echo_moving(f"{subject}: {done}/{total}", last=done == total)
     elif done == total:
         printing.note(f"{subject}: {done}/{total}")
-
-
-def _say(line: str) -> None:
-    printing.note(line)

@@ -11,6 +11,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.tenant_shown import admin, cells
 from adapterworks.cli.values import SEQUENCE
+from adapterworks.manifests.digests import short_digest
 
 if TYPE_CHECKING:
     from adapterworks.gateway.capture.judgements import Judgements
@@ -230,7 +231,7 @@ def preferences(app: App, tenant: str | None, adapter: str | None, as_json: bool
     rows = []
     for one in found:
         row = {name: printing.rounded(one[name]) for name in columns}
-        rows.append(row | {name: printing.short(str(row[name])) for name in ("release", "against")})
+        rows.append(row | {name: short_digest(str(row[name])) for name in ("release", "against")})
     printing.echo_table(columns, [cells(row, columns) for row in rows])
     if not rows:
         printing.note("nobody has judged an answer yet: /console/review, or POST /v1/reviews")

@@ -256,13 +256,10 @@ def _show(clusters: Sequence[Cluster]) -> None:
         )
         for failure in found.failures[:_EXAMPLES]:
             right = failure.correction or failure.meta.get("reference")
-            shown = f"{_line(failure.question)} → {_line(failure.answer, 40)}"
-            click.echo(f"      {shown}" + (f" (right: {_line(right, 40)})" if right else ""))
-
-
-def _line(text: str, limit: int = 90) -> str:
-    line = " ".join(printing.harmless(text).split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+            asked = printing.excerpt(failure.question, 90)
+            given = printing.excerpt(failure.answer, 40)
+            answer = f" (right: {printing.excerpt(right, 40)})" if right else ""
+            click.echo(f"      {asked} → {given}{answer}")
 
 
 def _table(found: Cluster) -> dict[str, Any]:

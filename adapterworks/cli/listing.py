@@ -10,6 +10,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_name
 from adapterworks.cli.values import COUNT
+from adapterworks.manifests.digests import short_digest
 from adapterworks.manifests.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def print_versions(versions: list[VersionRow]) -> None:
                 " ".join(f"{key}={value:.4g}" for key, value in list(row.metrics.items())[:3]),
                 printing.size(row.size),
                 printing.when(row.published),
-                printing.short(row.digest),
+                short_digest(row.digest),
             )
             for row in versions
         ),

@@ -10,6 +10,7 @@ import click
 from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
+from adapterworks.manifests.digests import short_digest
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.registry.releases.forms import LORA
 
@@ -161,7 +162,7 @@ def _sampled(plan: Plan) -> list[tuple[str, str]]:
 def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
     from adapterworks.builders.plan.generation import learnt_together
     from adapterworks.builders.plan.sent import sent
-    from adapterworks.cli.printing import echo_table, short, size
+    from adapterworks.cli.printing import echo_table, size
     from adapterworks.progress import seconds
 
     memory = ", ".join(
@@ -174,7 +175,10 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
         ("adapter", f"{plan.manifest.adapter.name} · {plan.manifest.method.kind}"),
         ("objective", f"{plan.stage} ({plan.objective})"),
         *_begun(plan),
-        ("base", f"{plan.base.model} · {plan.base.quantization} · {short(plan.base.digest)}"),
+        (
+            "base",
+            f"{plan.base.model} · {plan.base.quantization} · {short_digest(plan.base.digest)}",
+        ),
         ("rows", ", ".join(f"{count} {split}" for split, count in plan.rows.items())),
         (
             "steps",
@@ -198,7 +202,7 @@ def _show(plan: Plan, release: str | None, reused: list[str]) -> None:
         ("served as", " · ".join(p for p in (form.form, form.origin, form.via, rank, tokens) if p)),
         (
             "digests",
-            " · ".join(f"{stage} {short(d)}" for stage, d in plan.digests.to_json().items()),
+            " · ".join(f"{stage} {short_digest(d)}" for stage, d in plan.digests.to_json().items()),
         ),
     ]
     rows += [("sent", line) for line in sent(plan.manifest, plan.rows)]

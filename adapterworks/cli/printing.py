@@ -114,9 +114,10 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def short(digest: str) -> str:
-    """A digest's first twelve hex digits, for tables."""
-    return digest.removeprefix("sha256:")[:12]
+def excerpt(text: str, limit: int) -> str:
+    """A text on one line of at most `limit` characters, harmless to a terminal."""
+    line = " ".join(harmless(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def moment(at: float | None) -> str | None:

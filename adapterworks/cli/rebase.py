@@ -86,7 +86,7 @@ def command(
     planned = plan_rebase(reader, chosen, base, manifests=declared)
     if check:
         _check(planned, base, as_json)
-    say = _quiet if as_json else _say
+    say = (lambda line: None) if as_json else printing.note
     engines = compose_builders_engines(app, say=say)
     build = builder(app, quiet=as_json, hold_alias=True)
     reconciler = Reconciler(reader, app.settings.who, build, engines, say)
@@ -149,11 +149,3 @@ def _check(planned: list[Move | Stays], base: str, as_json: bool) -> None:
     else:
         echo_table(("ADAPTER", "TODAY", f"ON {base}", "ALIASES, OR WHY NOT"), rows)
     sys.exit(1 if any(isinstance(item, Move) for item in planned) else 0)
-
-
-def _say(line: str) -> None:
-    printing.note(line)
-
-
-def _quiet(line: str) -> None:
-    pass

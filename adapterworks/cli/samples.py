@@ -84,16 +84,13 @@ def _samples_of(builds: Path, name: str) -> Path:
 
 
 def _show(line: dict[str, Any]) -> None:
-    click.echo(f"step {line['step']}, row {line['row']}: {_short(line['question'])}")
+    click.echo(
+        f"step {line['step']}, row {line['row']}: {printing.excerpt(line['question'], _SHOWN)}"
+    )
     if "rewards" not in line:  # of an objective that is taught, not rewarded
         for answer in line["answers"]:
-            click.echo(f"  {_short(answer)}")
+            click.echo(f"  {printing.excerpt(answer, _SHOWN)}")
         return
     pairs = zip(line["rewards"], line["answers"], strict=True)
     for reward, answer in sorted(pairs, key=lambda pair: -pair[0]):
-        click.echo(f"  {reward:8.3f}  {_short(answer)}")
-
-
-def _short(text: str) -> str:
-    one = printing.harmless(" ".join(text.split()))
-    return one if len(one) <= _SHOWN else one[: _SHOWN - 1] + "…"
+        click.echo(f"  {reward:8.3f}  {printing.excerpt(answer, _SHOWN)}")

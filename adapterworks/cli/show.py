@@ -8,6 +8,7 @@ from adapterworks.app import App
 from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_ref
 from adapterworks.cli.log import describe
+from adapterworks.manifests.digests import short_digest
 
 LATER = 100
 
@@ -97,7 +98,7 @@ def command(app: App, ref: str, path: str | None, as_json: bool) -> None:
     printing.echo_table(
         ("file", "size", "digest", "bytes"),
         (
-            (path, printing.size(entry.size), printing.short(entry.digest), absences.get(path, ""))
+            (path, printing.size(entry.size), short_digest(entry.digest), absences.get(path, ""))
             for path, entry in sorted(release.files.items())
         ),
     )

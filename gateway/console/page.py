@@ -11,6 +11,7 @@ from typing import ClassVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from adapterworks.gateway.console.words import LANGUAGES, Words
+from adapterworks.manifests.digests import short_digest
 
 _FOLDER = Path(__file__).parent / "templates"
 
@@ -71,7 +72,12 @@ class Templates:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters |= {"iso": iso, "moment": moment, "size": size, "short": short}
+        self.environment.filters |= {
+            "iso": iso,
+            "moment": moment,
+            "size": size,
+            "short": short_digest,
+        }
 
     def render(self, page: Page, shell: Shell, words: Words) -> str:
         """The page's HTML."""
@@ -98,8 +104,3 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} GiB"
-
-
-def short(digest: str) -> str:
-    """A digest's first twelve digits."""
-    return digest.removeprefix("sha256:")[:12]

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from adapterworks.gateway.console.inside import part
 from adapterworks.gateway.console.page import Page, command
 from adapterworks.gateway.console.visit import Visit, form_of, page
+from adapterworks.manifests.digests import short_digest
 
 _REVIEWS = "/v1/reviews"
-_SHOWN = 12  # digits of a digest
 _LONGEST = 10  # digits of a choice
 
 
@@ -72,7 +72,11 @@ async def _page(
 ) -> ReviewPage:
     found = await visit.api.get(_REVIEWS, adapter=adapter or None)
     rows = (
-        {**row, "release": _short(row["release"]), "against": _short(row["against"])}
+        {
+            **row,
+            "release": short_digest(row["release"]),
+            "against": short_digest(row["against"]),
+        }
         for row in found["data"]
     )
     lines = [command("adapters", "feedback", "agreement", "--on", "thumb")]
@@ -86,10 +90,6 @@ async def _page(
         outcome=tuple(rows),
         commands=tuple(lines),
     )
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:_SHOWN]
 
 
 ROUTES = [
