@@ -27,6 +27,12 @@ def short_digest(digest: str) -> str:
     return digest.removeprefix("sha256:")[:12]
 
 
+def hash64(text: str) -> int:
+    """The first eight bytes of a text's SHA-256 as a number below 2⁶⁴: what is drawn by it is drawn
+    the same on every machine, and by nobody's choice."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
 def digest_bytes(data: bytes) -> str:
     """`sha256:<hex>` of a byte string."""
     return "sha256:" + hashlib.sha256(data).hexdigest()

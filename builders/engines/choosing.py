@@ -6,11 +6,11 @@ on the batch it is in: each row draws from a generator of its own.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.engines.engine import Ids, Sampling
+from adapterworks.manifests.digests import hash64
 
 if TYPE_CHECKING:
     import torch
@@ -94,6 +94,5 @@ def nucleus(shares: torch.Tensor, top_p: float) -> torch.Tensor:
 def _generator(seed: int, prompt: Ids, sample: int) -> torch.Generator:
     import torch
 
-    text = f"{seed}:{sample}:{','.join(map(str, prompt))}"
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)
+    number = hash64(f"{seed}:{sample}:{','.join(map(str, prompt))}")
+    return torch.Generator().manual_seed(number >> 1)

@@ -11,7 +11,6 @@ name that could come to mean something else.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from adapterworks.manifests.digests import hash64
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.releases.release import Servable
 
@@ -83,8 +83,7 @@ class Sampling:
         """
         if self.seeds:
             return self.seeds[index]
-        text = f"{self.seed}:{','.join(map(str, prompt))}"
-        number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 11
+        number = hash64(f"{self.seed}:{','.join(map(str, prompt))}") >> 11
         return number // MAX_SAMPLES * MAX_SAMPLES
 
     @property

@@ -8,7 +8,6 @@ it, which no comparison of log-probabilities would see.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from adapterworks.builders.generation.grouped_query_attention import grouped_query_attention
 from adapterworks.builders.generation.kv_cache import holds_rows, preallocated_cache
 from adapterworks.builders.methods.prompt_cache import has_soft_prompt, prompt_cache
+from adapterworks.manifests.digests import hash64
 
 Floats = NDArray[np.float64]
 # Engines draw answer i of a prompt with its seed + i: seeds are so far apart that none meets the
@@ -37,9 +37,8 @@ def prompt_seed(seed: int, step: int, row: int) -> int:
         step: from 0.
         row: index in the training rows.
     """
-    digest = hashlib.sha256(f"{seed}:{step}:{row}".encode()).digest()
     # No more than JSON holds exactly, in which an engine is asked.
-    return (int.from_bytes(digest[:8], "big") >> 11) // _APART * _APART
+    return (hash64(f"{seed}:{step}:{row}") >> 11) // _APART * _APART
 
 
 @dataclass(frozen=True, slots=True)

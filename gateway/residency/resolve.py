@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from adapterworks.gateway.engines.target import Target
 from adapterworks.gateway.residency.handover import Handover
 from adapterworks.gateway.supervision.supervisor import Worker
 from adapterworks.gateway.tenants.patterns import BASE_PREFIX
+from adapterworks.manifests.digests import hash64
 from adapterworks.manifests.errors import (
     AdapterworksError,
     InvalidInput,
@@ -243,7 +243,7 @@ def _key(sticky: str | Callable[[], str], model: str) -> str:
 
 def _choose(holders: tuple[Weighted, ...], key: str) -> Weighted:
     """Pick by weight; the same key always lands on the same percentile."""
-    point = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 100
+    point = hash64(key) % 100
     for holder in sorted(holders, key=lambda h: h.version):
         if point < holder.weight:
             return holder

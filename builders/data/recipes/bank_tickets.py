@@ -12,13 +12,12 @@ words around it, not the request's own wording.
 
 from __future__ import annotations
 
-import hashlib
 from importlib import metadata
 from pathlib import Path
 
 from adapterworks.builders.data.recipes.recipe import SPLITS, Derived, Recipe, hash_split
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.manifests.digests import digest_bytes
+from adapterworks.manifests.digests import digest_bytes, hash64
 
 TEST, VALIDATION = 25, 10  # per cent of the pairs of request and product wording
 OWN = "line_of_its_own"  # the slice of messages that a business line handles itself
@@ -129,7 +128,7 @@ def queue(line: str, wanted: str) -> str:
 
 
 def _row(line: str, wanted: str, product: str, request: str) -> Row:
-    drawn = int.from_bytes(hashlib.sha256(f"{product}|{request}".encode()).digest()[:8], "big")
+    drawn = hash64(f"{product}|{request}")
     opening, closing = OPENINGS[drawn % len(OPENINGS)], CLOSINGS[drawn // 64 % len(CLOSINGS)]
     message = opening + request.replace("{p}", product) + closing
     slices = [OWN] if (line, wanted) in OWN_QUEUES else []

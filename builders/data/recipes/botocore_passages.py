@@ -12,7 +12,6 @@ the missing sentence tells them apart. Splits are made as those of `botocore-kb`
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -35,7 +34,7 @@ from adapterworks.builders.data.recipes.recipe import (
     package_folder,
 )
 from adapterworks.builders.data.rows import Row, chat
-from adapterworks.manifests.digests import digest_bytes, digest_json
+from adapterworks.manifests.digests import digest_bytes, digest_json, hash64
 
 ABSTENTION = "The documentation does not say."
 SENTENCES = 5  # of a row
@@ -119,8 +118,7 @@ def _rows(service: str, display: str, said: dict[str, str]) -> list[tuple[str, R
 
 def _number(*words: str) -> int:
     """A number that is nobody's choice."""
-    digest = hashlib.sha256("\n".join(words).encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+    return hash64("\n".join(words))
 
 
 RECIPE = Recipe(
