@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import click
 
 from adapterworks.app import App
 from adapterworks.cli import printing
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.errors import Conflict
 
 if TYPE_CHECKING:
@@ -187,10 +187,8 @@ def write_lines(out: Path, lines: Sequence[Mapping[str, Any]], *, replace: bool)
                 hint="name another file with --out, or add --force; what was answered is kept, and "
                 "the same command asks for none of it again",
             )
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(out)
+    write_atomic(out, text)
 
 
 def _estimate(expected: Estimate, priced: bool) -> dict[str, Any]:

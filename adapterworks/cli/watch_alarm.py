@@ -7,12 +7,12 @@ anything that was asked for (a tenant's answers, another metric) have an alarm e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapterworks.app import App
+from adapterworks.manifests.atomic import write_atomic
 
 KIND = "alarm"
 OVER = "alarm-over"
@@ -85,9 +85,7 @@ def write_metrics(path: Path, gauges: Sequence[Gauge]) -> None:
             if found == name:
                 shown = ",".join(f'{key}="{_quoted(text)}"' for key, text in labels.items())
                 lines.append(f"{full}{{{shown}}} {value:.9g}")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, "\n".join(lines) + "\n")
 
 
 def _open(app: App, alarm: Alarm) -> bool:

@@ -25,6 +25,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from adapterworks.builders.plan.occupied import USABLE, Wait
+from adapterworks.manifests.atomic import write_atomic
 
 PATIENCE_S = 600.0
 MOST_PASSED = 5
@@ -178,7 +179,4 @@ class MemoryQueue:
 
     def _write(self, one: Waiting) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(one.id)
-        staged = path.with_suffix(".staged")
-        staged.write_text(json.dumps(asdict(one)), encoding="utf-8")
-        staged.replace(path)
+        write_atomic(self._path(one.id), json.dumps(asdict(one)))

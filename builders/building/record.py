@@ -8,7 +8,6 @@ digest has changed since is done again.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from adapterworks.builders.plan.digests import TRAINING_SEMANTICS, training_pack
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.publishing.adapter_lock import environment
 from adapterworks.builders.training.events import EventLog
+from adapterworks.manifests.atomic import write_atomic
 
 _RECORD = "build.json"
 # What a later plan with the same training takes over from the one that began it, as the lock tells
@@ -159,12 +159,7 @@ class Stages:
             _remove(self.folder / leftover)
 
     def _write(self) -> None:
-        temporary = self.folder / f".{_RECORD}"
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(self._record, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.folder / _RECORD)
+        write_atomic(self.folder / _RECORD, json.dumps(self._record))
 
 
 def unfinished(folder: Path) -> bool:

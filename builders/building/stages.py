@@ -37,6 +37,7 @@ from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.rewards.asking import KEPT, Judge, require_judge
 from adapterworks.builders.training.events import EventLog
 from adapterworks.builders.training.job import run_job
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.errors import NotFound, Refused
 from adapterworks.manifests.judging import JudgeTable
 from adapterworks.manifests.models import Manifest
@@ -200,9 +201,7 @@ def prod_digest(manifest: Manifest, registry: Registry) -> str | None:
 
 def _evaluated(evaluation: Evaluation, folder: Path, prod: str | None) -> dict[str, Any]:
     # At once or not at all: answers that were taken from a release are recorded as being there.
-    temporary = folder / f".{PREDICTIONS}"
-    temporary.write_text(evaluation.predictions_jsonl(), encoding="utf-8")
-    temporary.replace(folder / PREDICTIONS)
+    write_atomic(folder / PREDICTIONS, evaluation.predictions_jsonl())
     return {"report": evaluation.report, "values": evaluation.values(), "prod": prod}
 
 

@@ -8,13 +8,13 @@ launcher puts around it.
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.plan.occupied import gib
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -61,10 +61,8 @@ def error_from_json(values: dict[str, Any]) -> AdapterworksError:
 
 def report_failure(folder: Path, error: AdapterworksError) -> None:
     """Leave what a training was ended by for the build to raise, as an error of the same kind."""
-    values = error_to_json(error)
-    staged = folder / f".{FAILURE}.{os.getpid()}"  # several processes may fail at once
-    staged.write_text(json.dumps(values), encoding="utf-8")
-    staged.replace(folder / FAILURE)
+    # Several processes may fail at once.
+    write_atomic(folder / FAILURE, json.dumps(error_to_json(error)))
 
 
 def wants_memory(error: BaseException) -> bool:

@@ -12,6 +12,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import IntegrityError
 from adapterworks.registry.bases.files import GENERATION, base_digest, chat_template, stamps
@@ -125,13 +126,3 @@ def _relative(folder: Path, path: Path) -> str:
 
 def _absolute(folder: Path, path: str) -> Path:
     return Path(os.path.normpath(folder / path))
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """The whole text or what was there before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -14,8 +14,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.errors import IntegrityError, InvalidInput, NotFound
-from adapterworks.registry.bases.base import write_atomic
 from adapterworks.registry.bases.files import checkpoint_folder
 from adapterworks.registry.bases.sources import EMBEDDED, fetch_commit, parse_hub
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.data.sources.record import Record, Records
+from adapterworks.manifests.atomic import write_atomic
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.manifests.errors import InvalidInput, Unavailable
 from adapterworks.manifests.sources import HubSource
@@ -113,9 +114,7 @@ def _note(repo: str, commit: str, folder: Path, cache: Path | None) -> None:
     }
     path = _note_path(cache, repo, commit)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps({"folder": str(folder), "files": files}), encoding="utf-8")
-    temporary.replace(path)
+    write_atomic(path, json.dumps({"folder": str(folder), "files": files}))
 
 
 def _note_path(cache: Path, repo: str, commit: str) -> Path:

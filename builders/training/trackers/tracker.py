@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from adapterworks.manifests.atomic import write_atomic
+
 
 class Run(Protocol):
     """One training as a tracker sees it."""
@@ -92,7 +94,5 @@ def kept_id(folder: Path, name: str, make: Callable[[], str]) -> str:
     path = folder / f"{name}.run"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        staged = path.with_suffix(".staged")
-        staged.write_text(make(), encoding="utf-8")
-        staged.replace(path)
+        write_atomic(path, make())
     return path.read_text(encoding="utf-8").strip()
