@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building.dataset_inputs import shelf_of
+from adapterworks.builders.building.dataset_inputs import dataset_inputs
 from adapterworks.builders.data.datasets import rows_of
 from adapterworks.cli.feedback import export as exported
 from adapterworks.cli.from_failures import command
@@ -115,9 +115,9 @@ def test_corrections_become_a_dataset_of_the_tenant_with_their_lineage(ward: War
     place = ward.folder / "medical.toml"
     place.write_text(MANIFEST.format(tenant=""))
     with pytest.raises(Refused, match="only adapters of that tenant"):
-        shelf_of(load_manifest(place), registry)
+        dataset_inputs(load_manifest(place), registry)
     place.write_text(MANIFEST.format(tenant='tenant = "acme"'))
-    (parent,) = shelf_of(load_manifest(place), registry).datasets
+    (parent,) = dataset_inputs(load_manifest(place), registry).datasets
     lines = graph(registry, "medical@3", [parent, parent])
     assert lines[1].startswith("├── dataset: dataset:medical-failures@1 sha256:")
     assert lines[1].endswith("(2 rows, acme's, share own)")

@@ -20,7 +20,7 @@ from starlette.routing import Mount
 
 from adapterworks.gateway.config.tables import GatewayConfig, HttpTable, TrustTable
 from adapterworks.gateway.engine_plugin import servables
-from adapterworks.gateway.engine_plugin.release_cache import Shelf
+from adapterworks.gateway.engine_plugin.release_cache import ReleaseCache
 from adapterworks.gateway.engine_plugin.releases import Releases, attach
 from adapterworks.gateway.engines.remote import RemoteEngine
 from adapterworks.gateway.http.app import create_registry_app
@@ -87,7 +87,7 @@ class Scene:
 
     running: Running
     standin: StandIn
-    shelf: Shelf
+    cache: ReleaseCache
     home: Path
     sent: list[dict[str, Any]]
 
@@ -120,11 +120,11 @@ def scene(
         offered = loop.run(serve(create_registry_app(desk)))
         stop(offered)
         home, sent, standin = tmp_path / "engine", [], StandIn(base.name)
-        shelf = Shelf(lambda: RemoteRegistry(offered.url, token, home), most)
+        cache = ReleaseCache(lambda: RemoteRegistry(offered.url, token, home), most)
         app = Starlette()
         attach(app)
         app.routes.append(Mount("/", Front(standin.app())))
-        app.state.adapterworks_releases = Releases(shelf, OfStandIn(standin), [KEY])
+        app.state.adapterworks_releases = Releases(cache, OfStandIn(standin), [KEY])
 
         async def noted(scope: Any, receive: Any, send: Any) -> None:
             async def told() -> Any:
@@ -150,12 +150,12 @@ def scene(
         running.wait_ready()
 
         def close() -> None:
-            for digest in shelf.held:
-                shelf.let_go(digest)
-            shelf.close()
+            for digest in cache.held:
+                cache.let_go(digest)
+            cache.close()
 
         ends.append(close)
-        return Scene(running, standin, shelf, home, sent)
+        return Scene(running, standin, cache, home, sent)
 
     yield make
     for end in reversed(ends):
@@ -199,7 +199,7 @@ def test_what_the_gateway_unloads_makes_room(
     one.answers("code")
     assert one.standin.unloads == [digests[0]]
     assert one.here() == {digests[1]}
-    assert one.shelf.held == [digests[1]]
+    assert one.cache.held == [digests[1]]
 
 
 def test_a_host_without_room_is_no_fault_of_the_adapter_and_says_nothing_of_itself(
@@ -234,7 +234,7 @@ def test_virtual_tokens_that_the_host_lost_are_fetched_again(
     one = scene()
     one.answers("medical")
     assert one.standin.bodies[-1]["kv_transfer_params"] == {"adapter_digest": digest}
-    one.shelf.let_go(digest)
+    one.cache.let_go(digest)
     shutil.rmtree(one.home / "checkouts")
     one.answers("medical")
     assert one.here() == {digest}
@@ -249,7 +249,7 @@ def test_what_the_host_lost_is_fetched_again(
     one.answers("medical")
     # A new process on an empty disk, that came up before anybody missed it.
     cast(Any, one.standin.loaded).clear()
-    one.shelf.let_go(digest)
+    one.cache.let_go(digest)
     shutil.rmtree(one.home / "checkouts")
     one.answers("medical")
     assert one.standin.loads == [digest, digest]
