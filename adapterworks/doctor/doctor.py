@@ -24,7 +24,7 @@ from adapterworks.doctor import machine
 from adapterworks.doctor.check import Check
 from adapterworks.extras import MODULES
 from adapterworks.manifests.errors import AdapterworksError
-from adapterworks.manifests.installing import install, installed_version, installed_versions
+from adapterworks.manifests.installing import install, installed_version
 
 # Modules of other projects that we extend or call below their public surface: an upgrade that moves
 # one of them breaks us, so they are looked for by name. The key is the distribution they come with.
@@ -149,7 +149,7 @@ def hub() -> Check:
 
 def _engine_package(requirements: list[Requirement]) -> Check:
     pins = {needed.name: needed for needed in requirements if needed.name in ENGINES.values()}
-    found = installed_versions(pins)
+    found = {name: version for name in pins if (version := installed_version(name))}
     for name, version in found.items():
         if version in pins[name].specifier:
             return Check("engine", "ok", f"{name} {version}")
