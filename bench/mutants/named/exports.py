@@ -322,8 +322,8 @@ NAMED = (
     Named(
         "another-type-than-its-configuration-says",
         _MERGED,
-        'config["dtype"] = str(dtype)',
-        'config["torch_dtype"] = str(dtype)',
+        'for key in ("dtype", "torch_dtype")',
+        'for key in ("torch_dtype",)',
         (f"{_TESTS}::test_its_origin_is_in_the_file",),
         "it would be loaded in the base's type",
         quick=False,
@@ -460,7 +460,7 @@ NAMED = (
         "a-licence-ends-where-it-likes",
         "builders/exports/ollama.py",
         """replace('"', "'")""",
-        """replace('\x00', "'")""",
+        """replace('\\x00', "'")""",
         (
             "tests/builders/exports/test_ollama.py::"
             "test_a_licence_is_a_licence_and_no_further_instruction",
