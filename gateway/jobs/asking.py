@@ -14,7 +14,6 @@ import contextlib
 import enum
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -71,7 +70,8 @@ async def ask(
     endpoint: str,
     give_way: asyncio.Event,
     over: asyncio.Event,
-    broken: Counter[str],
+    broken: int,
+    broke: Callable[[int], None],
 ) -> Line | NotAsked:
     """Ask for a line until there is an answer or a refusal that waiting would not change.
 
@@ -84,10 +84,12 @@ async def ask(
         give_way: set when another batch is to have this one's seat.
         over: set when its batch was cancelled, or its time is up: what is cut off then is not asked
             again.
-        broken: how often an answer was broken off, by the name of its line; of all batches.
+        broken: how often its answer was broken off so far, whoever ran its batch.
+        broke: keeps how often that is now, before the line is asked again; called in a thread.
 
     Raises:
         NoTenant: it was removed, or may not ask any more.
+        Lost: the batch is somebody else's to run.
     """
     name = f"{job}-{number}"
     while True:
@@ -97,12 +99,15 @@ async def ask(
             raise NoTenant("the tenant of this batch is not there any more")
         asks = replace(known, weight=known.weight * _SHARE)
 
+        before = broken
+
         def again(error: BaseException, spent: bool) -> bool:
+            nonlocal broken
             if isinstance(error, asyncio.CancelledError):
                 return not over.is_set()
             if spent:
-                broken[name] += 1
-            return waits(error) and broken[name] < MOST_BROKEN
+                broken += 1
+            return waits(error) and broken < MOST_BROKEN
 
         receipt = Receipt(request_id=name)
         try:
@@ -115,8 +120,10 @@ async def ask(
                 turn.settle(line.prompt_tokens + line.completion_tokens)
                 return line
         except (RateLimited, Unavailable) as error:
-            if not waits(error) or broken[name] >= MOST_BROKEN:
+            if not waits(error) or broken >= MOST_BROKEN:
                 return _line(row, receipt, shape_of(error).status, from_json(error_body(error)))
+            if broken > before:
+                await asyncio.to_thread(broke, broken)
             if await _is_set(give_way, error.retry_after or _AGAIN_S):
                 return NotAsked.LIMITS
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -11,12 +12,14 @@ from sqlalchemy.engine import Connection
 from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.files.objects import ExpiresAfter
 from adapterworks.gateway.jobs.objects import FileId, Metadata
-from adapterworks.registry.jobs import schema
-from adapterworks.registry.jobs.job import Job
+from adapterworks.registry.jobs import queue, schema
+from adapterworks.registry.jobs.job import Claim, Job
 
 WINDOW_S = 86400.0
 COUNTS = "counts"
 """Where the sums are in an ended batch's result."""
+BROKEN = "broken"
+"""Where a batch's result says how often a line's answer was broken off, by the line's number."""
 _lines = schema.lines
 
 
@@ -126,6 +129,16 @@ def answered(connection: Connection, job: str) -> set[int]:
 def keep(connection: Connection, job: str, line: int, output: Line) -> None:
     """Keep what a line has come to."""
     connection.execute(sa.insert(_lines).values(job=job, line=line, **asdict(output)))
+
+
+def broke(connection: Connection, held: Claim, line: int, times: int) -> None:
+    """Keep how often a line's answer was broken off: whoever runs the batch next counts on.
+
+    Raises:
+        Lost: the batch is not the claim's any more.
+    """
+    known = json.loads(queue.require(connection, held).result).get(BROKEN, {})
+    queue.note(connection, held, {BROKEN: {**known, str(line): times}})
 
 
 @dataclass(frozen=True, slots=True)

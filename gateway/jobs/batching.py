@@ -17,9 +17,9 @@ import logging
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,16 @@ from adapterworks.gateway.admission.fairness import FairQueue
 from adapterworks.gateway.files.lines import Lines
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.asking import NotAsked, NoTenant, ask
-from adapterworks.gateway.jobs.batches import COUNTS, WINDOW_S, Line, answered, counts, keep
+from adapterworks.gateway.jobs.batches import (
+    BROKEN,
+    COUNTS,
+    WINDOW_S,
+    Line,
+    answered,
+    broke,
+    counts,
+    keep,
+)
 from adapterworks.gateway.jobs.claiming import renew
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.manifests.errors import AdapterworksError, Unavailable
@@ -55,21 +64,19 @@ async def run_batch(
     job: Job,
     held: Claim,
     give_way: asyncio.Event,
-    broken: Counter[str],
 ) -> None:
     """Run a batch to its end, or until it is to give way.
 
     Args:
         turns: of all batches' lines.
         give_way: set when another batch is to have this one's place; it is queued again.
-        broken: see `ask`.
     """
     outcome = _before(job)
     if outcome is not None:
         await _end(room, job, held, outcome)
         return
     over = asyncio.Event()
-    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way, over, broken))
+    work = asyncio.create_task(_answer(gateway, room, turns, job, held, give_way, over))
     try:
         while not work.done() and outcome is None:
             await asyncio.wait({work}, timeout=_RENEW_S)
@@ -142,9 +149,9 @@ async def _answer(
     held: Claim,
     give_way: asyncio.Event,
     over: asyncio.Event,
-    broken: Counter[str],
 ) -> Outcome:
     known = await asyncio.to_thread(_known, room, job)
+    broken = job.result.get(BROKEN, {})
     rows = _Shared((number, row) for number, row in _rows(gateway, job) if number not in known)
 
     not_asked: set[NotAsked] = set()
@@ -156,13 +163,22 @@ async def _answer(
             number, row = taken
             endpoint = str(job.arguments["endpoint"])
             line = await ask(
-                gateway, turns, job.tenant, job.id, number, row, endpoint, give_way, over, broken
+                gateway,
+                turns,
+                job.tenant,
+                job.id,
+                number,
+                row,
+                endpoint,
+                give_way,
+                over,
+                broken.get(str(number), 0),
+                partial(_broke, room, held, number),
             )
             if isinstance(line, NotAsked):
                 not_asked.add(line)
                 break
             await asyncio.to_thread(_keep, room, held, number, line)
-            broken.pop(f"{job.id}-{number}", None)
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -224,6 +240,11 @@ def _keep(room: Room, held: Claim, number: int, line: Line) -> None:
         queue.require(connection, held)
         queue.came_on(connection, held)
         keep(connection, held.job, number, line)
+
+
+def _broke(room: Room, held: Claim, number: int, times: int) -> None:
+    with room.database.write() as connection:
+        broke(connection, held, number, times)
 
 
 def _finish(room: Room, job: Job, held: Claim, outcome: Outcome) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 
 from adapterworks.gateway.admission.fairness import FairQueue
@@ -61,8 +60,6 @@ class Batches:
         table = room.table
         most = at_once(room) * table.batch_running
         self._turns = FairQueue(table.batch_parallel, max_waiting=most, max_wait=_PATIENCE_S)
-        # Here: a batch that gives way goes on later, and its lines with it.
-        self._broken: Counter[str] = Counter()
         self._name = holder()
         self._seats: list[_Seat] = []
 
@@ -101,7 +98,7 @@ class Batches:
 
     def _seat(self, job: Job, held: Claim) -> _Seat:
         give_way = asyncio.Event()
-        work = run_batch(self._gateway, self._room, self._turns, job, held, give_way, self._broken)
+        work = run_batch(self._gateway, self._room, self._turns, job, held, give_way)
         return _Seat(asyncio.create_task(work), give_way)
 
     async def _others_wait(self) -> bool:

@@ -11,7 +11,9 @@ import pytest
 import sqlalchemy as sa
 
 from adapterworks.gateway.jobs import batching, claiming
+from adapterworks.gateway.jobs.asking import MOST_BROKEN
 from adapterworks.gateway.jobs.room import Room, open_room
+from adapterworks.gateway.request.relay import Relay
 from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.consent import Consent
 from adapterworks.manifests.errors import Unavailable
@@ -36,6 +38,36 @@ def answered(registry: Registry, batch: str) -> int:
     query = sa.select(sa.func.count()).where(schema.lines.c.job == batch)
     with registry.database.read() as connection:
         return int(connection.scalar(query) or 0)
+
+
+def test_what_was_broken_off_in_one_gateway_counts_in_the_next(
+    loop: Loop,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each restart, and each further gateway, would ask a line that ends engines anew."""
+    broken_off: list[bytes] = []
+
+    async def cut(relay: Relay, upstream: Any) -> None:
+        broken_off.append(await upstream.read())
+        long = 600.0 if len(broken_off) == 2 else 0.01
+        raise Unavailable("the engine broke off its answer", retry_after=long)
+
+    monkeypatch.setattr(Relay, "_whole", cut)
+    first = Launcher(loop)
+    house = move_in(first, registry, base, tmp_path)
+    batch = begin(house.client(), [request(1, base.name)])
+    until(lambda: len(broken_off) == 2)
+    first.close()
+    second = Launcher(loop)
+    house = again(second, house, base, tmp_path)
+    done = wait(house.client(), batch.id, "completed", "failed")
+    assert len(broken_off) == MOST_BROKEN
+    (lost,) = lines(house.client(), done.error_file_id)
+    assert lost["response"]["status_code"] == 503
+    second.close()
 
 
 def test_a_batch_is_held_while_its_results_are_written(
