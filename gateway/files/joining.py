@@ -16,6 +16,7 @@ from pathlib import Path
 
 from adapterworks.gateway.files.rows import Facts, RowCheck, check_of
 from adapterworks.gateway.request.errors import InvalidField, TooSlow
+from adapterworks.gateway.request.leaving import in_thread
 from adapterworks.manifests.errors import Conflict, Unavailable
 from adapterworks.registry.jobs.files import File, Files, NewFile
 from adapterworks.registry.jobs.uploads import Part, Upload, Uploads, require_pending
@@ -65,7 +66,7 @@ class Joiner:
         self._joining[upload.id] = upload.tenant
         try:
             async with self._turns:
-                return await asyncio.to_thread(self._join, upload, part_ids, md5)
+                return await in_thread(lambda: self._join(upload, part_ids, md5))
         finally:
             del self._joining[upload.id]
 

@@ -13,7 +13,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 
-from adapterworks.gateway.admission.writes import Writes
+from adapterworks.gateway.admission.rates import (
+    READS_A_MINUTE,
+    STREAMS,
+    WRITES_A_MINUTE,
+    Rate,
+    Streams,
+)
 from adapterworks.gateway.config.container import contract_of
 from adapterworks.gateway.config.tables import HttpTable
 from adapterworks.gateway.console.app import create_console
@@ -93,7 +99,9 @@ def create_app(gateway: Gateway) -> Starlette:
     app.state.desk = desk
     app.state.off = [table for table in _OPTIONAL if not getattr(config, table).on]
     app.state.catalogue = Catalogue(gateway)
-    app.state.writes = Writes()
+    app.state.writes = Rate(WRITES_A_MINUTE, "writes")
+    app.state.reads = Rate(READS_A_MINUTE, "reads")
+    app.state.streams = Streams(STREAMS)
     if config.jobs.on:
         app.state.room = open_room(gateway)
         app.state.graders = Graders(gateway.grading, python=config.jobs.python_graders)

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from adapterworks.gateway.request.leaving import in_thread
 from adapterworks.manifests.errors import Unavailable
 
 T = TypeVar("T")
@@ -59,13 +60,7 @@ class GradingLine:
         `at_once`.
         """
         async with self._turn(tenant):
-            thread = asyncio.ensure_future(asyncio.to_thread(work))
-            thread.add_done_callback(_seen)
-            try:
-                return await asyncio.shield(thread)
-            except asyncio.CancelledError:
-                await asyncio.wait({thread})
-                raise
+            return await in_thread(work)
 
     @contextlib.asynccontextmanager
     async def _turn(self, tenant: str) -> AsyncIterator[None]:
@@ -78,9 +73,3 @@ class GradingLine:
             of.here -= 1
             if not of.here:
                 del self._of[tenant]
-
-
-def _seen(thread: asyncio.Future[T]) -> None:
-    """What failed after its client had gone is nobody's."""
-    if not thread.cancelled():
-        thread.exception()

@@ -1,4 +1,4 @@
-"""Stored rows are looked through before there is a job: a few files at a time, the rest wait.
+"""Stored files are looked through for somebody who waits: a few at a time, the rest wait.
 
 Invariants:
 - however many ask, so few threads read rows; all else goes through the same few threads;
@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from adapterworks.gateway.request.leaving import in_thread
 from adapterworks.manifests.errors import Unavailable
 
 _AT_ONCE = 2
@@ -29,7 +30,7 @@ class Scans:
         self._here: Counter[str] = Counter()
 
     async def run(self, tenant: str, look: Callable[[], T]) -> T:
-        """Run it in a thread when it is its turn.
+        """Run it in a thread when it is its turn; one that is cancelled before then is not run.
 
         Raises:
             Unavailable: too many wait already, of all or of this tenant's.
@@ -39,7 +40,7 @@ class Scans:
         self._here[tenant] += 1
         try:
             async with self._turns:
-                return await asyncio.to_thread(look)
+                return await in_thread(look)
         finally:
             self._here[tenant] -= 1
             if not self._here[tenant]:

@@ -1,9 +1,9 @@
-"""Work that is for a client alone, and ends when it has gone."""
+"""Work that is for a client alone and ends when it has gone, as far as a thread lets it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from starlette.types import Receive
@@ -28,6 +28,28 @@ async def unless_left(receive: Receive, work: Coroutine[Any, Any, T]) -> T | Non
         task.cancel()
         gone.cancel()
         await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def in_thread(work: Callable[[], T]) -> T:
+    """Run something in a thread; whoever is cancelled stays until the thread has ended, so that
+    whoever counts turns counts threads.
+
+    Raises:
+        Exception: what the work raises.
+    """
+    thread = asyncio.ensure_future(asyncio.to_thread(work))
+    thread.add_done_callback(_seen)
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await asyncio.wait({thread})
+        raise
+
+
+def _seen(thread: asyncio.Future[T]) -> None:
+    """What failed after its client had gone is nobody's."""
+    if not thread.cancelled():
+        thread.exception()
 
 
 async def _gone(receive: Receive) -> None:

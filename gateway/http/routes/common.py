@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from adapterworks.gateway.admission.writes import Writes
+from adapterworks.gateway.admission.rates import ROWS_A_READ, Rate, Streams
 from adapterworks.gateway.gateway import Gateway
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.body import Body, parse_body, read_body
@@ -85,6 +85,7 @@ def tenant_of(request: Request) -> Tenant:
 
     Raises:
         Unauthorized: no key, or one that does not work.
+        RateLimited: it has read as often as it may.
     """
     gateway, shown = gateway_of(request), shown_key(request)
     try:
@@ -95,7 +96,16 @@ def tenant_of(request: Request) -> Tenant:
     request.state.tenant = tenant.id
     if gateway.tenants is not None and shown is not None:
         receipt_of(request).key_id = key_id_of(shown) or ""
+    if request.method in ("GET", "HEAD"):
+        reads: Rate = request.app.state.reads
+        reads.take(tenant.id)
     return tenant
+
+
+def charge(request: Request, rows: float) -> None:
+    """Count what was read for a caller, once it is known."""
+    reads: Rate = request.app.state.reads
+    reads.charge(request.state.tenant, rows / ROWS_A_READ)
 
 
 def writer_of(request: Request) -> Tenant:
@@ -106,14 +116,15 @@ def writer_of(request: Request) -> Tenant:
         RateLimited: it has written as often as it may.
     """
     tenant = tenant_of(request)
-    writes_of(request).take(tenant.id)
+    writes: Rate = request.app.state.writes
+    writes.take(tenant.id)
     return tenant
 
 
-def writes_of(request: Request) -> Writes:
-    """How often tenants write, in this gateway."""
-    writes: Writes = request.app.state.writes
-    return writes
+def streams_of(request: Request) -> Streams:
+    """The streams that are open, in this gateway."""
+    streams: Streams = request.app.state.streams
+    return streams
 
 
 def not_let_in(request: Request, shown: str | None) -> str:

@@ -36,11 +36,13 @@ from adapterworks.gateway.http.routes.pages import LIMIT_OF_FILES, listed, numbe
 from adapterworks.gateway.jobs.room import Room
 from adapterworks.gateway.request.checked import checked
 from adapterworks.gateway.request.errors import InvalidField, NoSuchThing
+from adapterworks.gateway.request.leaving import unless_left
 from adapterworks.manifests.errors import NotFound
 from adapterworks.registry.jobs.files import File, NewFile
 from adapterworks.registry.jobs.uploads import Upload
 
 _PART_BYTES = 64 * 1024 * 1024
+_LEFT = 499
 _LINES, _MOST_LINES, _MOST_AFTER = 20, 100, 10**9 - 1
 
 
@@ -147,7 +149,11 @@ async def content(request: Request) -> Response:
 
 
 async def lines(request: Request) -> Response:
-    """`GET /v1/files/{file}/lines`: a page of its lines, for people to read."""
+    """`GET /v1/files/{file}/lines`: a page of its lines, for people to read.
+
+    Raises:
+        Unavailable: too many files wait to be looked through.
+    """
     room, file = room_of(request), await _own(request)
     limit = number(request, "limit", _LINES, most=_MOST_LINES)
     after = number(request, "after", 0, most=_MOST_AFTER)
@@ -155,7 +161,10 @@ async def lines(request: Request) -> Response:
     def read() -> tuple[list[ShownLine], bool]:
         return shown(room.files.chunks(file), after=after, limit=limit)
 
-    found, more = await asyncio.to_thread(read)
+    page = await unless_left(request.receive, room.scans.run(file.tenant, read))
+    if page is None:
+        return Response(status_code=_LEFT)  # nobody reads it
+    found, more = page
     data = [{"object": "file.line", "id": str(line.line), **asdict(line)} for line in found]
     return listed(request, data, more)
 

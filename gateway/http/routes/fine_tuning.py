@@ -21,9 +21,9 @@ from adapterworks.gateway.http.routes.common import (
     receipt_of,
     room_of,
     shown_key,
+    streams_of,
     tenant_of,
     writer_of,
-    writes_of,
 )
 from adapterworks.gateway.http.routes.pages import listed, number
 from adapterworks.gateway.jobs.creating import create
@@ -143,7 +143,7 @@ async def list_events(request: Request) -> Response:
     """`GET …/events`: newest first; with `stream=true` as they happen, oldest first, to the end."""
     job, room = await _own(request), room_of(request)
     if request.query_params.get("stream") == "true":
-        writes_of(request).require_stream(job.tenant)
+        streams_of(request).require(job.tenant)
         return StreamingResponse(
             _streamed(request, job),
             media_type="text/event-stream",
@@ -160,7 +160,7 @@ async def list_events(request: Request) -> Response:
 
 
 async def _streamed(request: Request, job: Job) -> AsyncIterator[bytes]:
-    with writes_of(request).stream(job.tenant):
+    with streams_of(request).open(job.tenant):
         async for chunk in _events(request, job):
             yield chunk
 

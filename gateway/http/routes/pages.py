@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from adapterworks.gateway.http.routes.common import receipt_of
+from adapterworks.gateway.http.routes.common import charge, receipt_of
 from adapterworks.gateway.request.errors import InvalidField
 
 LIMIT_OF_FILES = 10_000
@@ -42,6 +42,7 @@ def one_of(request: Request, name: str, words: Sequence[str]) -> str:
 
 def listed(request: Request, data: list[dict[str, Any]], more: bool) -> Response:
     """A page."""
+    charge(request, len(data))
     values = {
         "object": "list",
         "data": data,

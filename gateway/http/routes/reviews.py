@@ -22,6 +22,7 @@ from adapterworks.gateway.config.table import Table
 from adapterworks.gateway.http.routes.common import (
     answer,
     body_of,
+    charge,
     gateway_of,
     receipt_of,
     tenant_of,
@@ -118,6 +119,7 @@ async def outcome(request: Request) -> Response:
     tenant, store = tenant_of(request), gateway_of(request).capture.store
     adapter = request.query_params.get("adapter")
     found = await asyncio.to_thread(reviews.judged, store, tenant=tenant.id, adapter=adapter)
+    charge(request, len(found))
     data = [dataclasses.asdict(one) for one in preferences(found)]
     return answer(request, {"object": "list", "data": data})
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import charge, gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.metering.usage import By, usage
 from adapterworks.gateway.request.errors import InvalidField
 
@@ -46,6 +46,7 @@ async def own_usage(request: Request) -> Response:
         since=query.get("since") or None,
         until=query.get("until") or None,
     )
+    charge(request, len(rows))
     limits = tenant.limits.over(gateway.config.limits.tenant_limits())
     answer = {
         "object": "list",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +17,10 @@ import pytest
 from sqlalchemy import event
 
 from adapterworks.gateway.admission.errors import RateLimited
-from adapterworks.gateway.admission.writes import Writes
+from adapterworks.gateway.admission.rates import Rate
 from adapterworks.gateway.http import app
+from adapterworks.gateway.http.routes import common
+from adapterworks.gateway.jobs import scans
 from adapterworks.gateway.jobs.batches import counts
 from adapterworks.gateway.storage.migrations import migrate
 from adapterworks.gateway.tenants.admin import TenantAdmin
@@ -53,7 +57,7 @@ def statements(database: Database) -> Iterator[list[str]]:
 
 def test_writes_are_so_many_a_minute_each_tenants_own() -> None:
     now = [0.0]
-    writes = Writes(60, clock=lambda: now[0])
+    writes = Rate(60, "writes", clock=lambda: now[0])
     for _ in range(60):
         writes.take("a")
     with pytest.raises(RateLimited) as caught:
@@ -72,6 +76,104 @@ def test_writes_are_so_many_a_minute_each_tenants_own() -> None:
         writes.take("a")
 
 
+def test_what_was_read_counts_afterwards() -> None:
+    now = [0.0]
+    reads = Rate(60, "reads", clock=lambda: now[0])
+    reads.take("a")
+    reads.charge("a", 100.5)
+    with pytest.raises(RateLimited) as caught:
+        reads.take("a")
+    assert caught.value.retry_after == 42.5
+    reads.take("b")
+    now[0] = 42.5
+    reads.take("a")
+    with pytest.raises(RateLimited):
+        reads.take("a")
+
+
+def test_whoever_reads_too_often_is_told_to_wait_and_may_ask(
+    launcher: Launcher,
+    registry: Registry,
+    base: Base,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "READS_A_MINUTE", 12)
+    monkeypatch.setattr(app, "Rate", partial(Rate, clock=lambda: 0.0))
+    monkeypatch.setattr(common, "ROWS_A_READ", 1)
+    house = move_in(launcher, registry, base, tmp_path)
+    client, http = house.client(), house.running.http(house.keys["acme"])
+    files = [put(client).id for _ in range(2)]
+    assert len(list(client.files.list())) == 2  # one read, and two rows
+    for _ in range(2):
+        assert client.files.retrieve(files[0]).id == files[0]
+    ft = client.fine_tuning.jobs
+    with http:
+        asked = [http.get("/v1/engines") for _ in range(8)]
+        assert [one.status_code for one in asked] == [200] * 7 + [429]
+        assert asked[-1].headers["retry-after"] == "5"
+        for path in ("/v1/usage", "/v1/reviews", "/v1/models", f"/v1/files/{files[0]}/lines"):
+            assert http.get(path).status_code == 429, path
+            assert http.head(path).status_code == 429, path
+    for read in (
+        client.models.list,
+        lambda: client.models.retrieve(base.name),
+        client.files.list,
+        lambda: client.files.retrieve(files[0]),
+        lambda: client.files.content(files[0]),
+        client.batches.list,
+        lambda: client.batches.retrieve("batch-none"),
+        ft.list,
+        lambda: ft.retrieve("ftjob-none"),
+        lambda: ft.list_events("ftjob-none"),
+        lambda: ft.checkpoints.list("ftjob-none"),
+        client.chat.completions.list,
+        lambda: client.chat.completions.retrieve("chatcmpl-none"),
+    ):
+        with pytest.raises(openai.RateLimitError):
+            read()
+    assert len(list(house.client("globex").files.list())) == 0
+    answer = client.chat.completions.create(
+        model=base.name, messages=[{"role": "user", "content": "Q"}], max_tokens=1
+    )
+    assert answer.choices
+    assert put(client).id
+
+
+def test_lines_of_files_are_read_a_few_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of the gateway's reads go through the same few threads as these would."""
+    file = put(house.client()).id
+    with house.running.http(house.keys["acme"]) as http:
+        assert http.get(f"/v1/files/{file}/lines").status_code == 200
+        monkeypatch.setattr(scans, "_MOST_OF_ONE", 0)
+        assert http.get(f"/v1/files/{file}/lines").status_code == 503
+        assert http.get(f"/v1/files/{file}").status_code == 200
+
+
+async def test_a_scan_that_nobody_waits_for_keeps_its_turn_and_begins_none() -> None:
+    """A thread cannot be ended: whoever comes then would be one more."""
+    room, began, go = scans.Scans(), list[str](), threading.Event()
+
+    def look(name: str) -> None:
+        began.append(name)
+        assert go.wait(30)
+
+    names = ("a", "b", "c", "d")
+    tasks = [asyncio.create_task(room.run(name, partial(look, name))) for name in names]
+    while len(began) < 2:  # noqa: ASYNC110 (it is begun in a thread)
+        await asyncio.sleep(0.01)
+    tasks[0].cancel()
+    tasks[2].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tasks[2]
+    assert began == ["a", "b"]
+    go.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert began == ["a", "b", "d"]
+
+
 def test_whoever_writes_too_often_is_told_to_wait_and_may_read(
     launcher: Launcher,
     registry: Registry,
@@ -79,7 +181,7 @@ def test_whoever_writes_too_often_is_told_to_wait_and_may_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(app, "Writes", partial(Writes, 4))
+    monkeypatch.setattr(app, "WRITES_A_MINUTE", 4)
     house = move_in(launcher, registry, base, tmp_path)
     client = house.client()
     batch = begin(client, [request(1, base.name)])  # a file, and the batch
@@ -120,7 +222,7 @@ def test_a_stream_of_events_is_one_of_a_few_and_ends_with_its_key(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(app, "Writes", partial(Writes, streams=1))
+    monkeypatch.setattr(app, "STREAMS", 1)
     house = move_in(launcher, registry, base, tmp_path)
     with registry.database.write() as connection:
         new = NewJob(FINE_TUNING, house.acme.id, BUILD_LANE, {})
