@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from adapterworks.gateway.config.tables import TrustTable
@@ -23,6 +24,7 @@ from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import SERVABLE, Release
 
 _log = logging.getLogger(__name__)
+_POLL_S = 0.1
 
 
 class Loader:
@@ -90,8 +92,11 @@ class Loader:
             await asyncio.to_thread(self._registry.signatures.require, release.digest, self._keys)
         form = FORMS[servable.form]
         if engine.shared_as is not None:
+            hold = partial(self._sharing.hold, engine.shared_as, [release.digest])
             with contextlib.suppress(Unavailable):  # it is said again soon
-                await asyncio.to_thread(self._sharing.hold, engine.shared_as, [release.digest])
+                while not await asyncio.to_thread(hold):
+                    tell("waiting until another gateway has unloaded it")
+                    await asyncio.sleep(_POLL_S)
         if engine.fetcher is not None:
             tell("having the engine's host fetch it")
             await engine.fetcher.load(release.digest)
@@ -204,6 +209,14 @@ class Loader:
                 return  # nobody can say who else needs it
             if not last:
                 return
+        try:
+            await self._unload(engine, release)
+        finally:
+            if engine.shared_as is not None:
+                with contextlib.suppress(Unavailable):  # others wait a little longer
+                    await asyncio.to_thread(self._sharing.gone, engine.shared_as, release.digest)
+
+    async def _unload(self, engine: Engine, release: Release) -> None:
         if engine.fetcher is not None:
             await engine.fetcher.unload(release.digest)
         elif release.servable is not None and release.servable.form in FORMS:

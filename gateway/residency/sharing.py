@@ -5,7 +5,8 @@ So none takes away what another one needs, and all know whose turn it is.
 Invariants:
 - a gateway says that it holds an adapter before it has it loaded, and renews that; what a killed
   one held is forgotten after `HELD_SECONDS`, by the index's clock, also where that was set back;
-- an adapter is unloaded by the last gateway that holds it, and by none while the index is away.
+- an adapter is unloaded by the last gateway that holds it, and by none while the index is away;
+- who is told that it may be loaded is told so before the last one begins to unload it, or after.
 
 What goes wrong all the same (an engine that was started again, a renewal that came late) is seen by
 asking the engine what it lists, and by its 404.
@@ -28,6 +29,8 @@ HELD_SECONDS = 60.0
 RENEW_SECONDS = 10.0
 _LOCK = "residents"
 _PRESENT = ""  # in place of a digest: the gateway is there
+# Before a holder: it holds nothing any more, and has the engine unload it.
+_LEAVES = "leaves "
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +54,26 @@ class Sharing:
         self._holder = holder
         self._totals: dict[str, dict[str, int]] = {}
 
-    def hold(self, engine: str, digests: Iterable[str]) -> None:
-        """Say, or say again, that these are held.
+    def hold(self, engine: str, digests: Iterable[str]) -> bool:
+        """Say, or say again, that these are held; returns whether nobody unloads one right now.
 
         Raises:
             Unavailable: the index does not answer.
         """
         wanted = sorted(set(digests))
         if not wanted:
-            return
+            return True
         with self._database.write(lock=_LOCK) as connection:
-            self._put(connection, engine, wanted, now_s(connection))
+            now = _now(connection)
+            self._put(connection, engine, wanted, now)
+            leaving = sa.select(sa.func.count()).where(
+                residents.c.engine == engine,
+                residents.c.digest.in_(wanted),
+                residents.c.holder.startswith(_LEAVES),
+                residents.c.holder != _LEAVES + self._holder,
+                residents.c.expires >= now,
+            )
+            return not connection.scalar(leaving)
 
     def meet(self, engine: str, served: Mapping[str, int]) -> Meeting:
         """Say that one is here, and what one has served since the last time.
@@ -110,23 +122,49 @@ class Sharing:
         return Meeting(int(present or 1), {t: n for t, n in elsewhere.items() if n})
 
     def let_go(self, engine: str, digest: str) -> bool:
-        """Hold it no more; returns whether nobody else does, so that it can be unloaded.
+        """Hold it no more; returns whether nobody else does, so that it can be unloaded: others
+        that want it wait until `gone` says that it was.
 
         Raises:
             Unavailable: the index does not answer.
         """
         here = (residents.c.engine == engine) & (residents.c.digest == digest)
         with self._database.write(lock=_LOCK) as connection:
+            now = _now(connection)
             connection.execute(
                 sa.delete(residents).where(
-                    here & (residents.c.holder == self._holder)
-                    | (residents.c.expires < _now(connection))
+                    here & (residents.c.holder == self._holder) | (residents.c.expires < now)
                 )
             )
-            others = connection.scalar(sa.select(sa.func.count()).where(here))
-        return not others
+            held = here & ~residents.c.holder.startswith(_LEAVES)
+            if connection.scalar(sa.select(sa.func.count()).where(held)):
+                return False
+            self._put(connection, engine, [digest], now, _LEAVES)
+        return True
 
-    def _put(self, connection: Connection, engine: str, digests: Iterable[str], now: float) -> None:
+    def gone(self, engine: str, digest: str) -> None:
+        """It was unloaded.
+
+        Raises:
+            Unavailable: the index does not answer; others wait for `HELD_SECONDS` at most.
+        """
+        with self._database.write(lock=_LOCK) as connection:
+            connection.execute(
+                sa.delete(residents).where(
+                    residents.c.engine == engine,
+                    residents.c.digest == digest,
+                    residents.c.holder == _LEAVES + self._holder,
+                )
+            )
+
+    def _put(
+        self,
+        connection: Connection,
+        engine: str,
+        digests: Iterable[str],
+        now: float,
+        what: str = "",
+    ) -> None:
         insert = (sqlite if self._database.is_sqlite else postgresql).insert(residents)
         connection.execute(
             insert.on_conflict_do_update(
@@ -137,7 +175,7 @@ class Sharing:
                 {
                     "engine": engine,
                     "digest": d,
-                    "holder": self._holder,
+                    "holder": what + self._holder,
                     "expires": now + HELD_SECONDS,
                 }
                 for d in digests
@@ -151,7 +189,8 @@ class Sharing:
             Unavailable: the index does not answer.
         """
         with self._database.write(lock=_LOCK) as connection:
-            connection.execute(sa.delete(residents).where(residents.c.holder == self._holder))
+            mine = (self._holder, _LEAVES + self._holder)
+            connection.execute(sa.delete(residents).where(residents.c.holder.in_(mine)))
 
 
 def _now(connection: Connection) -> float:

@@ -336,6 +336,18 @@ _SHARES_NAMED = (
         source="gateway.md M1",
     ),
     Named(
+        "a-load-comes-between-the-word-and-the-unload",
+        "gateway/residency/sharing.py",
+        "            self._put(connection, engine, [digest], now, _LEAVES)\n",
+        "            pass\n",
+        (
+            f"{_TESTS}/test_unloading.py"
+            "::test_a_load_does_not_come_between_the_word_and_the_unload[False]",
+        ),
+        "a gateway would believe that it has loaded what another one unloads a moment later",
+        source="known limit of shared engines, mended",
+    ),
+    Named(
         "what-was-served-before-one-came-is-news",
         "gateway/residency/sharing.py",
         "        if seen is None:\n            elsewhere = {}\n",
