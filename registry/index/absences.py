@@ -1,7 +1,8 @@
 """Which bytes are not here and why: erased for every release, or withheld from one.
 
 Invariants:
-- A row is never changed or removed: what was erased stays erased, and nothing puts it back.
+- A row is never changed or removed: what was erased stays erased, and nothing puts it back (but
+  for a migration, of what purges of an earlier version should not have erased).
 - `erased` is written only by an erasure in this registry, never because somebody else says so: a
   pulled release cannot make bytes of ours unwanted.
 """

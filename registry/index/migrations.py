@@ -6,9 +6,10 @@ instead of using the table objects of `schema.py`, which describe the newest sch
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from adapterworks.registry.index.migrating import Migration, refuse
+from adapterworks.registry.index.migrating import Migration, refuse, refuse_no_more
 
 NAMESPACE = "registry"
 
@@ -180,6 +181,29 @@ def _m007_the_log_is_a_chain(connection: Connection) -> None:
     _run(connection, "ALTER TABLE log ADD COLUMN chain TEXT")
 
 
+def _m008_settings_come_back(connection: Connection) -> None:
+    """Purges erased what only says how weights are loaded, which releases of the same settings have
+    too: their publishing was refused. What was erased without the weights beside it, or for another
+    reason, was meant."""
+    path = "({0} LIKE 'adapter/%' OR {0} LIKE 'servable/%' OR {0} LIKE 'full/%')"
+    weights = f"{path} AND {{0}} LIKE '%.safetensors'"
+    settings = f"{path} AND {{0}} NOT LIKE '%.safetensors'"
+    purged = f"""SELECT gone.blob FROM absences gone WHERE gone.state = 'erased'
+        AND NOT EXISTS (SELECT 1 FROM release_blobs has
+            WHERE has.blob = gone.blob AND NOT ({settings.format("has.path")}))
+        AND EXISTS (SELECT 1 FROM release_blobs has
+            JOIN release_blobs beside ON beside.release = has.release
+            JOIN absences also ON also.blob = beside.blob AND also.state = 'erased'
+            WHERE has.blob = gone.blob AND {weights.format("beside.path")}
+            AND also.who = gone.who AND also.why = gone.why)"""  # noqa: S608  (names of ours)
+    blobs = connection.exec_driver_sql(purged.replace("%", "%%")).scalars().all()
+    refuse_no_more(connection, "absences", "DELETE")
+    gone = sa.text("DELETE FROM absences WHERE state = 'erased' AND blob = :blob")
+    for blob in blobs:
+        connection.execute(gone, {"blob": blob})
+    refuse(connection, "absences", "DELETE", "absences are append-only", "true")
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _m001_versions_aliases_log,
     _m002_leases,
@@ -188,4 +212,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     _m005_no_way_around_the_triggers,
     _m006_whose_the_store_is,
     _m007_the_log_is_a_chain,
+    _m008_settings_come_back,
 )

@@ -140,6 +140,30 @@ NAMED = (
         "what remains after a withdrawn consent could not be trained on with the same settings",
     ),
     Named(
+        "what-a-purge-forbade-stays-forbidden",
+        "registry/index/migrations.py",
+        '        connection.execute(gone, {"blob": blob})\n',
+        "        pass\n",
+        (
+            "tests/registry/lifecycle/test_purge.py"
+            "::test_what_an_earlier_versions_purge_forbade_is_allowed_again[sqlite]",
+        ),
+        "after an upgrade each build of a purged release's settings would be refused at its end",
+        source="known limit of purges, mended",
+    ),
+    Named(
+        "what-was-erased-alone-comes-back",
+        "registry/index/migrations.py",
+        "            AND also.who = gone.who AND also.why = gone.why)",
+        "            )",
+        (
+            "tests/registry/lifecycle/test_purge.py"
+            "::test_what_an_earlier_versions_purge_forbade_is_allowed_again[sqlite]",
+        ),
+        "a key that was erased out of a configuration could be published again after an upgrade",
+        source="known limit of purges, mended",
+    ),
+    Named(
         "a-purge-leaves-reviews",
         "registry/lifecycle/purge.py",
         "    reviews = (*reviews, *remove_reviews(home, [found.digest]))\n",

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from adapterworks.manifests.errors import Conflict, NotFound, Refused
 from adapterworks.registry.blobs.local import LocalBlobs
 from adapterworks.registry.lifecycle import purge as purging
+from adapterworks.registry.lifecycle.erase import erase
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Parent
 from tests.registry.releases import draft, folder, publish
 
 WEIGHTS = "servable/adapter_model.safetensors"
+SECRET = '{"r": 8, "key": "s3"}'
 
 
 def test_what_is_its_alone_goes_at_once_and_never_comes_back(
@@ -63,6 +66,41 @@ def test_the_next_release_of_the_same_settings_is_published_with_the_files_that_
     second = publish(registry, tmp_path, 2)
     assert registry.checkout(second.digest, "servable").joinpath("adapter_config.json").is_file()
     assert registry.upkeep.verify().clean
+
+
+def test_what_an_earlier_versions_purge_forbade_is_allowed_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It erased the settings with the weights; who erased some alone, or wrote them, meant it."""
+    where: dict[str, Any] = {"blobs": str(tmp_path / "blobs"), "home": tmp_path / "home"}
+    with Registry.open(database=database_url, **where) as registry:
+        home, database = registry.home, registry.database
+        first = registry.release(publish(registry, tmp_path, 1).digest)
+        config = first.files["servable/adapter_config.json"].digest
+        meant = folder(tmp_path / "meant", 3)
+        (meant / "servable" / "adapter_config.json").write_text(SECRET)
+        other = registry.publish(meant, draft(3, name="other"), who="tester", why="")
+        secret = registry.release(other.digest).files["servable/adapter_config.json"].digest
+        registry.upkeep.purge("medical", 1, who="ann", why="consent withdrawn")
+        registry.upkeep.purge("other", 1, who="ann", why="consent withdrawn")
+        for blob, why in ((config, "consent withdrawn"), (secret, "a key was in it")):
+            erase(database, registry.blobs, home, blob, who="ann", why=why)
+        with database.write() as connection:
+            before = sa.text("UPDATE schema_versions SET version = 7 WHERE namespace = 'registry'")
+            connection.execute(before)
+    with Registry.open(database=database_url, **where) as registry:
+        second = publish(registry, tmp_path, 2)
+        assert registry.checkout(second.digest, "servable").is_dir()
+        assert registry.upkeep.verify().clean
+        with pytest.raises(Refused, match="consent withdrawn"):
+            publish(registry, tmp_path, 1)
+        again = folder(tmp_path / "again", 4)
+        (again / "servable" / "adapter_config.json").write_text(SECRET)
+        with pytest.raises(Refused, match="a key was in it"):
+            registry.publish(again, draft(4, name="other"), who="tester", why="")
+        refused = pytest.raises(sa.exc.DBAPIError, match="append-only")
+        with refused, registry.database.engine.begin() as connection:
+            connection.execute(sa.text("DELETE FROM absences"))
 
 
 def test_files_that_say_a_purged_releases_settings_go_with_the_next_gc(
