@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from adapterworks.gateway.gateway import Gateway
-from adapterworks.gateway.http.routes.common import gateway_of, receipt_of, tenant_of
+from adapterworks.gateway.http.routes.common import charge, gateway_of, receipt_of, tenant_of
 from adapterworks.gateway.http.routes.pages import number
 from adapterworks.gateway.request.errors import InvalidField
 from adapterworks.gateway.residency.resolve import missing
@@ -23,6 +23,8 @@ from adapterworks.registry.releases.release import Release
 from adapterworks.registry.releases.types import NameRow
 
 _MOST = 1000
+# What looking at a name costs, beside showing a model.
+_PASSED_OVER = 0.1
 
 
 def routes() -> list[Route]:
@@ -51,6 +53,7 @@ async def list_models(request: Request) -> Response:
     ids = [base["id"] for base in bases] + [ref for ref, _, _ in adapters]
     if after is not None and after not in ids:
         raise InvalidField(f"`after` is no model of yours: `{after[:200]}`", param="after")
+    charge(request, len(ids) * _PASSED_OVER)
     begin = 0 if after is None else ids.index(after) + 1
     # Cards are read for what is shown, and no more.
     page = bases[begin : begin + limit]
@@ -61,6 +64,7 @@ async def list_models(request: Request) -> Response:
         except NotFound:  # deleted meanwhile
             continue
         page.append(_adapter(gateway, ref, updated, release))
+    charge(request, len(page))
     answer = {"object": "list", "data": page, "has_more": begin + limit < len(ids)}
     if page:
         answer |= {"first_id": page[0]["id"], "last_id": page[-1]["id"]}
@@ -103,6 +107,7 @@ def _base(gateway: Gateway, name: str, digest: str) -> dict[str, Any]:
 
 def _adapter(gateway: Gateway, ref: str, created: str, release: Release) -> dict[str, Any]:
     """An adapter as a model, with its card: what it is for, and how it was measured."""
+    form = release.servable.form if release.servable is not None else ""
     card = {
         "digest": release.digest,
         "description": release.description,
@@ -112,15 +117,20 @@ def _adapter(gateway: Gateway, ref: str, created: str, release: Release) -> dict
         "metrics": dict(release.metrics),
     }
     return _model(ref, created, release.base.model) | {
-        "max_model_len": _context(gateway, release.base.digest),
+        "max_model_len": _context(gateway, release.base.digest, form),
         "card": card,
     }
 
 
-def _context(gateway: Gateway, digest: str) -> int | None:
-    """The tokens that a prompt and its answer may have together on every engine of a base."""
-    found = [e.context for e in gateway.pool.engines if e.base.digest == digest]
-    return min(found, default=None)
+def _context(gateway: Gateway, digest: str, form: str | None = None) -> int | None:
+    """The tokens that a prompt and its answer may have together on every engine of a base; None
+    where none answers.
+
+    Args:
+        form: an adapter's, which not every engine can load.
+    """
+    engines = [e for e in gateway.pool.engines if e.base.digest == digest]
+    return min((e.context for e in engines if form is None or form in e.forms), default=None)
 
 
 def _adapters(tenant: Tenant, rows: list[NameRow]) -> list[tuple[str, str, str | None]]:

@@ -629,6 +629,19 @@ def test_models_say_how_much_they_can_read_and_what_they_are_for(path: Way) -> N
     assert models["elsewhere"]["max_model_len"] is None
 
 
+def test_models_say_which_of_them_no_engine_here_can_load(
+    path: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one on several devices, which takes no virtual tokens."""
+    (engine,) = path.running.gateway.pool.engines
+    monkeypatch.setattr(engine, "forms", frozenset({"prefix"}))
+    with path.running.http(path.keys["ann"]) as http:
+        models = {model["id"]: model for model in http.get("/v1/models").json()["data"]}
+        assert http.get("/v1/models/medical").json()["max_model_len"] is None
+    assert models["medical"]["max_model_len"] is None
+    assert models["tiny"]["max_model_len"] == engine.context
+
+
 def test_scripts_of_pages_that_are_named_may_call_and_no_others(path: Way) -> None:
     """A second application of the same gateway: origins are read when it is made."""
     http = path.running.gateway.config.http.model_copy(
