@@ -78,12 +78,15 @@ class Outbox:
             with self._database.read() as connection:
                 row = _address(connection, name)
                 if row is not None:
+                    # Where the clock was set back, jobs end before what was looked at already.
+                    jobs_from = min(row.jobs_from, now)
                     events, log_from = logged(connection, row.log_from)
                     found = [one for event in events for one in of_log(event, self._gates)]
-                    found = [*ended_jobs(connection, row.jobs_from), *found]
+                    found = [*ended_jobs(connection, jobs_from), *found]
                     found = [one for one in found if wants(one.type)]
                     found = _unknown(connection, name, found)
-                    moved = log_from > row.log_from or now - row.jobs_from > _LATE_S + _SWEEP_S
+                    moved = log_from > row.log_from or now - jobs_from > _LATE_S + _SWEEP_S
+                    moved |= jobs_from < row.jobs_from
                     if not found and not moved:
                         continue
             with self._write() as connection:
@@ -94,15 +97,19 @@ class Outbox:
                 connection.execute(
                     sa.update(addresses)
                     .where(addresses.c.name == name)
-                    .values(log_from=log_from, jobs_from=max(row.jobs_from, now - _LATE_S))
+                    .values(log_from=log_from, jobs_from=max(jobs_from, now - _LATE_S))
                 )
         self._sweep()
 
     def take(self, names: Sequence[str], limit: int) -> list[Delivery]:
         """Deliveries that are due, the oldest first; they are the caller's for `TAKEN_S`."""
         now = self._clock()
+        # One that was never tried is due at once; where it seems not, the clock was set back.
+        ahead = sa.and_(deliveries.c.tried == 0, deliveries.c.due > now + 2 * TAKEN_S)
         query = sa.select(deliveries).where(
-            deliveries.c.state == "due", deliveries.c.due <= now, deliveries.c.address.in_(names)
+            deliveries.c.state == "due",
+            sa.or_(deliveries.c.due <= now, ahead),
+            deliveries.c.address.in_(names),
         )
         query = query.order_by(deliveries.c.due).limit(limit)
         with self._database.read() as connection:

@@ -26,6 +26,7 @@ from sqlalchemy.engine import Connection
 from adapterworks.manifests.errors import Conflict
 from adapterworks.registry.index.database import AnyRow
 from adapterworks.registry.jobs import events, lookup, schema, shares
+from adapterworks.registry.jobs.ahead import AHEAD_S, is_ahead, set_back
 from adapterworks.registry.jobs.job import (
     PROOF_LANE,
     Again,
@@ -57,8 +58,8 @@ def is_something_to_do(connection: Connection, lanes: Iterable[str], *, now: flo
         _jobs.c.state == "queued", _jobs.c.lane.in_(list(lanes)), _jobs.c.not_before <= now
     )
     dead = sa.and_(_jobs.c.state == "running", _jobs.c.lease_until < now)
-    found = connection.scalar(sa.select(_jobs.c.id).where(sa.or_(ready, dead)).limit(1))
-    return found is not None
+    found = sa.select(_jobs.c.id).where(sa.or_(ready, dead, is_ahead(now)))
+    return connection.scalar(found.limit(1)) is not None
 
 
 def is_anything_left(connection: Connection, lanes: Iterable[str]) -> bool:
@@ -81,6 +82,7 @@ def claim(
         holder: who runs it, unique among all that may be alive.
         seconds: until it is taken for dead unless it renews.
     """
+    set_back(connection, now, LEASE_S)
     _rescue(connection, now)
     chosen = _next(connection, list(lanes), now)
     if chosen is None:
@@ -216,7 +218,7 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
             move(connection, row, asked(row), now, result=result)
         case Given(_, result):
             # Not what whoever ran it was told a moment ago: its owner may have asked anew since.
-            later = {} if row.wanted else {"not_before": now + outcome.after}
+            later = {} if row.wanted else {"not_before": now + min(outcome.after, AHEAD_S)}
             stopped(connection, row, now, result=result, **later)
         case Again(after, why, counts, detail):
             tried = row.tried + counts
@@ -234,7 +236,7 @@ def finish(connection: Connection, held: Claim, outcome: Outcome, *, now: float)
                     shares.charge(connection, row.tenant, -row.cost, row.weight)
                 move(
                     connection, row, "queued", now,
-                    result=detail, tried=tried, not_before=now + after,
+                    result=detail, tried=tried, not_before=now + min(after, AHEAD_S),
                 )  # fmt: skip
                 events.add_once(connection, row.id, f"tried again later: {why}", now, "warn")
     return lookup.get(connection, held.job)

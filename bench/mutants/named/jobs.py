@@ -360,7 +360,7 @@ NAMED = (
     Named(
         "a-line-that-is-asked-again-is-metered-each-time",
         "gateway/jobs/asking.py",
-        "            return waits(error) and broken[name] < MOST_BROKEN\n",
+        "            return waits(error) and broken < MOST_BROKEN\n",
         "            return False\n",
         (
             f"{_OF_BATCHES[0]}::test_a_line_that_the_engine_turned_away_first_is_paid_when_it_is_answered",
@@ -371,13 +371,38 @@ NAMED = (
     Named(
         "a-line-that-ends-its-engine-is-asked-for-a-day",
         "gateway/jobs/asking.py",
-        "                broken[name] += 1\n",
+        "                broken += 1\n",
         "                pass\n",
         (
             f"{_OF_BATCHES[0]}::test_an_answer_that_is_broken_off_each_time_is_paid_once_and_asked_for_no_more",
         ),
         "one line would end the engine for everybody, again and again, and cost nothing",
         source="reading of the gateway as a hostile client",
+        quick=False,
+    ),
+    Named(
+        "what-is-queued-waits-for-the-clock",
+        "registry/jobs/queue.py",
+        "    set_back(connection, now, LEASE_S)\n",
+        "",
+        (
+            "tests/registry/jobs/test_queue.py"
+            "::test_the_queue[sqlite-a_clock_that_is_set_back_keeps_nobody_waiting]",
+        ),
+        "where the clock is set back by an hour, what was queued before begins an hour late",
+        source="reading for clocks that are set back",
+    ),
+    Named(
+        "what-was-broken-off-is-forgotten-with-the-gateway",
+        "gateway/jobs/batching.py",
+        "    broken = job.result.get(BROKEN, {})\n",
+        "    broken: dict[str, int] = {}\n",
+        (
+            "tests/gateway/jobs/test_batches_end.py"
+            "::test_what_was_broken_off_in_one_gateway_counts_in_the_next",
+        ),
+        "after each restart a line that ends its engine would end it as often as the limit says",
+        source="known limit of batches, mended",
         quick=False,
     ),
     Named(

@@ -19,6 +19,15 @@ NAMED: tuple[Named, ...] = (
         "years of history would arrive in a chat",
     ),
     Named(
+        "jobs-end-before-they-are-looked-for",
+        f"{_WEBHOOKS}/outbox.py",
+        "jobs_from = min(row.jobs_from, now)",
+        "jobs_from = row.jobs_from",
+        (f"{_OUTBOX}::test_a_clock_that_is_set_back_delays_and_forgets_nothing[sqlite]",),
+        "of the jobs that end in the hour by which the clock was set back nobody would be told",
+        source="reading for clocks that are set back",
+    ),
+    Named(
         "a-delivery-is-everybodys",
         f"{_WEBHOOKS}/outbox.py",
         "                _set(connection, one, due=now + TAKEN_S)",

@@ -107,6 +107,21 @@ def test_what_happened_while_no_gateway_ran_is_told(post: Post, tmp_path: Path) 
     assert len(post.bodies()) == 2
 
 
+def test_a_clock_that_is_set_back_delays_and_forgets_nothing(post: Post) -> None:
+    post.collect()
+    early = post.ended()
+    post.collect()
+    post.now -= 3600.0
+    post.collect()
+    post.now += 0.5
+    late = post.ended()
+    post.now += 0.5
+    post.collect()
+    said = {one["data"]["id"] for one in post.bodies()}
+    assert said == {early, late}
+    assert post.bodies() == []  # whoever took them has them for a while
+
+
 def test_how_jobs_end_in_openais_words(post: Post) -> None:
     post.collect()
     post.ended(Stop("gates", "no better than its base"))

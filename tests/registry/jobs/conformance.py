@@ -15,6 +15,7 @@ from sqlalchemy.exc import DatabaseError
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound
 from adapterworks.registry.index.database import Database
 from adapterworks.registry.jobs import events, lookup, putting, queue, schema
+from adapterworks.registry.jobs.ahead import AHEAD_S
 from adapterworks.registry.jobs.job import (
     BUILD_LANE,
     FINE_TUNING,
@@ -30,6 +31,7 @@ from adapterworks.registry.jobs.job import (
 from adapterworks.registry.jobs.queue import LEASE_S, MOST_LOST, MOST_TRIED, Lost
 
 LANES = (BUILD_LANE,)
+HOUR = 3600.0
 
 
 def put(database: Database, tenant: str = "a", *, now: float = 0.0, **more: Any) -> Job:
@@ -201,6 +203,35 @@ def pause_and_cancel_reach_whoever_runs_it(database: Database) -> None:
     assert nothing(database, now=LEASE_S + 1)
     with database.read() as connection:
         assert lookup.get(connection, lost.id).state == "cancelled"
+
+
+def a_clock_that_is_set_back_keeps_nobody_waiting(database: Database) -> None:
+    """Who was queued, and whose worker died, just before."""
+    lost = put(database, "a", now=HOUR)
+    _, held = claim(database, now=HOUR)
+    alive = put(database, "a", now=HOUR)
+    _, renews = claim(database, now=HOUR)
+    waits = put(database, "b", now=HOUR)
+    with database.read() as connection:
+        assert queue.is_something_to_do(connection, LANES, now=1.0)
+    taken, other = claim(database, now=1.0)
+    assert taken.id == waits.id
+    finish(database, other, Done({}), now=1.0)
+    with database.write() as connection:  # nobody lost it for that
+        queue.renew(connection, renews, now=2.0, seconds=10 * LEASE_S)
+    assert nothing(database, now=LEASE_S)
+    again, last = claim(database, now=LEASE_S + 2.0)
+    assert (again.id, again.lost) == (lost.id, 1)
+    finish(database, last, Done({}), now=LEASE_S + 2.0)
+    with pytest.raises(Lost):
+        finish(database, held, Done({}))
+    assert finish(database, renews, Done({}), now=LEASE_S + 2.0).id == alive.id
+
+    later = put(database, "c", now=50.0)
+    _, held = claim(database, now=50.0)
+    finish(database, held, Again(7200.0, "busy"), now=50.0)
+    assert nothing(database, now=50.0)  # what waits for long is not taken for that
+    assert claim(database, now=50.0 + AHEAD_S)[0].id == later.id
 
 
 def what_its_owner_asked_for_last_is_done(database: Database) -> None:
@@ -496,6 +527,7 @@ EXERCISES = (
     only_a_turn_that_could_not_be_used_is_given_back,
     it_is_handed_from_lane_to_lane,
     pause_and_cancel_reach_whoever_runs_it,
+    a_clock_that_is_set_back_keeps_nobody_waiting,
     what_its_owner_asked_for_last_is_done,
     what_was_answered_is_listed_before_it_ends,
     what_was_answered_is_listed_whoever_gives_it_back,
