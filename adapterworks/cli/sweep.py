@@ -16,14 +16,17 @@ from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
 from adapterworks.cli.option_rules import refuse_unless
 from adapterworks.cli.values import COUNT, SEED
-from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
+from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Refused, Unavailable
 from adapterworks.manifests.graders import graded
 
 if TYPE_CHECKING:
     from adapterworks.builders.sweeping.sweep import Build, Built, Tried
-    from adapterworks.builders.training.events import Listener
+    from adapterworks.builders.training.events import Event, Listener
     from adapterworks.manifests.models import Manifest
     from adapterworks.workers.executors.executor import Resources
+
+TRIAL = "trial"
+"""The label of a job that says which trial of which sweep it is."""
 
 
 @click.command()
@@ -122,8 +125,16 @@ def command(
             "load": load,
         }
         needs = resources(app, plain, gpus=gpus, cpus=None, memory=memory, hours=None)
-        build = _elsewhere(app, on, asked, needs)
-    tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)
+        build = _elsewhere(app, on, asked, needs, sweep.digest)
+    try:
+        tried = run_sweep(sweep, build, home=app.settings.home, parallel=parallel, say=app.note)
+    except KeyboardInterrupt:
+        if on is not None:
+            app.note(
+                f"trials that were begun go on at {on} (`adapters jobs`); the same command takes "
+                "them up"
+            )
+        raise
     best = winner(tried, graded(sweep.metric, plain.evaluate.graders))
     if best is not None:
         _promote(app, best, len(tried))
@@ -164,6 +175,13 @@ def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:
     from adapterworks.progress import BuildProgress
 
     def build(label: str, overrides: Sequence[str], listen: Listener) -> Built:
+        plan = ""
+
+        def note_plan(event: Event) -> None:
+            nonlocal plan
+            if event["event"] == "plan":
+                plan = event["digest"]
+
         with BuildProgress(quiet=quiet or app.quiet, label=label) as progress:
             try:
                 result = run_build(
@@ -174,24 +192,30 @@ def _here(app: App, name: str, load: Any, *, quiet: bool) -> Build:
                     who=app.settings.who,
                     hold_alias=True,
                     engines=compose_builders_engines(app, say=progress.say),
-                    listeners=(progress, listen),
+                    listeners=(progress, note_plan, listen),
                     progress=progress.say,
                 )
             except Pruned:
-                forget(app.settings.home / "builds", name)
+                forget(app.settings.home / "builds", name, plan)
                 raise
         return Built(result.ref, result.report)
 
     return build
 
 
-def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) -> Build:
-    """Trials are built where `on` says; none is ended early there."""
+def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources, sweep: str) -> Build:
+    """Trials are built where `on` says; none is ended early there.
+
+    Args:
+        sweep: its digest, by which jobs are found that it queued before it was interrupted.
+    """
     from adapterworks.builders.sweeping.sweep import Built
+    from adapterworks.manifests.digests import digest_json
     from adapterworks.workers import detached
     from adapterworks.workers.executors.open import open_executor
     from adapterworks.workers.executors.where import parse_where
     from adapterworks.workers.placed import WorkerGone
+    from adapterworks.workers.reattach import reattach
     from adapterworks.workers.remote import begin, follow
 
     where = parse_where(on)
@@ -209,15 +233,20 @@ def _elsewhere(app: App, on: str, asked: Mapping[str, Any], needs: Resources) ->
             force=False,
             who=app.settings.who,
         )
+        labels = {TRIAL: digest_json([sweep, *overrides])}
         try:
             with one_at_a_time:
-                begun = begin(app, where, executor, given, resources=needs)
+                begun = reattach(app, where, executor, labels) or begin(
+                    app, where, executor, given, resources=needs, labels=labels
+                )
         except (InvalidInput, NotFound, Refused) as error:  # of the place, not of these settings
             raise Unavailable(error.message, hint=error.hint) from error
         try:
             job = follow(app, executor, begun, lambda line: app.note(f"{label}: {line}"))
         except WorkerGone as error:  # its place has tried it as often as it does
             raise Refused(error.message, hint=error.hint) from error
+        if job.code == detached.MANIFEST_CHANGED:  # and not these settings
+            raise Conflict(job.message)
         if job.state != "succeeded":
             raise Refused(f"the job `{job.id}` was {job.state}: {job.message}")
         report = json.loads(app.registry.read(job.result["digest"], "report.json"))

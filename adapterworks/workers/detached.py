@@ -19,6 +19,8 @@ from adapterworks.workers.waiting import waiter
 
 BEGUN = "begun_anew"
 """Where a job of `--force` says in which attempt it was begun anew."""
+MANIFEST_CHANGED = "manifest_changed"
+"""Why a job failed whose manifest was edited after it was queued."""
 
 
 def arguments(
@@ -71,7 +73,7 @@ def run(app: App, job: Job, claim: Claim) -> Outcome:
     )
     if not _is_as_it_was(manifest, asked):
         message = f"`{asked['manifest']}` is not what it was when the job was queued"
-        return Stop("manifest_changed", f"{message}\n\nhint: queue it again")
+        return Stop(MANIFEST_CHANGED, f"{message}\n\nhint: queue it again")
     with JobEvents(database, claim, job.tenant, waits_of(job.result)) as job_events:
         checkpoints = None
         if "files" in asked:  # the worker's disk may be lost with its node

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import make_url
@@ -69,11 +70,13 @@ def begin(
     *,
     resources: Resources,
     priority: int = 0,
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> Begun:
     """Queue a build and have its worker started.
 
     Args:
         arguments: of `detached.arguments`.
+        labels: of the job, beside its place.
 
     Raises:
         Refused, Unavailable, NotFound: the place does not take it; the job is cancelled, as it is
@@ -89,7 +92,7 @@ def begin(
             stack.enter_context(stored(app.registry, packed))
             arguments = {**arguments, "manifest": packed.name, "files": dict(packed.files)}
         arguments = {**arguments, NEEDS: asdict(resources)}
-        job = queued(database, lane, arguments, {ON: str(where)}, priority=priority)
+        job = queued(database, lane, arguments, {ON: str(where), **labels}, priority=priority)
     try:
         began = _start_worker(app, executor, job, job.id)
     except BaseException:  # Ctrl-C too: nobody else would ever look into the job's lane

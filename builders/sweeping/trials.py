@@ -3,12 +3,12 @@
 Invariant: a sweep that was killed goes on where it was: finished trials are in the study's file,
 the one that was under way is built on from its checkpoint, and the same seed draws the same trials.
 What could not be built for a moment (memory that others hold, an index that is away) was not tried:
-it is waited for, and where that does not help the sweep ends as one that was killed.
+it is waited for, and where that does not help the sweep ends as one that was killed. So it does
+where its manifest was edited meanwhile, and it is run by one process at a time.
 """
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import threading
 import time
@@ -16,12 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from adapterworks.builders.building.record import half_done
+from adapterworks.builders.building.record import half_done, recorded
 from adapterworks.builders.building.result import UNTOLD
 from adapterworks.builders.objectives import OBJECTIVES
-from adapterworks.builders.sweeping.space import of_trial, points
+from adapterworks.builders.sweeping.study import (
+    NUMBER,
+    SETTINGS,
+    draw,
+    go_on,
+    keep,
+    opened,
+    tried_in,
+)
 from adapterworks.builders.sweeping.sweep import (
     SUFFIX,
     Build,
@@ -34,14 +40,16 @@ from adapterworks.builders.sweeping.sweep import (
 )
 from adapterworks.builders.training.events import Listener
 from adapterworks.manifests.errors import AdapterworksError, Conflict, Unavailable
+from adapterworks.manifests.faults import ManifestError
 
 if TYPE_CHECKING:
     import optuna
 
-HALVING = 3  # of those that reached a validation, this share goes on
-_NUMBER, _SETTINGS, _OUTCOME = "number", "settings", "outcome"
-_AT_RANDOM = 5  # trials before the sampler goes by what came of them
 _WAITS_S = (15.0, 60.0, 300.0, 600.0)
+
+
+class Changed(Conflict):
+    """The manifest says something else than when the sweep began."""
 
 
 def run_sweep(
@@ -62,35 +70,53 @@ def run_sweep(
 
     Raises:
         Unavailable, Conflict: a trial could not be built, however often; the same sweep goes on
-            with it.
+            with it. Or another process runs the sweep, or its manifest was edited (`Changed`).
         what `check` raises.
     """
     check(sweep)
-    study = _study(sweep, home)
-    lock = threading.Lock()
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state.name == "RUNNING":  # of a process that was killed: drawn again, and built on
-            study.tell(trial.number, state=_state("FAIL"))
-            study.enqueue_trial(trial.params)
+    with opened(sweep, home) as study:
+        go_on(study)
+        lock, begun = threading.Lock(), sweep.digest
 
-    patient = _patient(build, say, wait)
+        def unchanged(label: str, overrides: Sequence[str], listen: Listener) -> Built:
+            _require_unchanged(sweep, begun)
+            return build(label, overrides, listen)
 
-    def one() -> None:
-        with lock:
-            trial = _draw(study, sweep)
-        tried = _try(sweep, patient, trial)
-        with lock:
-            trial.set_user_attr(_OUTCOME, tried.to_json())
-            if tried.state == "pruned":  # the sampler goes by what was reported of it
-                study.tell(trial, state=_state("PRUNED"))
-            elif tried.value is None:
-                study.tell(trial, state=_state("FAIL"))
-            else:
-                study.tell(trial, tried.value)
-        say(line(tried, sweep))
+        patient = _patient(unchanged, say, wait)
 
-    _repeat(one, sweep.trials - len(_tried(study)), parallel)
-    return sorted(_tried(study), key=lambda tried: tried.number)
+        def one() -> None:
+            _require_unchanged(sweep, begun)
+            with lock:
+                trial = draw(study, sweep)
+            tried = _try(sweep, patient, trial)
+            with lock:
+                keep(study, trial, tried)
+            say(line(tried, sweep))
+
+        _repeat(one, sweep.trials - len(tried_in(study)), parallel)
+        return sorted(tried_in(study), key=lambda tried: tried.number)
+
+
+def _require_unchanged(sweep: Sweep, begun: str) -> None:
+    """Refuse to go on where the manifest is another one: what is drawn and found is of the old one.
+
+    Args:
+        begun: the sweep's digest when it began.
+
+    Raises:
+        Changed: it is, or it is none any more.
+    """
+    try:
+        same = sweep.digest == begun
+    except ManifestError:
+        same = False
+    if not same:
+        raise Changed(
+            f"the manifest of `{sweep.name}` was edited while the sweep ran, and its trials are of "
+            "what it said before",
+            hint="undo the change, and the same command goes on where it was; as it is now it is "
+            "another sweep, which begins anew",
+        )
 
 
 def _repeat(what: Callable[[], None], times: int, parallel: int) -> None:
@@ -123,35 +149,12 @@ def _repeat(what: Callable[[], None], times: int, parallel: int) -> None:
         raise errors[0]
 
 
-def _draw(study: optuna.Study, sweep: Sweep) -> optuna.Trial:
-    """The next trial: settings that no trial has had yet, as long as there are any."""
-    import optuna
-
-    trials = study.get_trials(deepcopy=False)
-    counted = [t for t in trials if t.state.name == "RUNNING" or _OUTCOME in t.user_attrs]
-    taken = {t.user_attrs[_NUMBER] for t in counted}
-    had = [t.user_attrs[_SETTINGS] for t in counted]
-    number = next(n for n in itertools.count() if n not in taken)
-    # By number and history alone, so that a sweep that goes on draws what it would have drawn.
-    chance = np.random.default_rng([sweep.seed, number])
-    study.sampler = optuna.samplers.TPESampler(
-        seed=int(chance.integers(2**31)), n_startup_trials=_AT_RANDOM
-    )
-    trial = study.ask()
-    settings = {dimension.key: dimension.draw(trial) for dimension in sweep.space}
-    if settings in had and (left := [one for one in points(sweep.space) if one not in had]):
-        study.tell(trial, state=_state("FAIL"))
-        study.enqueue_trial(of_trial(sweep.space, left[int(chance.integers(len(left)))]))
-        trial = study.ask()
-        settings = {dimension.key: dimension.draw(trial) for dimension in sweep.space}
-    trial.set_user_attr(_NUMBER, number)
-    trial.set_user_attr(_SETTINGS, settings)
-    return trial
-
-
 def _try(sweep: Sweep, build: Build, trial: optuna.Trial) -> Tried:
-    number, settings = trial.user_attrs[_NUMBER], trial.user_attrs[_SETTINGS]
-    objective = OBJECTIVES[sweep.manifest(settings).objective.kind]
+    number, settings = trial.user_attrs[NUMBER], trial.user_attrs[SETTINGS]
+    try:
+        objective = OBJECTIVES[sweep.manifest(settings).objective.kind]
+    except ManifestError as error:  # each value is one that it takes, and not all go together
+        return Tried(number, settings, "failed", why=(error.message,))
     values: list[float] = []
     last = -1
 
@@ -204,6 +207,8 @@ def _patient(build: Build, say: Callable[[str], None], wait: Callable[[float], N
         for seconds in _WAITS_S:
             try:
                 return build(label, overrides, listen)
+            except Changed:
+                raise
             except (Conflict, Unavailable) as error:
                 asked = error.retry_after if isinstance(error, Unavailable) else None
                 seconds = max(seconds, asked or 0.0)
@@ -214,43 +219,13 @@ def _patient(build: Build, say: Callable[[str], None], wait: Callable[[float], N
     return patient
 
 
-def forget(builds: Path, name: str) -> None:
-    """Remove the half-done build of a trial that was ended early."""
+def forget(builds: Path, name: str, plan: str) -> None:
+    """Remove the half-done build of a trial that was ended early, and no other sweep's.
+
+    Args:
+        plan: its digest, as the build's events say it.
+    """
     for folder in half_done(builds, name + SUFFIX):
-        shutil.rmtree(folder)
-
-
-def _study(sweep: Sweep, home: Path) -> optuna.Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    folder = home / "sweeps"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{sweep.name}-{sweep.digest[7:19]}.db"
-    objective = OBJECTIVES[sweep.load(()).objective.kind]
-    return optuna.create_study(
-        storage=f"sqlite:///{path}",
-        study_name=sweep.name,
-        load_if_exists=True,
-        direction="maximize" if objective.higher_is_better else "minimize",
-        pruner=optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=1, reduction_factor=HALVING, min_early_stopping_rate=0
-        ),
-    )
-
-
-def _tried(study: optuna.Study) -> list[Tried]:
-    found = [t.user_attrs.get(_OUTCOME) for t in study.get_trials(deepcopy=False)]
-    return [_of_json(one) for one in found if one is not None]
-
-
-def _of_json(values: Mapping[str, Any]) -> Tried:
-    gain = values["gain"]
-    read = {"gain": None if gain is None else tuple(gain), "why": tuple(values["why"])}
-    return Tried(**{**values, **read})
-
-
-def _state(name: str) -> optuna.trial.TrialState:
-    from optuna.trial import TrialState
-
-    return TrialState[name]
+        record = recorded(folder)
+        if record is not None and record["digests"]["publish"] == plan:
+            shutil.rmtree(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.mutants.mutant import Named
 
 _SWEEP, _SPACE = "builders/sweeping/sweep.py", "builders/sweeping/space.py"
-_TRIALS = "builders/sweeping/trials.py"
+_TRIALS, _STUDY = "builders/sweeping/trials.py", "builders/sweeping/study.py"
 _OF_SWEEP = "tests/builders/sweeping/test_sweep.py"
 _OF_SPACE = "tests/builders/sweeping/test_space.py"
 
@@ -36,7 +36,7 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "every-trial-is-drawn-from-the-same-chance",
-        _TRIALS,
+        _STUDY,
         "np.random.default_rng([sweep.seed, number])",
         "np.random.default_rng([sweep.seed])",
         (f"{_OF_SWEEP}::test_trials_come_nearer_and_the_bad_are_ended_early",),
@@ -44,11 +44,53 @@ NAMED: tuple[Named, ...] = (
     ),
     Named(
         "what-was-under-way-is-forgotten",
-        _TRIALS,
-        "            study.enqueue_trial(trial.params)\n\n    patient",
-        "            pass\n\n    patient",
+        _STUDY,
+        "            study.enqueue_trial(trial.params)\n",
+        "            pass\n",
         (f"{_OF_SWEEP}::test_one_of_several_that_was_killed_is_built_on",),
         "hours of a half-done training would be for nothing",
+    ),
+    Named(
+        "a-second-process-takes-over-a-sweep",
+        _STUDY,
+        "fcntl.LOCK_EX | fcntl.LOCK_NB",
+        "fcntl.LOCK_SH | fcntl.LOCK_NB",
+        (f"{_OF_SWEEP}::test_a_sweep_is_run_by_one_process_at_a_time",),
+        "the first one's trainings would be drawn again, and it would end with what they came to",
+    ),
+    Named(
+        "what-is-edited-goes-into-the-old-sweep",
+        _TRIALS,
+        "        same = sweep.digest == begun",
+        "        same = bool(sweep.digest)",
+        (f"{_OF_SWEEP}::test_a_sweep_ends_where_its_manifest_is_edited",),
+        "trials of two manifests would be compared as if they were of one",
+    ),
+    Named(
+        "a-trial-that-is-ended-takes-other-sweeps-builds-with-it",
+        _TRIALS,
+        '        if record is not None and record["digests"]["publish"] == plan:',
+        "        if record is not None:",
+        (f"{_OF_SWEEP}::test_a_half_done_build_of_a_trial_is_removed_and_no_other",),
+        "a training of another sweep would lose its folder while it runs",
+    ),
+    Named(
+        "an-interrupted-sweep-queues-its-trials-twice",
+        "adapterworks/workers/reattach.py",
+        "            labels={ON: str(where), **labels},",
+        "            labels={},",
+        (
+            "tests/workers/test_reattach.py::test_a_sweep_that_was_interrupted_takes_up_what_it_queued",
+        ),
+        "a night of a cluster would be computed twice",
+    ),
+    Named(
+        "an-edited-manifest-fails-a-trial-for-good",
+        "adapterworks/cli/sweep.py",
+        "        if job.code == detached.MANIFEST_CHANGED:",
+        "        if False:",
+        ("tests/workers/test_reattach.py::test_a_manifest_that_was_edited_is_no_fault_of_a_trial",),
+        "settings that were never tried would be kept as failed",
     ),
     Named(
         "what-cannot-be-built-now-was-tried",

@@ -15,7 +15,9 @@ import pytest
 
 from adapterworks.builders.evaluation import scorers
 from adapterworks.builders.plan.occupied import Occupied
+from adapterworks.builders.sweeping import study
 from adapterworks.builders.sweeping.space import parse_space
+from adapterworks.builders.sweeping.study import HALVING
 from adapterworks.builders.sweeping.sweep import (
     Built,
     Sweep,
@@ -25,7 +27,7 @@ from adapterworks.builders.sweeping.sweep import (
     line,
     winner,
 )
-from adapterworks.builders.sweeping.trials import HALVING, forget, run_sweep
+from adapterworks.builders.sweeping.trials import Changed, forget, run_sweep
 from adapterworks.manifests.errors import (
     AdapterworksError,
     Conflict,
@@ -211,7 +213,7 @@ def test_a_validation_that_is_passed_again_counts_once(load: Any, tmp_path: Path
 
     sweep = sweep_of(load, trials=2)
     run_sweep(sweep, build, home=tmp_path, say=lambda line: None, wait=lambda _: None)
-    (file,) = (tmp_path / "sweeps").iterdir()
+    (file,) = (tmp_path / "sweeps").glob("*.db")
     study = optuna.load_study(study_name="tiny", storage=f"sqlite:///{file}")
     reported = study.trials[1].intermediate_values
     assert [*reported] == list(range(1, laboratory.validations + 1))
@@ -283,6 +285,86 @@ def test_one_of_several_that_was_killed_is_built_on(load: Any, tmp_path: Path) -
     assert [one.number for one in tried] == list(range(9))
 
 
+def test_one_whose_outcome_is_kept_is_not_built_again(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the outcome was kept and before the study was told."""
+    sweep = sweep_of(load, trials=3, halve=False)
+    whole = run(sweep, Laboratory(load), tmp_path / "whole")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    laboratory = Laboratory(load)
+    with monkeypatch.context() as context:
+        context.setattr(study, "_told", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(sweep, laboratory, tmp_path / "killed")
+    again = run(sweep, laboratory, tmp_path / "killed")
+    assert len(laboratory.finished) == len(set(laboratory.finished)) == 3
+    assert [one.settings for one in again] == [one.settings for one in whole]
+
+
+def test_a_sweep_is_run_by_one_process_at_a_time(load: Any, tmp_path: Path) -> None:
+    """Another one would take what is under way for a killed one's, and have it drawn again."""
+    sweep, laboratory = sweep_of(load, trials=2), Laboratory(load)
+    refused = []
+
+    def build(label: str, overrides: Sequence[str], listen: Callable[..., None]) -> Built:
+        with pytest.raises(Conflict, match="another process runs this sweep") as found:
+            run(sweep, Laboratory(load), tmp_path)
+        refused.append(found)
+        run(sweep_of(load, trials=1, seed=1), Laboratory(load), tmp_path)  # another sweep may
+        return laboratory.build(label, overrides, listen)
+
+    run_sweep(sweep, build, home=tmp_path, say=lambda line: None)
+    assert len(refused) == len(laboratory.finished) == 2
+
+
+@pytest.mark.parametrize("edited", ["epochs = 7\n", "[train]\nepochs = \n"])
+def test_a_sweep_ends_where_its_manifest_is_edited(load: Any, tmp_path: Path, edited: str) -> None:
+    """What was found with the old one says nothing of the new one."""
+    (path,) = tmp_path.glob("*.toml")
+    before = path.read_text()
+    sweep, laboratory = sweep_of(load, trials=3, halve=False), Laboratory(load)
+
+    def build(label: str, overrides: Sequence[str], listen: Callable[..., None]) -> Built:
+        built = laboratory.build(label, overrides, listen)
+        path.write_text(before.replace("epochs = 4\n", edited))
+        assert path.read_text() != before
+        return built
+
+    with pytest.raises(Changed, match="was edited while the sweep ran"):
+        run_sweep(sweep, build, home=tmp_path / "home", say=lambda line: None)
+    assert len(laboratory.finished) == 1
+    path.write_text(before)
+    run(sweep, laboratory, tmp_path / "home")  # with the change undone it goes on
+    assert len(laboratory.finished) == len(set(laboratory.finished)) == 3
+
+
+def test_what_waits_is_not_built_of_an_edited_manifest(load: Any, tmp_path: Path) -> None:
+    (path,) = tmp_path.glob("*.toml")
+    laboratory = Laboratory(load, occupied=[Unavailable("an index is away")])
+
+    def wait(seconds: float) -> None:
+        path.write_text(path.read_text().replace("epochs = 4\n", "epochs = 7\n"))
+
+    with pytest.raises(Changed):
+        run(sweep_of(load), laboratory, tmp_path / "home", wait=wait)
+    assert laboratory.started == []
+
+
+def test_settings_that_do_not_go_together_fail_and_end_no_sweep(load: Any, tmp_path: Path) -> None:
+    """Each value is taken with another's: that is all that can be looked at before."""
+    space = ("train.batch_size=8,16,32", "train.micro_batch_size=4,16", "train.learning_rate=0.1,1")
+    tried = run(sweep_of(load, *space, trials=12, halve=False), Laboratory(load), tmp_path / "home")
+    failed = [one for one in tried if one.state == "failed"]
+    assert [one.settings["train.batch_size"] for one in failed] == ["8", "8"]
+    assert {one.settings["train.micro_batch_size"] for one in failed} == {"16"}
+    assert all("does not divide" in one.why[0] for one in failed)
+    assert len(tried) == 12
+
+
 def test_another_sweep_has_a_study_of_its_own(load: Any, tmp_path: Path) -> None:
     laboratory = Laboratory(load)
     run(sweep_of(load, trials=2), laboratory, tmp_path)
@@ -290,7 +372,7 @@ def test_another_sweep_has_a_study_of_its_own(load: Any, tmp_path: Path) -> None
     assert len(set(laboratory.started)) == 4
     run(sweep_of(load, trials=2, rows="sha256:others"), laboratory, tmp_path)
     assert len(laboratory.started) == 6, "what was found on other rows is no answer"
-    assert len(list((tmp_path / "sweeps").iterdir())) == 3
+    assert len(list((tmp_path / "sweeps").glob("*.db"))) == 3
 
 
 def test_all_of_a_small_space_is_tried(load: Any, tmp_path: Path) -> None:
@@ -325,19 +407,20 @@ def test_what_no_trial_could_be_is_refused_before_any_is_built(load: Any) -> Non
 
 def test_a_half_done_build_of_a_trial_is_removed_and_no_other(tmp_path: Path) -> None:
     published = {"publish": {"digest": "x"}}
-    folders: dict[str, tuple[str, dict[str, Any]]] = {
-        "tiny-sweep-aa": ("tiny-sweep", {}),
-        "tiny-sweep-bb": ("tiny-sweep", published),
-        "tiny-sweep-eu-cc": ("tiny-sweep-eu", {}),
-        "tiny-dd": ("tiny", {}),
+    folders: dict[str, tuple[str, dict[str, Any], str]] = {
+        "tiny-sweep-aa": ("tiny-sweep", {}, "x"),
+        "tiny-sweep-bb": ("tiny-sweep", published, "x"),
+        "tiny-sweep-eu-cc": ("tiny-sweep-eu", {}, "x"),
+        "tiny-dd": ("tiny", {}, "x"),
+        "tiny-sweep-ee": ("tiny-sweep", {}, "of another sweep"),
     }
-    for folder, (name, done) in folders.items():
+    for folder, (name, done, plan) in folders.items():
         record = {
             "done": done,
-            "digests": {"publish": "x"},
+            "digests": {"publish": plan},
             "plan": {"manifest": {"adapter": {"name": name}}},
         }
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "build.json").write_text(json.dumps(record))
-    forget(tmp_path, "tiny")
+    forget(tmp_path, "tiny", "x")
     assert {path.name for path in tmp_path.iterdir()} == {*folders} - {"tiny-sweep-aa"}
