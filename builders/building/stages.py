@@ -271,7 +271,8 @@ def require_comparable(
         BASE: Subject(base_model(prepared.base)),
         PROD: find_subject(registry, bases, ref).subject,
     }
-    require_one_tokenizer(subjects, plan.manifest.evaluate)
+    manifest, rows = plan.manifest, prepared.rows["test"]
+    require_one_tokenizer(subjects, manifest.evaluate, rows, manifest.train.max_length)
 
 
 def _exact(parent: Parent) -> str:

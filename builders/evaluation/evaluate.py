@@ -112,7 +112,7 @@ def evaluate_subjects(
     Raises:
         InvalidInput, Refused, Unavailable: as `evaluate_generators`, `Engines.session`, `Engine`.
     """
-    require_one_tokenizer(subjects, table)
+    require_one_tokenizer(subjects, table, rows, max_length)
     compared = [subject for name, subject in subjects.items() if name != NATIVE]
     tokens = len(rows) * table.max_new_tokens * (1 + table.samples.n)
     away = {name: _ready(remote) for name, remote in (remotes or {}).items()}
