@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,15 +149,24 @@ class Stages:
         found: dict[str, str] | None = self._record["done"].get(name, {}).get("reused")
         return found
 
-    def close(self) -> None:
+    def close(self) -> str | None:
         """Remove what the registry has now, which a later build takes from the release, and rows,
-        which no later build needs; what was sampled stays (`adapters samples`)."""
+        which no later build needs; what was sampled stays (`adapters samples`).
+
+        Returns what kept it from that, as files of somebody else's do, or a full disk: nothing is
+        lost of what was published.
+        """
         published = self._record["done"]["publish"]
         self._record["done"] = {"publish": published}
         self._record.pop("since", None)
-        self._write()
-        for leftover in (*_PUBLISHED, *_OF_ROWS):
-            _remove(self.folder / leftover)
+        failed: OSError | None = None
+        steps = [partial(_remove, self.folder / left) for left in (*_PUBLISHED, *_OF_ROWS)]
+        for step in (self._write, *steps):
+            try:
+                step()
+            except OSError as error:
+                failed = failed or error
+        return None if failed is None else str(failed)
 
     def _write(self) -> None:
         write_atomic(self.folder / _RECORD, json.dumps(self._record))

@@ -117,7 +117,8 @@ def run_stages(
         return _publish(prepared, stages, servable, evaluated, reasons, alias, reused, since, given)
 
     published = stages.once("publish", digests.publish, publish)
-    stages.close()
+    if (why := stages.close()) is not None:
+        given.say(f"note: files of this build are left in `{folder}`: {why}")
     kept = published.get("kept", "")  # a build that an earlier version began has none
     return BuildResult(
         ref=f"{published['name']}@{published['version']}",
@@ -146,7 +147,9 @@ def _trained(
 ) -> dict[str, Any]:
     """The report's `training`: the stage's result beside what the plan predicted."""
     training = train_stage(prepared, folder, lock, events, given.engines, cards=given.cards)
-    predicted = prepared.plan.memory["total"]
+    planned = prepared.plan.memory
+    # An engine beside the training is a process of its own, whose memory nobody measures.
+    predicted = planned["total"] - planned.get("engine", 0)
     return {**training, "memory": {"predicted": predicted, "measured": training["peak_memory"]}}
 
 

@@ -185,10 +185,21 @@ NAMED = (
     Named(
         "a-published-build-keeps-its-rows",
         "builders/building/record.py",
-        "        for leftover in (*_PUBLISHED, *_OF_ROWS):\n",
-        "        for leftover in _PUBLISHED:\n",
+        "for left in (*_PUBLISHED, *_OF_ROWS)]",
+        "for left in _PUBLISHED]",
         ("tests/builders/building/test_erased.py::test_a_published_build_keeps_no_rows",),
         "rows would stay as token ids on every machine that ever built from them",
+    ),
+    Named(
+        "a-leftover-folder-fails-a-published-build",
+        "builders/building/record.py",
+        "                failed = failed or error",
+        "                raise",
+        (
+            "tests/builders/building/test_erased.py"
+            "::test_what_cannot_be_removed_ends_no_build_that_is_published",
+        ),
+        "a release would be there, and its build be said to have failed; the rest would stay too",
     ),
     Named(
         "builds-that-began-from-erased-rows-stay",

@@ -15,7 +15,7 @@ from google.protobuf.json_format import ParseDict
 from in_toto_attestation.v1 import statement_pb2
 from in_toto_attestation.v1.statement import Statement
 
-from adapterworks.builders.building import sequence, stages
+from adapterworks.builders.building import record, sequence, stages
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.record import Stages
 from adapterworks.manifests.errors import Conflict, NotFound
@@ -243,6 +243,23 @@ def test_two_builds_of_one_plan_do_not_collide(
         build_lock(tmp_path),
     ):
         raise AssertionError("the lock was given twice")
+
+
+def test_what_cannot_be_removed_afterwards_is_a_note(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release is published: the command says so, and where files are left."""
+
+    def busy(path: Path) -> None:
+        raise OSError(16, "Device or resource busy", str(path))
+
+    monkeypatch.setattr(record, "_remove", busy)
+    result = workshop.build(workshop.manifest(epochs=1))
+    assert result.exit_code == 0, result.output
+    assert (
+        f"note: files of this build are left in `{workshop.home / 'builds'}/tiny-" in result.stderr
+    )
+    assert workshop.registry().resolve("tiny@1")
 
 
 def test_failing_gates_publish_but_leave_the_alias(workshop: Workshop) -> None:

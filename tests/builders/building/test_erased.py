@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from adapterworks.app import App
-from adapterworks.builders.building import erased, lock
+from adapterworks.builders.building import erased, lock, record
 from adapterworks.builders.building.erased import builds_of, erase_builds
 from adapterworks.builders.building.lock import build_lock
 from adapterworks.builders.building.record import Stages
@@ -64,6 +64,33 @@ def test_a_published_build_keeps_no_rows(tmp_path: Path) -> None:
     stages.close()
     stages.close()  # and once more, as after a kill
     assert {path.name for path in tmp_path.iterdir()} == {"build.json", "samples.jsonl"}
+
+
+def test_what_cannot_be_removed_ends_no_build_that_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest goes, and it is said what stays."""
+    digests = SimpleNamespace(train="sha256:a", to_json=lambda: {"publish": "sha256:p"})
+    plan: Any = SimpleNamespace(digests=digests, digest="sha256:p", model_dump=lambda **_: {})
+    stages = Stages(tmp_path, plan, EventLog(tmp_path / "events.jsonl"))
+    stages.put("publish", "sha256:p", {"name": "a"})
+    for name in ("train", "servable"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "rows.json").write_text("rows")
+    assert stages.close() is None
+    for name in ("train", "servable"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "rows.json").write_text("rows")
+    remove = record._remove
+
+    def busy(path: Path) -> None:
+        if path.name == "train":
+            raise OSError(16, "Device or resource busy", str(path))
+        remove(path)
+
+    monkeypatch.setattr(record, "_remove", busy)
+    assert stages.close() == f"[Errno 16] Device or resource busy: '{tmp_path / 'train'}'"
+    assert {path.name for path in tmp_path.iterdir()} == {"build.json", "train"}
 
 
 def test_what_is_being_built_is_refused_and_nothing_goes(tmp_path: Path) -> None:
