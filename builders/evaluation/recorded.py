@@ -19,7 +19,7 @@ from adapterworks.builders.evaluation.metrics.metric import Prediction
 from adapterworks.builders.evaluation.needs import needs_of
 from adapterworks.builders.evaluation.retention import retain, scores_of
 from adapterworks.builders.evaluation.safety.measure import compare_safety, refusals_of
-from adapterworks.builders.evaluation.transfer import judged_at
+from adapterworks.builders.evaluation.transfer import entries_at
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 
@@ -53,11 +53,12 @@ def evaluate_again(
             return None
         base, candidate = (scores_of(by_row[subject]) for subject in ("base", "candidate"))
         retention = retain(base, candidate, table.retention, table.budget_confidence)
-    transfer = report.get("ancestors")
-    if table.retention.ancestors and (
-        transfer is None or judged_at(transfer) != table.budget_confidence
-    ):
-        return None
+    transfer = None
+    if table.retention.ancestors:
+        if (found := report.get("ancestors")) is None:
+            return None
+        if (transfer := entries_at(found, table.budget_confidence)) is None:
+            return None
     safety = None
     if table.safety.on:
         asked = (report.get("safety") or {}).get("by_row")
@@ -72,7 +73,7 @@ def evaluate_again(
         table,
         seed=seed,
         retention=retention,
-        transfer=transfer if table.retention.ancestors else None,
+        transfer=transfer,
         safety=safety,
     )
     said = ("engine", "judge") if table.judge is not None else ("engine",)

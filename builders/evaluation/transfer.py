@@ -153,28 +153,45 @@ def entries(
 def _entry(test: AncestorTest, given: Sequence[Prediction], confidence: float) -> dict[str, Any]:
     judge = metric(test.metric)
     now = judge.per_example(judge.measured(given, test.rows))
-    groups = groups_of(test.rows)
-    change = mean_gain_interval(now - test.then, CONFIDENCE, groups)
-    judged = mean_gain_interval(now - test.then, confidence, groups)
-    beside = {"confidence": confidence, "low": judged.low, "high": judged.high}
-    return {
+    changes, groups = now - test.then, groups_of(test.rows)
+    by_row = {"change": changes.tolist(), "group": None if groups is None else groups.tolist()}
+    change = mean_gain_interval(changes, CONFIDENCE, groups)
+    entry = {
         "ref": test.ref,
         "digest": test.digest,
         "metric": test.metric,
         "rows": len(test.rows),
         "then": float(test.then.mean()),
         "now": float(now.mean()),
-        "change": float((now - test.then).mean()),
+        "change": float(changes.mean()),
         "low": change.low,
         "high": change.high,
         "earlier": dict(test.earlier),
-        **({"budget": beside} if confidence != CONFIDENCE else {}),
+        "by_row": by_row,
     }
+    return _judged(entry, confidence)
 
 
-def judged_at(found: Sequence[Mapping[str, Any]]) -> float:
-    """The confidence that a report's `ancestors` can be judged at."""
-    return next((float(e["budget"]["confidence"]) for e in found if "budget" in e), CONFIDENCE)
+def _judged(entry: Mapping[str, Any], confidence: float) -> dict[str, Any]:
+    """An entry with the interval that has to be within the budget, if the report has another."""
+    found = {key: value for key, value in entry.items() if key != "budget"}
+    if confidence == CONFIDENCE:
+        return found
+    changes, groups = (entry["by_row"][name] for name in ("change", "group"))
+    numbers = None if groups is None else np.asarray(groups, dtype=np.float64)
+    within = mean_gain_interval(np.asarray(changes, dtype=np.float64), confidence, numbers)
+    return {**found, "budget": {"confidence": confidence, "low": within.low, "high": within.high}}
+
+
+def entries_at(
+    found: Sequence[Mapping[str, Any]], confidence: float
+) -> list[dict[str, Any]] | None:
+    """A report's `ancestors`, to be judged at another confidence; None of a version that kept no
+    rows, if it is another than that version judged at."""
+    if all("by_row" in entry for entry in found):
+        return [_judged(entry, confidence) for entry in found]
+    at = next((float(e["budget"]["confidence"]) for e in found if "budget" in e), CONFIDENCE)
+    return [dict(entry) for entry in found] if at == confidence else None
 
 
 def transfer_outcomes(

@@ -147,8 +147,8 @@ NAMED = (
     Named(
         "perplexities-of-two-tokenizers-are-compared",
         "builders/evaluation/tokenizers.py",
-        "        if vocabulary != known:\n",
-        "        if not vocabulary:\n",
+        "        if _scored(other, rows, max_length) != _scored(known, rows, max_length):\n",
+        "        if not _scored(other, rows, max_length):\n",
         ("tests/builders/evaluation/test_tokenizers.py",),
         "the base with the longer tokens would lose, whatever it knows",
     ),
@@ -226,5 +226,16 @@ NAMED = (
             "::test_a_release_is_not_asked_what_it_answered_before_it_was_one",
         ),
         "each stage of a build would ask all rows of the one before it once more",
+    ),
+    Named(
+        "a-budget-is-judged-again-at-the-confidence-of-before",
+        "builders/evaluation/transfer.py",
+        "        return [_judged(entry, confidence) for entry in found]",
+        "        return [dict(entry) for entry in found]",
+        (
+            "tests/builders/evaluation/test_transfer.py"
+            "::test_another_confidence_is_judged_of_what_is_kept",
+        ),
+        "a stricter budget would pass what it was asked to stop",
     ),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from adapterworks.builders.evaluation.transfer import (
     AncestorTest,
     backward_transfer,
     entries,
-    judged_at,
+    entries_at,
     matrix,
     require_provable,
     transfer_outcomes,
@@ -86,10 +88,26 @@ def test_a_budget_is_judged_at_its_own_confidence() -> None:
     assert beside["low"] < usual[0]["low"]
     table = RetentionTable(ancestors=True, max_ancestor_loss=-usual[0]["low"])
     sure[0]["budget"] = beside
-    assert (judged_at(usual), judged_at(sure)) == (0.95, 0.99)
     found = [*transfer_outcomes(usual, table), *transfer_outcomes(sure, table)]
     assert [one.passed for one in found] == [True, False]
     assert "] at 99%), too few rows" in found[1].why
+
+
+def test_another_confidence_is_judged_of_what_is_kept() -> None:
+    """Nobody is asked again for it; a version that kept no rows can be judged as it was alone."""
+    grouped = tuple(chat(f"q{n}", "yes", group=n // 4) for n in range(20))
+    for rows in (ROWS, grouped):
+        given = [replace(ancestor("b@2", 16), rows=rows)], [answers(15)]
+        usual, sure = entries(*given), entries(*given, 0.99)
+        kept = json.loads(json.dumps(sure))
+        assert entries_at(kept, 0.95) == usual
+        assert entries_at(kept, 0.99) == sure
+        assert entries_at(usual, 0.99) == sure
+        for entry in (usual[0], sure[0]):
+            del entry["by_row"]
+        assert entries_at(sure, 0.99) == sure
+        assert entries_at(usual, 0.95) == usual
+        assert entries_at(sure, 0.95) is entries_at(usual, 0.99) is None
 
 
 def test_a_budget_that_no_rows_can_keep_is_refused_before() -> None:
