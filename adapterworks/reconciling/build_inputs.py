@@ -34,6 +34,15 @@ Stage = Literal["train", "convert", "ask", "evaluate", "publish"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 # Test rows with what only metrics read of them, which is not among what a model sees.
 TEST_ROWS = "what metrics read of the test rows"
+ORIGINS = {
+    "start": "start",
+    "objective.reference": "reference",
+    "objective.reward_release": "reward",
+    "objective.teacher": "teacher",
+    "objective.teacher_base": "teacher",
+}
+"""The manifest's keys that name what a training begins from, is held near or is taught by → what
+that is called among what computes the training."""
 # The rows that a stage reads, by split.
 _ROWS: dict[Stage, tuple[str, ...]] = {"train": ("train", "validation"), "ask": ("test",)}
 
@@ -127,6 +136,12 @@ def pinned(pin: Mapping[str, str]) -> tuple[str, str]:
     return f"{pin['table']}:{pin['name']}", pin["digest"]
 
 
+def no_origins() -> dict[str, Any]:
+    """What computes a training that begins from nothing: known to have no origin, which is not the
+    same as not knowing it."""
+    return dict.fromkeys(ORIGINS.values())
+
+
 def added_in(table: str) -> Stage:
     """The stage that runs what others add to a table."""
     part = ADDED.get(cast(Kind, table), "publish")
@@ -171,7 +186,8 @@ def built(manifest: Mapping[str, Any], base: str, lock: Mapping[str, Any]) -> Bu
     code["evaluate"] = code.get("evaluate", {}) | lock.get("metrics", {})
     if "asked" in lock:
         code["ask"] = code.get("ask", {}) | {TEST_ROWS: lock["asked"]}
-    code["train"] |= lock.get("origins", {})
+    if "origins" in lock:
+        code["train"] |= no_origins() | lock["origins"]
     for pin in lock.get("extensions", ()):
         key, digest = pinned(pin)
         code.setdefault(added_in(pin["table"]), {})[key] = digest

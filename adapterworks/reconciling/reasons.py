@@ -10,7 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from adapterworks.reconciling.build_inputs import STAGES, TEST_ROWS, BuildInputs, Stage, stage_of
+from adapterworks.reconciling.build_inputs import (
+    ORIGINS,
+    STAGES,
+    TEST_ROWS,
+    BuildInputs,
+    Stage,
+    stage_of,
+)
 from adapterworks.reconciling.entries import Finding
 from adapterworks.registry.reading.diff import Change, changes
 
@@ -53,8 +60,16 @@ def reasons(here: BuildInputs, there: BuildInputs, rows_changed: RowsChanged) ->
         names = " and ".join(name for name in new if new[name] != old.get(name))
         why = f"the {names} rows come out otherwise: the code that makes rows has changed"
         yield Finding("data changed", why)
+    train = changes(there.code.get("train", {}), here.code.get("train", {}))
+    origins = {change.key for change in train}
     for stage in STAGES:
-        own = [c for c in found if stage_of(c.key) == stage and not c.key.startswith("data.")]
+        own = [
+            change
+            for change in found
+            if stage_of(change.key) == stage
+            and not change.key.startswith("data.")
+            and ORIGINS.get(change.key) not in origins  # which is the training's, not the card's
+        ]
         method = [change for change in own if change.key.startswith("method.")]
         if method:
             yield Finding("method changed", _listed(method))

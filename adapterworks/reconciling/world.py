@@ -15,16 +15,9 @@ from typing import Any
 from adapterworks.gateways import running_gateways
 from adapterworks.manifests.errors import AdapterworksError, NotFound
 from adapterworks.manifests.models import Manifest
-from adapterworks.manifests.objective import reference_ref
 from adapterworks.manifests.paths import base_model, portable
-from adapterworks.reconciling.build_inputs import (
-    TEST_ROWS,
-    BuildInputs,
-    added_in,
-    built,
-    declared,
-    pinned,
-)
+from adapterworks.reconciling.build_inputs import TEST_ROWS, BuildInputs, built, declared
+from adapterworks.reconciling.computing import code_of
 from adapterworks.reconciling.folder import Folder, Read
 from adapterworks.reconciling.state import (
     Declared,
@@ -124,7 +117,7 @@ class Reader:
         from adapterworks.builders.data.identity import asked_digest
         from adapterworks.builders.data.rows import rows_digest
 
-        table, code = manifest.base, _code(manifest, self.registry)
+        table, code = manifest.base, code_of(manifest, self.registry, self.bases)
         if manifest.before is not None and not self._as_declared(manifest.before):
             stage = manifest.before.stage
             code["train"]["start"] = f"stage {stage and stage.name} as it is declared"
@@ -215,44 +208,6 @@ class Reader:
                 f"http://{status['host']}:{status['port']}",
                 tuple(_engine(engine) for engine in status["engines"]),
             )
-
-
-def _code(manifest: Manifest, registry: Registry) -> dict[str, dict[str, Any]]:
-    """What would compute each stage here."""
-    from adapterworks.builders.building.surroundings import metric_code, named_files
-    from adapterworks.builders.plan.digests import training_packages
-    from adapterworks.builders.plan.pins import pins
-    from adapterworks.builders.publishing.adapter_lock import environment, semantics
-
-    code: dict[str, dict[str, Any]] = {
-        stage: {"semantics": number} for stage, number in semantics().items()
-    }
-    files = {k: v for k, v in named_files(manifest).items() if k.startswith("train.")}
-    code["train"] |= training_packages(manifest, environment().packages) | files
-    code["train"] |= _origins(manifest, registry)
-    code["evaluate"] |= metric_code(manifest)
-    for pin in pins(manifest):
-        key, digest = pinned(pin.to_json())
-        code.setdefault(added_in(pin.table), {})[key] = digest
-    return code
-
-
-def _origins(manifest: Manifest, registry: Registry) -> dict[str, str]:
-    """The releases that the manifest begins with and is held near, as its refs are now."""
-    from adapterworks.builders.plan.origins import Origins
-
-    found = Origins.declared(manifest).to_json()
-    if manifest.start is not None:
-        try:
-            found["start"] = registry.resolve(manifest.start.ref).digest
-        except NotFound:
-            if manifest.before is None:  # else the stage before is built first
-                raise
-    if (other := reference_ref(manifest.objective)) is not None:
-        found["reference"] = registry.resolve(other).digest
-    if (rewarding := getattr(manifest.objective, "reward_release", None)) is not None:
-        found["reward"] = registry.resolve(rewarding).digest
-    return found
 
 
 def failed_gates(report: Mapping[str, Any]) -> tuple[str, ...]:

@@ -160,8 +160,9 @@ class Stages:
         self._record["done"] = {"publish": published}
         self._record.pop("since", None)
         failed: OSError | None = None
-        steps = [partial(_remove, self.folder / left) for left in (*_PUBLISHED, *_OF_ROWS)]
-        for step in (self._write, *steps):
+        steps: list[Callable[[], None]] = [self._write]
+        steps += [partial(_remove, self.folder / left) for left in (*_PUBLISHED, *_OF_ROWS)]
+        for step in steps:
             try:
                 step()
             except OSError as error:

@@ -41,6 +41,17 @@ NAMED = (
         "a manifest that is divided into stages would never be built by `adapters apply`",
     ),
     Named(
+        "a-start-that-is-added-is-not-known",
+        "adapterworks/reconciling/build_inputs.py",
+        '        code["train"] |= no_origins() | lock["origins"]',
+        '        code["train"] |= lock["origins"]',
+        (
+            "tests/reconciling/test_world.py"
+            "::test_a_start_that_is_added_or_removed_changes_the_training_and_not_the_card",
+        ),
+        "hours of training would be announced as another card",
+    ),
+    Named(
         "a-remote-is-known-by-its-path",
         "adapterworks/reconciling/folder_identity.py",
         'host, path = (f"{found[1].lower()}/", found[2])',
