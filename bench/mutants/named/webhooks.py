@@ -86,7 +86,7 @@ NAMED: tuple[Named, ...] = (
     Named(
         "old-jobs-are-told-again",
         f"{_WEBHOOKS}/outbox.py",
-        "or now - row.jobs_from > _LATE_S + _SWEEP_S",
+        "or now - jobs_from > _LATE_S + _SWEEP_S",
         "or now < row.jobs_from",
         (f"{_OUTBOX}::test_old_deliveries_go_and_are_not_made_again[sqlite]",),
         "a job would be told again each month",
