@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -67,9 +68,12 @@ def find_manifest(source: str | Path) -> Path:
         return local
     if built_in.is_file():
         return Path(str(built_in))
+    near = get_close_matches(path.name, manifest_names(), n=1)
+    meant = f"did you mean `{near[0]}`? " if near else ""
+    built = ", ".join(built_in_manifests())
     raise NotFound(
         f"there is no manifest `{source}`",
-        hint=f"looked for `{local}` and the built-in ones: {', '.join(built_in_manifests())}",
+        hint=f"{meant}looked for `{local}` and the built-in ones: {built}",
     )
 
 

@@ -118,7 +118,7 @@ def command(
     refuse_unless(on is not None, ("gpus", "cpus", "memory", "hours"), "a build elsewhere: --on")
     refuse_unless(detach or on is not None, ("priority",), "a queued build: --detach, or --on")
     if resume and force:
-        raise InvalidInput("`--resume` goes on and `--force` begins anew", hint="leave one out")
+        raise InvalidInput("`--resume` continues and `--force` starts over", hint="leave one out")
     if engine is not None:
         overrides = (*overrides, f'evaluate.engine="{engine}"')
     if (detach or on) and (manifest is None or folder is not None or resume):

@@ -27,6 +27,7 @@ from adapterworks.manifests.errors import (
 from adapterworks.registry.remotes.http.unreached import unreached
 
 _SECONDS = 600  # without a byte
+_WHERE = "say where the gateway is with `--url`; `adapters ps` shows those of this home"
 _KINDS: dict[int, type[AdapterworksError]] = {
     400: InvalidInput,
     401: Refused,
@@ -191,7 +192,7 @@ def _error(status: int, body: bytes, retry_after: str | None) -> AdapterworksErr
     try:
         text = str(json.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        text = f"the gateway answered {status}"
+        text = f"the server answered {status} without a gateway's message\n\nhint: {_WHERE}"
     message, _, hint = text.partition("\n\nhint: ")
     kind = _KINDS.get(status)
     if kind is not None:
@@ -238,7 +239,7 @@ def _require_type(address: Address, response: HTTPResponse, wanted: str) -> None
 def _stranger(address: Address, what: str) -> Unavailable:
     return Unavailable(
         f"what answers at {address.url} is no gateway: it sent {what}",
-        hint="say where the gateway is with `--url`; `adapters ps` shows those of this home",
+        hint=_WHERE,
     )
 
 

@@ -129,7 +129,10 @@ def _require_free(paths: Iterable[Path], source: Path, *, force: bool) -> None:
                 hint="move the rows elsewhere, or give the adapter another name",
             )
         if path.exists() and not force:
-            raise Conflict(f"`{path}` is there already", hint="`--force` writes over it, or `--to`")
+            raise Conflict(
+                f"`{path}` is there already",
+                hint="`--force` overwrites it; `--to` writes to another file",
+            )
 
 
 def _base(app: App, base: str, quantization: str, folder: Path) -> str:

@@ -52,7 +52,7 @@ def command(app: App, folder: Path, profile: str | None, as_json: bool) -> None:
     show(found, found.entries, world)
     if any(entry.actions for entry in found.entries):
         profiled = f" --profile {profile}" if profile else ""
-        printing.note(f"`adapters apply {folder}{profiled}` brings it about")
+        printing.note(f"`adapters apply {folder}{profiled}` resolves the differences")
 
 
 def reader_of(app: App) -> Reader:

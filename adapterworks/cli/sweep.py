@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from adapterworks.manifests.models import Manifest
     from adapterworks.workers.executors.executor import Resources
 
+_TRIALS = 8
 TRIAL = "trial"
 """The label of a job that says which trial of which sweep it is."""
 
@@ -39,7 +40,9 @@ TRIAL = "trial"
     help="What to vary: `method.rank=8,16,32`, or a range, `train.learning_rate=1e-5..1e-3`. "
     "Repeatable.",
 )
-@click.option("--trials", type=click.IntRange(1, 1000), default=8, show_default=True)
+@click.option(
+    "--trials", type=click.IntRange(1, 1000), help="Settings to try (default: 8, or all if fewer)."
+)
 @click.option("--profile", help="Apply this profile of the manifest.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key.")
 @click.option("--metric", help="The score; by default the metric of the manifest's first gate.")
@@ -58,7 +61,7 @@ def command(
     app: App,
     manifest: str,
     dimensions: tuple[str, ...],
-    trials: int,
+    trials: int | None,
     profile: str | None,
     overrides: tuple[str, ...],
     metric: str | None,
@@ -94,6 +97,8 @@ def command(
 
     refuse_unless(on is not None, ("parallel", "gpus", "memory"), "trials elsewhere: --on")
     space = parse_space(dimensions)
+    if trials is None:
+        trials = int(min(_TRIALS, size(space)))
     if trials > size(space):
         raise InvalidInput(
             f"there are {size(space):.0f} different settings, and {trials} trials are asked for",

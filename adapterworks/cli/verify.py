@@ -204,7 +204,7 @@ def _offline(place: Path, bundle: Path | None, keys: tuple[Path, ...], *, as_jso
     if found.wrong:
         raise IntegrityError(
             f"{len(found.wrong)} files are not what was signed: {', '.join(found.wrong[:5])}",
-            hint="take nothing of this folder; fetch the release anew",
+            hint="use nothing from this folder; fetch the release again",
         )
 
 

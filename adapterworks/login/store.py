@@ -129,7 +129,7 @@ class Logins:
         except ValueError:  # cut off or edited: what it had is asked for anew
             entries = None
         if not isinstance(entries, dict):
-            _log.warning("`%s` cannot be read and counts as empty: log in anew", self._file)
+            _log.warning("`%s` cannot be read and counts as empty: log in again", self._file)
             return {}
         return entries
 

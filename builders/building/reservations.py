@@ -148,7 +148,7 @@ class Reservations:
                 raise Refused(
                     f"{what} needs {gib(size)} as it was begun, and this machine has "
                     f"{gib(machine.most)}, of which a plan takes {gib(machine.most * USABLE)}",
-                    hint="`--force` begins anew, with a plan for this machine",
+                    hint="`--force` starts over, with a plan for this machine",
                 )
             if size > int(machine.memory * USABLE):
                 raise Occupied.of(

@@ -284,7 +284,7 @@ def _silent(line: str) -> None:
 def _nothing_to_resume(plan: Plan, left: Sequence[str]) -> NotFound:
     missing = f"there is no unfinished build of this plan (`{plan.digest[:19]}…`)"
     if left:
-        hint = "run it without `--resume`: it starts anew"
+        hint = "run it without `--resume`: it starts from the beginning"
     else:
         hint = (
             "a build is resumed under the same manifest, profile and `--set`; "

@@ -160,5 +160,5 @@ def _parsed(line: str, number: int, name: str) -> Answered:
         raise InvalidInput(
             f"`{name}` line {number} is no line of `adapters feedback export`: "
             f"{' '.join(first[1:3]) or first[0]}",
-            hint="write the file anew: adapters feedback export --adapter NAME > FILE",
+            hint="write the file again: adapters feedback export --adapter NAME > FILE",
         ) from error

@@ -76,7 +76,7 @@ def pages_of(path: Path) -> list[Page]:
     except Exception as error:  # whatever a damaged file does to its reader
         raise InvalidInput(
             f"`{path}` is damaged: {type(error).__name__}: {str(error)[:200]}",
-            hint="open it in what it was written with, and save it anew",
+            hint="open it in the program that wrote it, and save it again",
         ) from error
     return pages
 

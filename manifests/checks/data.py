@@ -52,7 +52,7 @@ def _lineage(manifest: Manifest, key: KeyPath) -> Iterator[Problem]:
     elif manifest.start is None:
         yield Problem(
             key,
-            "a training that begins anew has no lineage to replay",
+            "a training that starts from the base has no lineage to replay",
             'name the release that it continues: [start] from = "NAME@N"',
         )
 

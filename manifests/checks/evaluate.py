@@ -81,7 +81,7 @@ def _ancestors(manifest: Manifest, written: dict[str, Any]) -> Iterator[Problem]
     if retention.ancestors and manifest.start is None:
         yield Problem(
             ("evaluate", "retention", "ancestors"),
-            "a training that begins anew has no ancestors",
+            "a training that starts from the base has no ancestors",
             'name the release that it continues: [start] from = "NAME@N"',
         )
     if retention.max_ancestor_loss is not None and not retention.ancestors:

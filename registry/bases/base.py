@@ -73,7 +73,7 @@ def read_record(folder: Path) -> Base:
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(
             f"`{folder / RECORD}` is no record of a base: {type(error).__name__}",
-            hint=f"remove `{folder}` to prepare the base anew",
+            hint=f"remove `{folder}` to prepare the base again",
         ) from error
     base = Base(**{**known, **places})
     covered = GENERATION in noted
@@ -93,7 +93,7 @@ def read_record(folder: Path) -> Base:
     if found != base.digest:
         raise IntegrityError(
             f"base `{base.name}`: files in `{base.checkpoint}` changed since it was prepared",
-            hint=f"restore them, or remove `{folder}` to prepare it anew under a new digest",
+            hint=f"restore them, or remove `{folder}` to prepare it again under a new digest",
         )
     # The same bytes, copied or restored: so that they are not hashed each time from now on.
     with contextlib.suppress(OSError):

@@ -111,9 +111,14 @@ def checkpoint_folder(path: Path) -> Path:
     """The absolute path of a model checkpoint.
 
     Raises:
-        InvalidInput: there is no config.json with safetensors.
+        InvalidInput: there is no folder, or no config.json with safetensors in it.
     """
-    path = expanded(path).absolute()
+    given, path = path, expanded(path).absolute()
+    if not path.is_dir():
+        of_hub = f"hub:{given}@main" if len(given.parts) == 2 else "hub:org/name@main"
+        raise InvalidInput(
+            f"there is no folder `{path}`", hint=f"a model of the Hub is written `{of_hub}`"
+        )
     if not (path / "config.json").is_file() or not list(path.glob("*.safetensors")):
         raise InvalidInput(
             f"`{path}` is not a model checkpoint: it needs config.json and *.safetensors",

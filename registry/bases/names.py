@@ -41,7 +41,7 @@ class Names:
         if not isinstance(names, dict) or not all(isinstance(one, str) for one in names.values()):
             raise IntegrityError(
                 f"`{path}` does not say what bases are called",
-                hint="restore it, or move it away and give the names anew: adapters base add",
+                hint="restore it, or move it away and add the names again: adapters base add",
             )
         return names
 
@@ -85,7 +85,7 @@ class Names:
             if not re.fullmatch(r"[0-9a-f]{40}", revision):
                 raise InvalidInput(
                     f"`{model}` is not pinned: `{revision}` is a branch or tag and can move",
-                    hint=f"`adapters base add NAME {model}` pins it to its present commit, "
+                    hint=f"`adapters base add NAME {model}` pins it to its current commit, "
                     "or write the 40-digit commit after `@`",
                 )
             return repository.rpartition("/")[2].lower(), model

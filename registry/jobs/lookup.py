@@ -83,7 +83,10 @@ def listed(
 
 def missing(job: str) -> NotFound:
     """The one answer to a job that does not exist and to another tenant's."""
-    return NotFound(f"there is no job `{job[:80]}`", hint="list the jobs you have")
+    return NotFound(
+        f"there is no job `{job[:80]}`",
+        hint="`adapters jobs list` and `GET /v1/fine_tuning/jobs` list them",
+    )
 
 
 def job_of(row: AnyRow) -> Job:

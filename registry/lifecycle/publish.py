@@ -190,7 +190,7 @@ def _refuse_erased(release: Release, gone: Mapping[str, Absence]) -> None:
     if release.digest in gone:
         raise Refused(
             f"the bytes of this record of `{release.name}` were {gone[release.digest]}",
-            hint="what was erased does not come back; a release made anew has another record",
+            hint="what was erased does not come back; a rebuilt release has another record",
         )
     for path, entry in release.files.items():
         if entry.digest in gone and not may_be_erased(path):

@@ -198,6 +198,7 @@ def test_an_answer_as_it_comes() -> None:
         (CHUNKED + HEL + _chunk(b"data: []\n\n"), "what came is no answer's"),
         (CHUNKED + HEL + _chunk(b'data: {"choices": [3]}\n\n'), "what came is no answer's"),
         (PAGE, "is no gateway: it sent `text/html`"),
+        (PAGE.replace(b"200 OK", b"502 Bad"), "answered 502 without a gateway's message"),
         (b"HTTP/1.1 503 Busy\r\ncontent-length: 90\r\n\r\n{", "was broken off"),
     ],
 )

@@ -87,6 +87,11 @@ def test_help_pages_are_up_to_date() -> None:
         (["nope"], 2, "no such command"),
         (["base", "show", "nope"], 3, "error: no base `nope`"),
         (["base", "add", "UPPER", "/tmp"], 2, "not a base name"),
+        (
+            ["base", "add", "x", "org/name"],
+            2,
+            "hint: a model of the Hub is written `hub:org/name@main`",
+        ),
     ],
 )
 def test_errors_are_short_with_a_hint_and_an_exit_code(

@@ -255,6 +255,9 @@ def test_a_missing_manifest_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="there is no manifest `nope`") as caught:
         load_manifest("nope")
     assert "medical" in (caught.value.hint or "")
+    with pytest.raises(NotFound) as caught:
+        load_manifest("medcal")
+    assert (caught.value.hint or "").startswith("did you mean `medical`? looked for ")
     with pytest.raises(NotFound):
         load_manifest(tmp_path / "nope.toml")
 

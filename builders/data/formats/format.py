@@ -79,12 +79,12 @@ def to_rows(
         ignore: columns and keys of turns that are to be passed over.
 
     Raises:
-        InvalidInput: at least one record is not of the format; up to 20 are shown by number. Or the
-            format's own code failed on one.
+        InvalidInput: at least one record is not of the format; up to 20 faults are shown, each with
+            the numbers of its rows. Or the format's own code failed on one.
     """
     renamed, known = columns or {}, FORMATS.named(format)
     read = {renamed.get(name, name) for name in known.columns}
-    faults: list[str] = []
+    faults: dict[str, list[str]] = {}  # what is wrong → where
     seen = 0
 
     def read_one(record: Record) -> Row | None:
@@ -93,7 +93,7 @@ def to_rows(
             _check(row)
             others = further(record.columns, {*read, *ignore}, replaced=renamed)
         except FormatFault as fault:
-            faults.append(f"row {_place(record)}: {fault}")
+            faults.setdefault(str(fault), []).append(_place(record))
             return None
         except (Exception, SystemExit) as error:  # whatever a stranger's format raises
             raise InvalidInput(
@@ -116,15 +116,26 @@ def to_rows(
 
     rows = gathered(read_all())
     if faults:
-        shown = "\n  ".join(faults[:SHOWN_FAULTS])
-        more = f"\n  and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        shown = "\n  ".join(_line(*item) for item in [*faults.items()][:SHOWN_FAULTS])
+        rest = sum(len(places) for places in [*faults.values()][SHOWN_FAULTS:])
+        more = f"\n  and {rest} more" if rest else ""
+        count = sum(len(places) for places in faults.values())
         raise InvalidInput(
-            f"`{source}`: {len(faults)} of {seen} rows are not in format `{format}`:"
-            f"\n  {shown}{more}",
+            f"`{source}`: {count} of {seen} rows are not in format `{format}`:\n  {shown}{more}",
             hint="set `data.format`, map column names with `data.columns`, or name what may be "
             "passed over in `data.ignore`",
         )
     return rows
+
+
+def _line(fault: str, places: Sequence[str]) -> str:
+    """A fault with its first row; a wrong column name is wrong in all rows, and said once."""
+    first, *others = places
+    if not others:
+        return f"row {first}: {fault}"
+    rows = "row" if len(others) == 1 else "rows"
+    named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+    return f"row {first}: {fault}; the same in {len(others)} more {rows}: {named}"
 
 
 def _place(record: Record) -> str:

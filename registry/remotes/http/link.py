@@ -54,7 +54,7 @@ def check_url(url: str, *, insecure: bool = False) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise InvalidInput(
-            "`ADAPTERS_REGISTRY` is no address", hint="write `https://registry.example`"
+            "`ADAPTERS_REGISTRY` is not a URL", hint="write `https://registry.example`"
         )
     if parts.scheme == "http" and not insecure and not is_loopback(parts.hostname):
         raise InvalidInput(
@@ -235,7 +235,7 @@ class Link:
         if (why := unreached(self.url, error)) is not None:
             return Unavailable(why[0], hint=why[1])
         return Unavailable(
-            f"the registry at `{self.url}` does not answer: {type(error).__name__}",
+            f"the registry at `{self.url}` does not answer: {error or type(error).__name__}",
             hint="see that it runs: `adapters registry serve`, or the gateway with `[registry]` on",
         )
 

@@ -77,7 +77,7 @@ def _read(file: Path) -> dict[str, Any]:
         table = None
     if not isinstance(table, dict):
         raise InvalidInput(
-            f"`{file}` is not a table in JSON", hint="log in anew: docker login HOST"
+            f"`{file}` is not a table in JSON", hint="log in again: docker login HOST"
         )
     return table
 
@@ -100,7 +100,7 @@ def _parse(entry: dict[str, Any], host: str, file: Path) -> Credential | None:
         if not colon:
             raise InvalidInput(
                 f"`auths.{host}.auth` of `{file}` is not `user:password` in base64",
-                hint=f"log in anew: docker login {host}",
+                hint=f"log in again: docker login {host}",
             )
         return Credential(user, password)
     name, secret = entry.get("username"), entry.get("password")

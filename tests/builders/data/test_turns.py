@@ -249,8 +249,9 @@ def test_a_prompt_is_taken_off_whole_answers_with_its_system_turn_or_without() -
 
 def test_twenty_faults_are_shown_and_the_rest_counted() -> None:
     def refused(count: int) -> str:
+        records = [Record(n + 1, {f"c{n}": "x"}) for n in range(count)]
         with pytest.raises(InvalidInput) as caught:
-            to_rows([Record(n + 1, {}) for n in range(count)], "text", source="r.jsonl")
+            to_rows(records, "text", source="r.jsonl")
         return caught.value.message
 
     twenty, more = refused(20), refused(22)
@@ -260,6 +261,19 @@ def test_twenty_faults_are_shown_and_the_rest_counted() -> None:
     assert "\n  row 20: " in more
     assert "\n  row 21: " not in more
     assert more.endswith("\n  and 2 more")
+
+
+def test_what_is_wrong_in_many_rows_is_said_once() -> None:
+    """A column that is misspelled in the manifest is missing in every row."""
+    given = [Record(1, {"text": "t"}), *(Record(n, {"q": "x"}) for n in range(2, 302))]
+    with pytest.raises(InvalidInput) as caught:
+        to_rows([*given, Record(302, {"text": 1})], "text", source="r.jsonl")
+    said = caught.value.message.splitlines()
+    assert said[0] == "`r.jsonl`: 301 of 302 rows are not in format `text`:"
+    many = "row 2: no column `text` (it has `q`); the same in 299 more rows: 3, 4, 5, …"
+    assert said[1].strip() == many
+    assert said[2].startswith("  row 302: ")
+    assert len(said) == 3
 
 
 def test_columns_that_say_where_a_row_is_are_not_taken_over() -> None:

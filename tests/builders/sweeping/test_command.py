@@ -68,6 +68,7 @@ def test_what_makes_no_sense_is_refused(workshop: Workshop) -> None:
     for arguments, message in (
         ((), "nothing is to be varied"),
         ((*OVER, "--trials", "4"), "there are 3 different settings"),
+        (("--over", "method.rnak=1,2,3"), "rnak"),  # without --trials: all three
         ((*OVER, "--trials", "2", "--parallel", "2"), "is of trials elsewhere"),
     ):
         result = workshop.invoke(sweep, path, *arguments)
