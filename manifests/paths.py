@@ -132,8 +132,8 @@ def require_files(manifest: Manifest) -> None:
     if absent:
         places = ", ".join(f"`{place(path, manifest.folder)}`" for path in absent)
         raise NotFound(
-            f"the manifest names what is not there: {places}",
-            hint="paths begin at the manifest's own folder",
+            f"the manifest names files that do not exist: {places}",
+            hint="paths are relative to the manifest's folder",
         )
 
 

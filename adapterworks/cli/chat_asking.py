@@ -194,6 +194,8 @@ def _error(status: int, body: bytes, retry_after: str | None) -> AdapterworksErr
     except (ValueError, KeyError, TypeError, RecursionError):
         text = f"the server answered {status} without a gateway's message\n\nhint: {_WHERE}"
     message, _, hint = text.partition("\n\nhint: ")
+    if status == 401:  # a gateway's hint is for who writes headers
+        hint = "set `ADAPTERS_KEY` to a key that `adapters tenant key add NAME` printed"
     kind = _KINDS.get(status)
     if kind is not None:
         return kind(message, hint=hint or None)

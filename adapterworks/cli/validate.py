@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 
 import click
 
+from adapterworks.cli import printing
 from adapterworks.cli.completion import complete_manifest
 from adapterworks.errors import EXIT_CODES
-from adapterworks.manifests.errors import InvalidInput
+from adapterworks.manifests.errors import InvalidInput, NotFound
 
 
 @click.command()
@@ -33,7 +35,6 @@ def command(
       adapters validate medical.toml
       adapters validate medical --profile quick --set train.epochs=1
     """
-    from adapterworks.manifests.errors import NotFound
     from adapterworks.manifests.faults import Fault
     from adapterworks.manifests.load import Inspection, inspect_manifest
 
@@ -75,5 +76,17 @@ def command(
             if not found.faults:
                 with_profiles = f" (with {', '.join(checked)})" if checked else ""
                 click.echo(f"{source}: ok{with_profiles}")
+                _note_absent(source, profile, overrides)
     if any(found.faults for _, _, found in reports):
         sys.exit(EXIT_CODES[InvalidInput])
+
+
+def _note_absent(source: str, profile: str | None, overrides: Sequence[str]) -> None:
+    """Say which data files a build would not find; no fault, since rows may come later."""
+    from adapterworks.manifests.load import load_manifest
+    from adapterworks.manifests.paths import require_files
+
+    try:
+        require_files(load_manifest(source, profile=profile, overrides=overrides))
+    except NotFound as error:
+        printing.note(f"{source}: {error.message}; {error.hint}")

@@ -109,7 +109,7 @@ def _files(declared: str, folder: Path) -> dict[str, Path]:
         files = [path]
     else:
         raise NotFound(
-            f"the manifest names what is not there: `{path}`",
+            f"the manifest names files that do not exist: `{path}`",
             hint="paths begin at the manifest's own folder",
         )
     return {file.relative_to(folder).as_posix(): file for file in files}

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from adapterworks.cli import chat_asking
 from adapterworks.cli.main import cli
-from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
+from adapterworks.manifests.errors import InvalidInput, NotFound, Refused, Unavailable
 
 
 class _Gateway(HTTPServer):
@@ -139,6 +139,15 @@ def test_a_refusal_is_not_asked_again(gateway: _Gateway, clock: list[float]) -> 
     gateway.answers = [(404, {"retry-after": "1"}, {"error": {"message": "no `medical`"}})]
     assert isinstance(_ask(gateway).exception, NotFound)
     assert clock == []
+
+
+def test_without_a_key_the_variable_is_named(gateway: _Gateway, clock: list[float]) -> None:
+    said = "no API key was given\n\nhint: send it as `Authorization: Bearer aw-…`"
+    gateway.answers = [(401, {}, {"error": {"message": said}})]
+    error = _ask(gateway).exception
+    assert isinstance(error, Refused), error
+    assert error.message == "no API key was given"
+    assert "`ADAPTERS_KEY`" in (error.hint or "")
 
 
 def _event(text: str) -> bytes:

@@ -35,6 +35,19 @@ metric = "bleu"
 """
 
 
+def test_a_data_file_that_is_missing_is_noted_and_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "demo.toml"
+    sound = FAULTY.replace('"Demo"', '"demo"').replace("quantisation", "quantization")
+    sound = sound.replace('"16"', "16").split("[[evaluate.gates]]")[0]
+    path.write_text(sound.replace("icd-10-cm:train", "rows.jsonl"))
+    told = CliRunner().invoke(cli, ["validate", str(path)])
+    assert told.exit_code == 0, told.output
+    assert told.stdout == f"{path}: ok\n"
+    assert f"names files that do not exist: `{tmp_path / 'rows.jsonl'}`" in told.stderr
+    (tmp_path / "rows.jsonl").touch()
+    assert CliRunner().invoke(cli, ["validate", str(path)]).stderr == ""
+
+
 def test_five_faults_are_five_lines_and_exit_code_two(tmp_path: Path) -> None:
     path = tmp_path / "demo.toml"
     path.write_text(FAULTY)

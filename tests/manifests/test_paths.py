@@ -56,6 +56,6 @@ def test_what_lacks_is_named_before_anything_is_prepared(tmp_path: Path) -> None
     with pytest.raises(NotFound, match=r"rows\.jsonl`, `.*nowhere-at-all\.jsonl`"):
         require_files(loaded)
     bases = BaseStore(tmp_path / "bases")
-    with pytest.raises(NotFound, match="names what is not there"):
+    with pytest.raises(NotFound, match="names files that do not exist"):
         prepare(loaded, bases)
     assert not bases.root.exists()

@@ -93,7 +93,7 @@ def test_a_manifest_and_what_it_names_come_out_as_they_went_in(
         ({"test": "../rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
         ({"test": "/etc/rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
         ({"test": "~/rows.jsonl"}, InvalidInput, "outside of the manifest's folder"),
-        ({"test": "nothing.jsonl"}, NotFound, "names what is not there"),
+        ({"test": "nothing.jsonl"}, NotFound, "names files that do not exist"),
         ({"base": "./model"}, InvalidInput, "does not go along"),
     ],
 )
