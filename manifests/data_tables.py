@@ -29,7 +29,7 @@ class MixTable(Frozen):
 
 
 class ReplayTable(Frozen):
-    """`[data.replay]`: rows mixed in against forgetting."""
+    """`[data.replay]`: rows mixed in to prevent forgetting."""
 
     source: str
     """General rows: a recipe, a file, a dataset or a Hub data set, as in `data.train`. Or
@@ -46,7 +46,7 @@ class AugmentTable(Frozen):
     """`[data.augment]`: deterministic augmentation of training rows."""
 
     paraphrase_templates: tuple[str, ...] = ()
-    """Ways to put the question, each with `{prompt}` in it."""
+    """Templates that rephrase the question; each contains `{prompt}`."""
     lexicon: str | None = None
     """A `.json` or `.csv` file of synonyms, one group of words a row (relative to the manifest)."""
     share: Share = 0.0
@@ -75,7 +75,7 @@ class DataTable(Frozen):
     """Share of the training rows held out as test rows when `test` is not given. A row is on one
     side by its content, so that new rows move no old one."""
     format: Format = "messages"
-    """How a row of the source is to be read."""
+    """The format of a row (see `adapters formats`)."""
     system: str | None = None
     """A system message put before every conversation that has none."""
     columns: dict[str, str] = {}  # noqa: RUF012 – pydantic copies it

@@ -46,7 +46,7 @@ class QualityGate(Frozen):
 
 
 class RetentionTable(Frozen):
-    """`[evaluate.retention]`: budget against forgetting on general text and suites."""
+    """`[evaluate.retention]`: limits on forgetting, on general text and suites."""
 
     on: bool = False
     """Measure retention."""
@@ -91,21 +91,21 @@ class SamplesTable(Frozen):
     """`[evaluate.samples]`: answers that are drawn to each test row, for pass@k."""
 
     n: Annotated[int, Field(ge=0, le=256)] = 0
-    """Answers drawn to each row, beside the likeliest one; 0 measures no pass@k."""
+    """Answers sampled per row, besides the greedy one; 0 turns pass@k off."""
     k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1,)
     """At most `n` each: how likely it is that one of `k` answers is right, by every metric of right
     and wrong answers (unbiased: Chen et al. 2021, arXiv:2107.03374)."""
     temperature: Annotated[float, Field(ge=0.01, le=2.0)] = 0.8
-    """Of the draws."""
+    """Sampling temperature."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
-    """Of the draws: the likeliest tokens that together have this share."""
+    """Nucleus sampling: the most likely tokens that together have this probability."""
 
 
 ENGINES = ("auto", "huggingface", "vllm", "gateway")
 
 
 class EvaluateTable(Frozen):
-    """`[evaluate]`: metrics, gates, retention."""
+    """`[evaluate]`: what is measured after training, and what has to hold."""
 
     graders: tuple[Grader, ...] = ()
     """OpenAI's graders, which `metrics` and gates name as `grader:NAME`
@@ -127,7 +127,7 @@ class EvaluateTable(Frozen):
     """What is compared beside the base without a model: `nearest` answers each test row as the
     training row with the most similar question was answered (tf-idf of characters, cosine)."""
     max_new_tokens: PositiveInt = 64
-    """Longest generated answer in tokens."""
+    """Maximum length of a generated answer, in tokens."""
     batch_size: PositiveInt = 32
     """Rows generated together."""
     engine: Literal["auto", "huggingface", "vllm", "gateway"] = "auto"

@@ -126,9 +126,9 @@ class Drawing(Frozen):
     """How a `score_model` draws its answers."""
 
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 1.0
-    """Of the draws."""
+    """Sampling temperature."""
     top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Of the draws: the likeliest tokens that together have this share."""
+    """Nucleus sampling: the most likely tokens that together have this probability."""
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
     """Of the first; each further one adds 1."""
     max_completions_tokens: Annotated[int, Field(ge=1, le=100_000)] = 1024

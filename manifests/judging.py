@@ -15,14 +15,14 @@ ALONE = "graders"  # the judge is asked by graders alone
 
 
 class JudgeTable(Frozen):
-    """Who is asked, and how much."""
+    """The judge model and its budget."""
 
     endpoint: Annotated[str, Field(pattern=r"^https?://[^\s#?@]+#\S.*$", max_length=500)]
-    """Its address and its name there: `http://localhost:8000/v1#judge`. What it judges is sent."""
+    """Address and model name: `http://localhost:8000/v1#judge`. What is judged is sent there."""
     key_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """The environment variable that holds its key; `OPENAI_API_KEY` goes to openai.com alone."""
     max_tokens: PositiveInt = 1_000_000
-    """The most that it may cost, prompts and answers together; never exceeded."""
+    """Token budget for prompts and answers together; never exceeded."""
     parallel: Annotated[int, Field(ge=1, le=64)] = 8
     """Requests at once."""
 

@@ -29,16 +29,16 @@ from adapterworks.manifests.values import Frozen, PositiveFloat, Rank
 
 
 class AdapterTable(Frozen):
-    """`[adapter]`: who it is."""
+    """`[adapter]`: name and description."""
 
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     """The adapter's name: lower-case letters, digits, `-`, `_` and `.`, at most 64."""
     description: str = ""
-    """One line for people: what it is for."""
+    """A one-line description of its purpose."""
     license: str = "other"
     """The licence of the adapter, as the Hub spells it (`apache-2.0`)."""
     tags: tuple[str, ...] = ()
-    """Words to search by."""
+    """Tags for searching."""
     language: tuple[str, ...] = ("en",)
     """ISO 639-1 codes of the languages the rows are expected in."""
     tenant: str | None = None
@@ -52,7 +52,7 @@ class BaseTable(Frozen):
     model: str
     """A name known to `adapters base list`, `hub:org/name@revision`, or a path."""
     quantization: Literal["none", "nf4"] = "none"
-    """How the base's weights are held while training; `nf4` is 4-bit NormalFloat."""
+    """Quantization of the base's weights; `nf4` is 4-bit NormalFloat."""
     double_quantization: bool = True
     """With `nf4`: quantize the quantization constants too (Dettmers et al. 2023)."""
     chat_template: str | None = None
@@ -85,10 +85,10 @@ class PublishTable(Frozen):
 
 
 class ServeTable(Frozen):
-    """`[serve]`: how it wants to be served."""
+    """`[serve]`: how the adapter is served."""
 
     pinned: bool = False
-    """Keep it resident: never unloaded to make room."""
+    """Keep the adapter loaded; it is never unloaded to make room."""
     conversion_rank: Rank | None = None
     """Rank of the served LoRA when it has to be extracted from a weight delta."""
     max_conversion_error: PositiveFloat = 0.35

@@ -29,9 +29,9 @@ class ResourcesTable(Frozen):
     processes: PositiveInt | None = None
     """Processes that train: as `train.processes`, which says how many there are."""
     memory: Annotated[str, Field(pattern=f"^{_SIZE.pattern}$")] | None = None
-    """Memory of each node (`64GB`); what the plan predicts and a reserve, if not given."""
+    """Memory of each node (`64GB`); the plan's prediction plus a reserve if not given."""
     time: Annotated[str, Field(pattern=f"^{_TIME.pattern}$")] | None = None
-    """What it is ended after (`90m`, `8h`, `2d`); the place's own limit, if not given."""
+    """Time limit (`90m`, `8h`, `2d`); the place's own limit if not given."""
 
     @property
     def memory_bytes(self) -> int | None:

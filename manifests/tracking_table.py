@@ -16,12 +16,12 @@ class TrackingTable(Frozen):
     """`[[train.tracking]]`: a tracker under names of its own; what it is sent are metrics only."""
 
     tracker: Annotated[str, Named("trackers")]
-    """Which one: `wandb`, or `mlflow`, whose experiments are its projects (see `adapters
+    """The tracker: `wandb`, or `mlflow`, whose experiments are its projects (see `adapters
     trackers`). It is not in `train.trackers` too."""
     project: Label
     """The project of the run."""
     run: Label | None = None
-    """What the run is called there; the adapter's name if not given."""
+    """The name of the run; the adapter's name if not given."""
     entity: Label | None = None
     """Whose project it is, where a tracker has teams (`wandb`); else the key's own."""
     tags: Annotated[tuple[Label, ...], Field(max_length=32)] = ()

@@ -14,7 +14,7 @@ SAVE_PATTERN = r"^[1-9][0-9]{0,6} (steps|minutes)$"
 
 
 class AnchorTable(Frozen):
-    """`[train.anchor]`: what is trained is held where it began, against forgetting."""
+    """`[train.anchor]`: a penalty for moving away from the start, to prevent forgetting."""
 
     kind: Literal["ewc", "l2"]
     """Which numbers may move: with `l2` all the same, with `ewc` those that say little of what the
@@ -28,7 +28,7 @@ class AnchorTable(Frozen):
 
 
 class TrainTable(Frozen):
-    """`[train]`: how it is trained."""
+    """`[train]`: how the adapter is trained."""
 
     epochs: PositiveFloat = 3.0
     """Passes over the training rows."""
@@ -49,13 +49,13 @@ class TrainTable(Frozen):
     """The tokens that are learnt: the answers only, a conversation's last answer only, or
     everything (always so for `text` rows)."""
     warmup_ratio: Share = 0.03
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps used for warm-up."""
     schedule: Annotated[str, Named("schedules")] = "cosine"
-    """The learning rate's course after warm-up (see `adapters schedules`)."""
+    """Learning-rate schedule after warm-up (see `adapters schedules`)."""
     learning_rate_floor: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """Where it ends, as a share of the peak."""
+    """Final learning rate, as a share of the peak."""
     decay_ratio: Share = 0.2
-    """`wsd` only: share of the steps after warm-up in which it falls."""
+    """`wsd` only: share of the steps after warm-up used for decay."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """Decoupled weight decay."""
     max_grad_norm: PositiveFloat = 1.0
@@ -73,7 +73,7 @@ class TrainTable(Frozen):
     anchor: AnchorTable | None = None
     """A penalty on moving away from where the training begins; None if not given."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Arithmetic while training; `auto` takes the best the device has."""
+    """Training precision; `auto` picks the best that the device supports."""
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2", "flex_attention"] = "auto"
     """How attention is computed while training, by `transformers`' names; `auto` is `sdpa`, or
     `eager` where a base knows nothing else or caps its scores (Gemma 2). `flash_attention_2` (in
@@ -108,10 +108,10 @@ class TrainTable(Frozen):
     early_stopping: PositiveInt | None = None
     """Stop after this many evaluations without improvement."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42
-    """Seed of everything random."""
+    """Random seed."""
     trackers: tuple[Annotated[str, Named("trackers")], ...] = ()
-    """Experiment trackers that are told the metrics too (see `adapters trackers`); the package of
-    each is to be installed. TensorBoard's files are in the build's folder, under `trackers/`."""
+    """Experiment trackers that also receive the metrics (see `adapters trackers`); each needs its
+    package installed. TensorBoard's files are in the build's folder, under `trackers/`."""
     tracking: tuple[TrackingTable, ...] = ()
     """Trackers whose project and run have names of their own."""
     processes: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -37,12 +37,12 @@ class LoraKeys(TargetKeys):
     dropout: Dropout = 0.0
     """Dropout on the adapter's input while training."""
     rslora: bool = False
-    """Scale by α/√r in place of α/r."""
+    """Scale by α/√r instead of α/r."""
     rank_pattern: dict[str, Rank] = Field(default_factory=dict)
     """Other ranks of some modules, by name, the end of a path or an expression for it
     (`{"down_proj" = 32}`); the first that fits counts."""
     alpha_pattern: dict[str, PositiveInt] = Field(default_factory=dict)
-    """Other scales α of some modules, in the same words."""
+    """A different α for some modules, named in the same way."""
     init: InitName = "kaiming"
     """What the factors start from: `kaiming` or `gaussian` (A random, B zero), `orthogonal`;
     `pissa` and `olora` (LoRA: the base's largest directions), `eva` (not DoRA: directions of the

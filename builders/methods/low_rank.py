@@ -42,7 +42,7 @@ class TargetKeys(MethodTable):
     """`all-linear`; names of modules or the ends of their paths (`["q_proj", "mlp.up_proj"]`); or a
     regular expression that whole paths match (`".*self_attn[.](q|v)_proj"`)."""
     exclude_modules: Modules = ()
-    """Modules that get none all the same, in the same words."""
+    """Modules to exclude, named in the same way."""
     layers_to_transform: tuple[Annotated[int, Field(ge=0, le=4095)], ...] | None = None
     """Numbers of the layers, from 0, whose modules get an adapter; all if not given."""
     modules_to_save: tuple[str, ...] = ()

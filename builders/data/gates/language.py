@@ -52,7 +52,7 @@ def _identifier() -> Any:
 
 GATE = Gate(
     name="language",
-    description="Rows in other languages than `adapter.language`; "
+    description="Rows in languages other than `adapter.language`; "
     "threshold: accepted share of rows (0–1).",
     check=check,
     threshold=0.02,
