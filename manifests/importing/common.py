@@ -13,6 +13,11 @@ from adapterworks.manifests.importing.conversion import Draft, Idle, Not, Rule, 
 _SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant",
               "constant_with_warmup": "constant"}  # fmt: skip
 _ADAMW = ("adamw_torch", "adamw_torch_fused", "adamw_hf", "adamw", "adamw_apex_fused")
+_IN_8_BITS = {
+    "paged_adamw_32bit": "paged-adamw-8bit",
+    "adamw_torch_8bit": "adamw-8bit",
+    "adamw_torch_4bit": "adamw-8bit",
+}
 _OPTIMIZERS = {
     "paged_adamw_8bit": "paged-adamw-8bit",
     "adamw_bnb_8bit": "adamw-8bit",
@@ -54,7 +59,13 @@ TRAINING: dict[str, Rule] = {
     "device_map": Idle(HARDWARE),
     "use_liger_kernel": Idle(HARDWARE),
     "resume_from_checkpoint": Idle("an interrupted build goes on when it is started again"),
-    "trust_remote_code": Not("code of a model's repository is never run"),
+    # Boilerplate of nearly every example: a base that does not go without has no manifest either.
+    "trust_remote_code": Idle(
+        "code of a model's repository is never run: a base that needs it is refused when it is "
+        "prepared"
+    ),
+    "remove_unused_columns": Idle("columns that could change a row's meaning are named"),
+    "ddp_find_unused_parameters": Idle(HARDWARE),
     "deepspeed": Not("say how weights are divided in `train.sharding`"),
     "fsdp": Not("say how weights are divided in `train.sharding`"),
     "fsdp_config": Not("say how weights are divided in `train.sharding`"),
@@ -137,9 +148,9 @@ def put_optimizer(draft: Draft, key: str, default: str = "adamw_torch") -> None:
     name = str(draft.get(key, default)).lower()
     if name in _ADAMW:
         draft.map(key, "train.optimizer", "adamw")
-    elif name == "paged_adamw_32bit":
-        why = "its states are held in 8 bits, paged"
-        draft.map(key, "train.optimizer", "paged-adamw-8bit", why=why, differs=True)
+    elif name in _IN_8_BITS:
+        why = "its states are held in 8 bits, as bitsandbytes does"
+        draft.map(key, "train.optimizer", _IN_8_BITS[name], why=why, differs=True)
     elif name in _OPTIMIZERS:
         draft.map(key, "train.optimizer", _OPTIMIZERS[name])
     else:

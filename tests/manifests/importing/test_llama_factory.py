@@ -183,6 +183,8 @@ def test_null_is_a_key_that_is_not_there(folder: Path) -> None:
         ({"neat_packing": True}, "train", {"packing": True, "packing_strategy": "bfd"}),
         ({"disable_gradient_checkpointing": True}, "train", {"gradient_checkpointing": False}),
         ({"optim": "paged_adamw_8bit"}, "train", {"optimizer": "paged-adamw-8bit"}),
+        ({"optim": "paged_adamw_32bit"}, "train", {"optimizer": "paged-adamw-8bit"}),
+        ({"optim": "adamw_torch_8bit"}, "train", {"optimizer": "adamw-8bit"}),
         ({"optim": "adafactor", "neftune_noise_alpha": 5}, "train",
          {"optimizer": "adafactor", "neftune_alpha": 5.0}),
         ({"loraplus_lr_ratio": 16, "pissa_init": True}, "method",
@@ -283,7 +285,6 @@ def test_several_data_sets_are_a_mix(folder: Path) -> None:
         ({"warmup_steps": 100}, "warmup_steps: how many steps there are"),
         ({"optim": "lion"}, "optim: the optimizer `lion` is not there"),
         ({"val_size": 100}, "val_size: a share of the rows"),
-        ({"trust_remote_code": True}, "trust_remote_code: code of a model's repository"),
         ({"additional_target": "embed_tokens"}, "additional_target: modules trained in full"),
         ({"use_galore": True}, "use_galore: this optimizer is not there"),
         ({"mask_history": True, "train_on_prompt": True}, "mask_history: it contradicts"),
@@ -315,7 +316,7 @@ def test_what_cannot_be_honoured_is_refused_with_its_reason(
 
 
 @pytest.mark.parametrize(
-    "keys", [{"use_galore": False}, {"mix_strategy": "concat"}, {"trust_remote_code": False}]
+    "keys", [{"use_galore": False}, {"mix_strategy": "concat"}, {"remove_unused_columns": False}]
 )
 def test_what_is_switched_off_stands_in_nobodys_way(folder: Path, keys: dict[str, Any]) -> None:
     assert convert(folder, **keys).refused == ()
@@ -324,6 +325,15 @@ def test_what_is_switched_off_stands_in_nobodys_way(folder: Path, keys: dict[str
 def note(folder: Path, key: str, **keys: Any) -> Note:
     (found,) = [note for note in convert(folder, **keys).notes if note.key == key]
     return found
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_code_of_a_repository_is_not_run_whatever_is_trusted(folder: Path, given: bool) -> None:
+    """It stands in nearly all of LLaMA-Factory's own examples."""
+    assert "trust" not in str(manifest(folder, trust_remote_code=given))
+    said = note(folder, "trust_remote_code", trust_remote_code=given)
+    assert (said.outcome, said.to) == ("no effect", ())
+    assert said.why.startswith("code of a model's repository is never run")
 
 
 def test_what_differs_is_said(folder: Path) -> None:

@@ -211,7 +211,6 @@ def test_kto_and_reward_have_their_numbers() -> None:
         ("sft", {"load_in_8bit": True}),
         ("sft", {"bnb_4bit_quant_type": "fp4", "load_in_4bit": True}),
         ("sft", {"adam_beta2": 0.95}),
-        ("sft", {"trust_remote_code": True}),
         ("sft", {"eos_token": "<|im_end|>"}),
         ("sft", {"nobody_knows": 1}),
         ("dpo", {"disable_dropout": False}),
