@@ -23,8 +23,10 @@ CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 INDEX = "adapter_model.safetensors.index.json"
 TEMPLATE = "chat_template.jinja"
+TOKENIZER = "tokenizer_config.json"  # where trainers before transformers 4.52 wrote the template
 LIMITS = {CONFIG: 1 << 20, WEIGHTS: 8 << 30, INDEX: 1 << 20}  # bytes
 LONGEST_TEMPLATE = 1 << 20
+_TOKENIZER_DEPTH = 8
 MAX_ENTRIES = 1_000
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".dill")
 _PROGRAMS = (".py", ".pyc", ".pyx", ".so", ".dll", ".dylib", ".sh", ".pyd", ".exe")
@@ -79,7 +81,8 @@ def take(source: Path, into: Path) -> Taken:
             if name not in names:
                 raise ImportRefused(name, "it is missing", hint=_missing_hint(name, names))
             _copy(folder, name, into / name)
-        template = _template(folder) if TEMPLATE in names else None
+        told = next((name for name in (TEMPLATE, TOKENIZER) if name in names), None)
+        template = None if told is None else _template(folder, told)
     finally:
         os.close(folder)
     ignored = tuple(show(name) for name in names if name not in LIMITS)
@@ -104,16 +107,22 @@ def check_listing(names: list[str]) -> None:
         check_names(names)  # says which file is the weights, and why they are not taken
 
 
-def _template(folder: int) -> str | None:
+def _template(folder: int, name: str) -> str | None:
     """A chat template, for comparison with the base's; None if it is nothing that can be read."""
     try:
-        file = os.open(TEMPLATE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         with os.fdopen(file, "rb") as source:
             if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
                 return None
             data = source.read(LONGEST_TEMPLATE + 1)
-        return data.decode() if len(data) <= LONGEST_TEMPLATE else None
-    except (OSError, UnicodeDecodeError):
+        if len(data) > LONGEST_TEMPLATE:
+            return None
+        if name == TEMPLATE:
+            return data.decode()
+        table = strictjson.parse(data, file=name, max_depth=_TOKENIZER_DEPTH)
+        found = table.get("chat_template") if isinstance(table, dict) else None
+        return found if isinstance(found, str) else None
+    except (OSError, UnicodeDecodeError, ImportRefused):
         return None
 
 

@@ -16,6 +16,7 @@ from adapterworks.registry.imports.folder import (
     LIMITS,
     LONGEST_TEMPLATE,
     TEMPLATE,
+    TOKENIZER,
     WEIGHTS,
     check_listing,
 )
@@ -57,8 +58,9 @@ def fetch_adapter(hub: Hub, state: RepoState, into: Path) -> Fetched:
             raise ImportRefused(name, f"{state.files[name]} bytes, {LIMITS[name]} are the limit")
     require_room(_COPIES * state.files[WEIGHTS], into, state.repository)
     limits = dict(LIMITS)
-    if state.files.get(TEMPLATE, 0) <= LONGEST_TEMPLATE:  # a longer one is not compared
-        limits[TEMPLATE] = LONGEST_TEMPLATE
+    template = TEMPLATE if TEMPLATE in names else TOKENIZER
+    if state.files.get(template, 0) <= LONGEST_TEMPLATE:  # a longer one is not compared
+        limits[template] = LONGEST_TEMPLATE
     for name, limit in limits.items():
         if name in names:
             downloaded = hub.download(state, name, into / "download", limit=limit)

@@ -87,6 +87,29 @@ def test_vllm_34186_misnamed_modules_are_refused_or_renamed(
     assert all(np.array_equal(renamed[name], value) for name, value in good_tensors().items())
 
 
+def test_a_template_in_the_tokenizers_configuration_is_compared(base: Path, tmp_path: Path) -> None:
+    """There trainers before transformers 4.52 wrote it, LLaMA-Factory its own."""
+    folder = write_adapter(tmp_path / "adapter")
+    for name, text, notes in (
+        ("same", json.dumps({"chat_template": "{{ messages }}"}), 0),
+        ("other", json.dumps({"chat_template": "{{ other }}", "added": {"1": {"a": [1]}}}), 1),
+        ("several", json.dumps({"chat_template": [{"name": "default", "template": "x"}]}), 0),
+        ("none", '{"chat_template": "x", "chat_template": "y"}', 0),
+        ("deep", "[" * 100_000, 0),
+    ):
+        (folder / "tokenizer_config.json").write_text(text)
+        (tmp_path / name).mkdir()
+        checked = check_adapter(
+            folder,
+            tmp_path / name,
+            modules=lambda: read_modules(base),
+            base_name="tiny",
+            template="{{ messages }}",
+        )
+        assert len(checked.notes) == notes, name
+        assert checked.ignored == ("tokenizer_config.json",)
+
+
 def test_a_pattern_under_the_old_names_is_not_lost(base: Path, tmp_path: Path) -> None:
     """PEFT finds the scale of a module by its name there, and the engine would by the new one."""
     tensors = good_tensors(prefix="base_model.model.language_model.")

@@ -89,6 +89,15 @@ def test_a_template_comes_along_for_the_comparison_with_the_bases(tmp_path: Path
     assert TEMPLATE not in dict(hub.fetched)
 
 
+def test_a_template_that_the_tokenizer_has_comes_along(tmp_path: Path) -> None:
+    older = "tokenizer_config.json"
+    fetched, _ = fetch(tmp_path, {**GOOD, older: b"{}"})
+    assert (fetched.folder / older).read_bytes() == b"{}"
+    (tmp_path / "again").mkdir()
+    fetched, hub = fetch(tmp_path / "again", {**GOOD, older: b"{}", TEMPLATE: b"x"})
+    assert older not in dict(hub.fetched), "one is enough"
+
+
 def test_an_adapter_that_has_no_room_is_not_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
