@@ -70,6 +70,7 @@ class Lines:
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
         self._said = -_INTERVAL
+        self._stopping = False
 
     def say(self, line: str) -> None:
         """Tell one line that stays."""
@@ -96,6 +97,11 @@ class Lines:
             self.say(alarm_line(event))
         elif kind == "resumed":
             self.say(f"resumed at step {event['step']}")
+        elif kind == "stopping":
+            self._stopping = True
+            self.say("ending after this step, which is saved; Ctrl-C once more ends it at once")
+        elif kind == "checkpoint" and self._stopping:
+            self.say(f"step {event['step']} is saved; run it again to go on from there")
         elif kind == "stage" and event["state"] == "begin":
             self.say(f"stage {event['name']}")
 

@@ -104,7 +104,8 @@ class TrainTable(Frozen):
     end."""
     save_every: Annotated[str, Field(pattern=SAVE_PATTERN)] = "30 minutes"
     """How much a killed training loses at most, in `steps` or `minutes` (`"200 steps"`); each
-    evaluation is followed by a checkpoint anyway."""
+    evaluation is followed by a checkpoint anyway, and so is the step at which a training is
+    interrupted by Ctrl-C or SIGTERM."""
     early_stopping: PositiveInt | None = None
     """Stop after this many evaluations without improvement."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 42

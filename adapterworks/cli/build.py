@@ -93,9 +93,11 @@ def command(
 
     An unchanged plan is not built again; its existing release is reported. If part of it has
     changed, only the stages that depend on that part run again (`adapters plan` shows their
-    digests): a corrected tag or a looser gate does not retrain. An interrupted build, even one
-    ended by kill -9, resumes where it stopped. The alias moves only if every gate passes and nobody
-    else has moved it in the meantime.
+    digests): a corrected tag or a looser gate does not retrain. The alias moves only if every gate
+    passes and nobody else has moved it in the meantime.
+
+    Ctrl-C or SIGTERM ends a training after its step, which is saved (a second Ctrl-C does not wait
+    for that). The same command goes on from there, and after kill -9 from the last checkpoint.
 
     With `--all`, one failure does not stop the others; the table at the end and the exit code
     report it. `adapters apply` builds only what differs from what is published.

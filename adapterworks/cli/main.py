@@ -23,6 +23,7 @@ from adapterworks.errors import exit_code, of_click, render, set_color, wants_co
 from adapterworks.extras import extra_of, missing, require
 from adapterworks.manifests.errors import AdapterworksError
 from adapterworks.registry.bases.threads import waiting
+from adapterworks.termination import closing_on_sigterm
 
 # command → (module[:attribute], one line); grouped as they are shown.
 SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
@@ -219,7 +220,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
     os.environ.update(waiting(os.environ))  # of what a command computes itself
     try:
-        _run()
+        with closing_on_sigterm():
+            _run()
     except Exception as error:  # the last handler: no trace is anybody's answer
         _fail(error)
 

@@ -24,8 +24,9 @@ def command(app: App, once: bool, lane: str | None) -> None:
 
     Jobs are fine-tuning jobs of a gateway with `[jobs]` and builds queued with `adapters build
     --detach`. If a worker dies, its job resumes from the newest checkpoint, here or on another
-    machine with the same home. Ctrl-C returns the running job to the queue; with `--lane` the exit
-    code is then 75, so that a scheduler restarts the worker.
+    machine with the same home. Ctrl-C and SIGTERM return the running job to the queue; a training
+    finishes its step and saves it first (a second Ctrl-C does not wait for that). With `--lane` the
+    exit code is then 75, so that a scheduler restarts the worker.
 
     \b
     Example:
@@ -46,8 +47,8 @@ def command(app: App, once: bool, lane: str | None) -> None:
     from adapterworks.registry.jobs.job import BUILD_LANE
 
     worker = Worker(app.registry.database, app.settings.home, say=_say, lanes=(lane or BUILD_LANE,))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: worker.stop())
+    signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+    signal.signal(signal.SIGINT, lambda *_: worker.stop(at_once=worker.stopping))
     _say(f"waiting for jobs as {worker.holder}")
     worker.run(once=once, out=lane is not None)
     if lane is not None and not once and not worker.are_out():

@@ -29,6 +29,7 @@ from adapterworks.registry.jobs import events, lookup, queue
 from adapterworks.registry.jobs.job import Claim, Job, Outcome, Stop
 from adapterworks.registry.jobs.queue import Lost
 from adapterworks.registry.jobs.shown import again, shown, stop
+from adapterworks.termination import closing_on_sigterm
 from adapterworks.workers.kinds import KINDS
 from adapterworks.workers.waiting import waits
 from adapterworks.workers.worker import WORKER
@@ -51,10 +52,11 @@ def main(arguments: list[str]) -> int:
     claim = Claim(arguments[0], int(arguments[1]), arguments[2])
     _end_with(int(os.environ[WORKER]))
     app = App()
-    try:
-        return _run(app, claim)
-    finally:
-        app.close()
+    with closing_on_sigterm():  # its worker gives the job back, or pauses it
+        try:
+            return _run(app, claim)
+        finally:
+            app.close()
 
 
 def _run(app: App, claim: Claim) -> int:

@@ -66,12 +66,22 @@ class Worker:
         self._child = tuple(child or (sys.executable, "-P", "-m", "adapterworks.workers.child"))
         self._poll, self._lease = poll, lease
         self._lanes = tuple(lanes)
-        self._stop = threading.Event()
+        self._stop, self._at_once = threading.Event(), False
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
-    def stop(self) -> None:
-        """Give back what runs, and end."""
+    def stop(self, *, at_once: bool = False) -> None:
+        """Give back what runs, and end.
+
+        Args:
+            at_once: without waiting for a training to save what it has learnt.
+        """
+        self._at_once = at_once
         self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
 
     def run(self, *, once: bool = False, out: bool = False) -> int:
         """Run jobs; returns how many were begun.
@@ -153,11 +163,16 @@ class Worker:
         self._say(f"{job.id}: {self._state(job.id)}")
 
     def _watch(self, child: subprocess.Popen[bytes], claim: Claim) -> Outcome | None:
-        """Wait for the child; what was asked for instead, if it was ended for that."""
+        """Wait for the child; what was asked for instead, if it ended for that. It is asked to end,
+        so that a training is saved first, but for a job that is cancelled."""
+        asked: Outcome | None = None
         renewed = time.monotonic()
         while child.poll() is None:
-            if self._stop.is_set():
-                return Given("queued")
+            if asked is None and self._stop.is_set():
+                asked = Given("queued")
+                child.terminate()
+            if self._at_once:
+                return asked
             if time.monotonic() - renewed >= min(_RENEW_S, self._lease / 5):
                 renewed = time.monotonic()
                 try:
@@ -170,13 +185,16 @@ class Worker:
                 except Unavailable as error:  # the lease outlasts a few of these
                     self._say(error.message)
                     continue
-                if wanted:
-                    return Given("paused" if wanted == "pause" else "cancelled")
+                if wanted == "cancel":
+                    return Given("cancelled")
+                if wanted == "pause" and asked is None:
+                    asked = Given("paused")
+                    child.terminate()
             try:
                 child.wait(_LOOK_S)
             except subprocess.TimeoutExpired:
                 continue
-        return None
+        return None if child.returncode == 0 else asked
 
     def _is_nobody_elses(self, claim: Claim) -> bool:
         """Whether no other worker has taken the job since: on a shared home it has this folder."""

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.determinism import environment_of
-from adapterworks.builders.training.events import Event, Listener, parse_lines
+from adapterworks.builders.training.events import Listener, parse_lines
 from adapterworks.builders.training.failure import FAILURE, LOG, failure_of
 from adapterworks.manifests.errors import InvalidInput, NotFound
 from adapterworks.manifests.models import Manifest
@@ -28,6 +28,8 @@ from adapterworks.registry.bases.threads import waiting
 
 # Ways of `accelerate` in which every process holds all weights.
 REPLICATED = ("NO", "MULTI_CPU", "MULTI_GPU")
+STOP = "stop"
+"""The file in a build directory that asks its training to end."""
 _POLL = 0.2
 
 
@@ -96,6 +98,11 @@ class Job:
         plan = Plan.model_validate_json(json.dumps(values.pop("plan")))
         return cls(plan=plan, cards=tuple(values.pop("cards", ())), **values)
 
+    @property
+    def launched(self) -> bool:
+        """Whether a launcher starts its processes."""
+        return self.accelerate is not None or self.plan.manifest.train.processes > 1
+
     def parent_watch(self) -> Listener:
         """A listener that ends the process when the build that started it is gone.
 
@@ -111,7 +118,7 @@ class Job:
         return lambda _: None
 
 
-def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]) -> None:
+def run_job(job: Job, folder: Path, lock: int, listener: Listener) -> None:
     """Run the training process to its end, passing its events on as they are written.
 
     Args:
@@ -128,8 +135,8 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
     """
     job.write(folder)
     (folder / FAILURE).unlink(missing_ok=True)
-    events = folder / "events.jsonl"
-    seen = events.stat().st_size if events.exists() else 0
+    (folder / STOP).unlink(missing_ok=True)
+    events = _Tail(folder / "events.jsonl", listener)
     with (folder / LOG).open("ab") as log:
         began = log.tell()
         process = subprocess.Popen(
@@ -141,18 +148,41 @@ def run_job(job: Job, folder: Path, lock: int, listener: Callable[[Event], None]
             # Without the working directory on the path, also in what a launcher starts: a file of
             # the user's called `registry.py` is never taken for a library's.
             env=os.environ | _environment(job),
+            # A terminal's Ctrl-C reaches all that it started, and a launcher would kill by it.
+            start_new_session=job.launched,
         )
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
-                seen = _pass_on(events, seen, listener)
-        except BaseException:
-            process.terminate()
-            process.wait()
+                events.pass_on()
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            _stop(process, job, folder, listener if interrupted else None)
+            if interrupted:
+                events.pass_on()
             raise
-    _pass_on(events, seen, listener)
+    events.pass_on()
     if process.returncode != 0:
         raise failure_of(folder, process.returncode, began)
+
+
+def _stop(
+    process: subprocess.Popen[bytes], job: Job, folder: Path, listener: Listener | None
+) -> None:
+    """Have the training end after its step, and wait for that; a second Ctrl-C ends it at once."""
+    (folder / STOP).touch()
+    try:
+        if not job.launched:
+            process.terminate()  # before its first step nothing is lost
+        if listener is not None:
+            listener({"event": "stopping"})
+        process.wait()
+    except BaseException:
+        if job.launched:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+        process.wait()
+        raise
 
 
 def check_launcher(manifest: Manifest) -> str | None:
@@ -227,7 +257,7 @@ def _launcher(job: Job) -> list[str]:
         # The user's own set-up of machines and processes, in accelerate's format.
         launch = [sys.executable, "-P", "-m", "accelerate.commands.launch"]
         return [*launch, "--config_file", job.accelerate, "--num_processes", str(processes)]
-    if processes == 1:
+    if not job.launched:
         return [sys.executable, "-P"]
     torchrun = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     return [*torchrun, "--nproc-per-node", str(processes)]
@@ -243,17 +273,25 @@ def _environment(job: Job) -> dict[str, str]:
     return found
 
 
-def _pass_on(path: Path, start: int, listener: Callable[[Event], None]) -> int:
-    """Pass complete new lines on; returns where to read next."""
-    if not path.exists():
-        return start
-    with path.open("rb") as file:
-        file.seek(start)
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    for event in parse_lines(whole):
-        listener(event)
-    return start + len(whole)
+class _Tail:
+    """Passes on what is written to an event log from now on, each event at most once: what the
+    listener raises does not bring it back."""
+
+    def __init__(self, path: Path, listener: Listener) -> None:
+        self._path, self._listener = path, listener
+        self._start = path.stat().st_size if path.exists() else 0
+
+    def pass_on(self) -> None:
+        """Pass complete new lines on."""
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._start)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._start += len(whole)
+        for event in parse_lines(whole):
+            self._listener(event)
 
 
 def _alive(process: int) -> bool:

@@ -50,6 +50,7 @@ from adapterworks.builders.training.sampling import Sampling
 from adapterworks.builders.training.saving import Saving
 from adapterworks.builders.training.sharding import gathered_are_given_back
 from adapterworks.builders.training.step import Step, Stepper
+from adapterworks.builders.training.stop_request import StopRequest
 from adapterworks.builders.training.trackers import make_trackers
 from adapterworks.manifests.errors import AdapterworksError, Refused
 from adapterworks.manifests.objective import START
@@ -75,6 +76,7 @@ class Trainer:
         separator: what its steps end with, where it judges steps.
         teacher: the folder of the teacher's adapter, where it has one.
         teacher_model: the folder of the teacher's own checkpoint, where it has one.
+        stop_request: asked after each step whether it is to end.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Trainer:
         separator: str | None = None,
         teacher: Path | None = None,
         teacher_model: Path | None = None,
+        stop_request: StopRequest | None = None,
     ) -> None:
         self.plan, self.folder, self.events, self.pad = plan, folder, events, pad
         self.train_table = plan.manifest.train
@@ -148,6 +151,7 @@ class Trainer:
         )
         draw_apart(self.accelerator, plan.manifest.train.seed)
         self.saving = Saving(self.train_table.save_every)
+        self.stop_request = stop_request or StopRequest(folder)
         restored = self.checkpoints.restore()
         self.progress = restored or Progress()
         if restored:
@@ -230,7 +234,9 @@ class Trainer:
                 self._refuse(why, step.rate)
             progress.first_losses, progress.smoothed = watch.first, watch.smoothed
             self._say_step(step)
-            stop = self._alarmed(step)
+            stop = self._alarmed(step) or self.stop_request.reason(
+                self.accelerator, progress.step, until or plan.steps
+            )
             if progress.step % plan.evaluate_every == 0 or progress.step == plan.steps:
                 self.optimizer.eval()
                 self._evaluate()
@@ -369,10 +375,10 @@ def main(folder: Path) -> int:
     from adapterworks.builders.training.failure import out_of_memory, report_failure, wants_memory
     from adapterworks.builders.training.job import Job
 
-    job = Job.read(folder)
+    job, stop_request = Job.read(folder), StopRequest(folder)
     make_deterministic(job.plan)
     try:
-        Trainer(
+        trainer = Trainer(
             job.plan,
             Path(job.checkpoint),
             folder / "train",
@@ -386,7 +392,10 @@ def main(folder: Path) -> int:
             separator=job.separator,
             teacher=None if job.teacher is None else Path(job.teacher),
             teacher_model=None if job.teacher_model is None else Path(job.teacher_model),
-        ).run(job.until)
+            stop_request=stop_request,
+        )
+        with stop_request.heeding_signals():
+            trainer.run(job.until)
     except AdapterworksError as error:
         report_failure(folder, error)
         return 1

@@ -38,6 +38,7 @@ from adapterworks.settings import Settings
 from adapterworks.workers import child
 from adapterworks.workers.job_events import JobEvents
 from adapterworks.workers.worker import Worker
+from tests.waiting import until
 
 SLEEPS = (sys.executable, "-c", "import time; time.sleep(600)")
 ENDS = (sys.executable, "-c", "")
@@ -106,6 +107,44 @@ def test_what_is_ended_together_with_its_worker_was_not_tried(app: App, too: boo
         tried = connection.scalar(sa.select(schema.jobs.c.tried))
         assert lookup.get(connection, job).state == "queued"
     assert tried == (0 if too else 1)
+
+
+SAVES = """
+import signal, sys, time
+def save(*_):
+    time.sleep(0.5)
+    open(sys.argv[1], "w")
+    sys.exit(1)
+signal.signal(signal.SIGTERM, save)
+open(sys.argv[1] + ".ready", "w")
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("asked", ["stop", "stop at once", "pause", "cancel"])
+def test_a_job_that_is_given_back_or_paused_saves_what_it_has(
+    app: App, tmp_path: Path, asked: str
+) -> None:
+    database, saved = app.registry.database, tmp_path / "saved"
+    with database.write() as connection:
+        new = NewJob(FINE_TUNING, OPERATOR, BUILD_LANE, {})
+        job = putting.put(connection, new, now=time.time()).id
+    child = (sys.executable, "-c", SAVES, str(saved))
+    worker = Worker(database, app.settings.home, say=print, child=child, lease=5.0)
+    thread = threading.Thread(target=worker.run, kwargs={"once": True})
+    thread.start()
+    until(lambda: (tmp_path / "saved.ready").exists())
+    if asked.startswith("stop"):
+        worker.stop(at_once=asked.endswith("at once"))
+    else:
+        with database.write() as connection:
+            connection.execute(sa.update(schema.jobs).values(wanted=asked))
+    thread.join(60)
+    assert not thread.is_alive()
+    with database.read() as connection:
+        state = lookup.get(connection, job).state
+    assert state == {"pause": "paused", "cancel": "cancelled"}.get(asked, "queued")
+    assert saved.exists() == (asked in ("stop", "pause"))
 
 
 class Away:

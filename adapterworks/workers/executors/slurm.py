@@ -59,7 +59,7 @@ class SlurmExecutor:
             f"--chdir={task.folder}",
             "--requeue",
             "--open-mode=append",
-            "--signal=B:TERM@30",  # the worker gives back what it runs before its time is over
+            f"--signal=B:TERM@{_before(task.resources)}",
             *([f"--partition={self._partition}"] if self._partition else []),
             *_asked(task.resources),
         ]
@@ -107,6 +107,12 @@ class SlurmExecutor:
     def _find(self, id: str) -> tuple[str, TaskFolder]:
         number, _, name = id.partition(".")
         return number, TaskFolder.find(self._root, name)
+
+
+def _before(resources: Resources) -> int:
+    """Seconds before a job's time is over, in which the worker saves what it runs and gives it
+    back; those of a short job are not all for that."""
+    return 300 if resources.seconds is None else max(30, min(300, resources.seconds // 4))
 
 
 def _asked(resources: Resources) -> list[str]:

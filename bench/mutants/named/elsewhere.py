@@ -19,6 +19,14 @@ _OF_RESOURCES = "tests/builders/plan/test_resources.py"
 
 NAMED = (
     Named(
+        "a-paused-job-is-killed",
+        "adapterworks/workers/worker.py",
+        '                    asked = Given("paused")\n                    child.terminate()',
+        '                    return Given("paused")',
+        (f"{_OF_WORKER}::test_a_job_that_is_given_back_or_paused_saves_what_it_has",),
+        "what it has learnt since its last checkpoint would be lost",
+    ),
+    Named(
         "what-goes-along-is-stored-before-it-is-held",
         "registry/lifecycle/holding.py",
         "lease = leases.take(connection, kind, sources, holder=holder, seconds=seconds)",

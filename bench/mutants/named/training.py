@@ -35,6 +35,30 @@ _RANKS = f"{_OF_STEP}::test_ranks_together_take_the_step_of_one"
 
 _CHOSEN = (
     Named(
+        "one-process-alone-heeds-a-signal",
+        "builders/training/stop_request.py",
+        "        if summed(accelerator, float(asked)) == 0 or",
+        "        if not asked or",
+        (f"{_TESTS}/test_stop_request.py::test_all_processes_end_after_the_same_step",),
+        "the others would wait four hours for the one that has ended",
+    ),
+    Named(
+        "a-training-that-is-asked-to-end-goes-on",
+        "builders/training/stop_request.py",
+        "        self._signalled = True\n",
+        "        pass\n",
+        (f"{_TESTS}/test_stop_request.py::test_it_ends_after_its_step_and_goes_on_from_there",),
+        "a cluster that takes a node back would lose half an hour of learning",
+    ),
+    Named(
+        "a-launcher-is-signalled",
+        "builders/training/job.py",
+        "        if not job.launched:\n            process.terminate()",
+        "        if True:\n            process.terminate()",
+        (f"{_TESTS}/test_job.py::test_an_interrupted_build_waits_for_what_its_training_saves",),
+        "torchrun kills its processes 30 seconds later, in the middle of a checkpoint",
+    ),
+    Named(
         "a-column-begins-anew-in-every-example",
         _BATCHES,
         "        found, start = [], self._begins[index]\n",
@@ -795,8 +819,8 @@ _LOOP_NAMED = (
     Named(
         "an-earlier-builds-events-are-told-again",
         "builders/training/job.py",
-        "    seen = events.stat().st_size if events.exists() else 0\n",
-        "    seen = 0\n",
+        "        self._start = path.stat().st_size if path.exists() else 0\n",
+        "        self._start = 0\n",
         (f"{_TESTS}/test_job.py::test_events_are_passed_on_each_once_and_none_of_an_earlier_run",),
         "a resumed build would show steps that were done before",
     ),

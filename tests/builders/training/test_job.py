@@ -262,6 +262,68 @@ sys.exit(0 if os.path.exists(folder + "/heard") else 9)
     child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
 
 
+ENDS_WHEN_ASKED = f"""{SAY}
+import signal, time
+def hear(number, frame):
+    open(folder + "/signalled", "w")
+signal.signal(signal.SIGTERM, hear)
+say('{{"event":"step"}}')
+until = time.monotonic() + 60
+while not os.path.exists(folder + "/stop") and time.monotonic() < until:
+    time.sleep(0.01)
+time.sleep(SECONDS)
+say('{{"event":"checkpoint"}}')
+"""
+
+
+class Interrupts(list[Any]):
+    """Ctrl-C, as soon as there is a step."""
+
+    def append(self, event: Any) -> None:
+        super().append(event["event"])
+        if event["event"] == "step":
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_interrupted_build_waits_for_what_its_training_saves(
+    child: Child, bench: Bench, processes: int
+) -> None:
+    """A launcher is sent no signal: torchrun would kill its processes 30 seconds later."""
+    child.heard = Interrupts()
+    job = Job(bench.plan(processes=processes), "/bases/tiny", 1, os.getpid())
+    with pytest.raises(KeyboardInterrupt):
+        child.run(ENDS_WHEN_ASKED.replace("SECONDS", "0.5"), job)
+    assert child.heard == ["step", "stopping", "checkpoint"]
+    assert (child.folder / "signalled").exists() == (processes == 1)
+
+
+def test_a_second_interruption_ends_it_at_once(
+    child: Child, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, again = subprocess.Popen.wait, iter([True])
+
+    def wait(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if next(again, False):
+            raise KeyboardInterrupt
+        return own(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    child.heard = Interrupts()
+    job = Job(bench.plan(), "/bases/tiny", 1, os.getpid())
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        child.run(ENDS_WHEN_ASKED.replace("SECONDS", "600"), job)
+    assert time.monotonic() - began < 60
+    assert child.heard == ["step", "stopping"]
+
+
+def test_what_an_earlier_build_asked_is_forgotten(child: Child, bench: Bench) -> None:
+    (child.folder / "stop").touch()
+    program = "sys.exit(os.path.exists(folder + '/stop'))"
+    child.run(program, Job(bench.plan(), "/bases/tiny", 1, os.getpid()))
+
+
 def test_what_the_training_is_started_with(child: Child, bench: Bench) -> None:
     """The lock's file, which lives as long as the process; no working directory on its path."""
     program = """
