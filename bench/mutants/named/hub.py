@@ -217,7 +217,7 @@ _PULL_NAMED = (
     Named(
         "a-template-of-the-hub-is-not-compared",
         _FETCH,
-        "        limits[TEMPLATE] = LONGEST_TEMPLATE\n",
+        "        limits[template] = LONGEST_TEMPLATE\n",
         "        pass\n",
         (f"{_TESTS}/test_fetch.py::test_a_template_comes_along_for_the_comparison_with_the_bases",),
         "nobody would hear that an adapter was trained under another template",
