@@ -5,8 +5,8 @@ Invariant: the prediction is for the longest rows of the data, taken together.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import BaseShape
@@ -84,63 +84,91 @@ def fit(
         Refused: not even one row fits this machine.
         Occupied: one would, if others held less of its memory.
     """
-    width, batch = BYTES[precision], manifest.train.batch_size
-    objective = objective_of(manifest)
-    processes = manifest.train.processes
-
-    def at(rows: int, candidate: Manifest = manifest, bytes_: int = width) -> Memory:
-        packed, ahead = candidate.train.packing, packs_ahead(candidate)
-        load = largest(data, rows, shared=shared, packed=packed, ahead=ahead, grouped=group > 1)
-        accumulates = rows * processes < learnt_together(candidate)
-        load = replace(load, accumulates=accumulates, taught=objective.taught)
-        memory = predict_memory(
-            candidate, shape, load, machine.device, trainable=trainable, width=bytes_
-        )
-        held = bytes_ * taught + objective.held(trainable) + anchored(manifest, trainable)
-        memory = replace(memory, held=held)
-        memory = in_parts(memory, shape, candidate, trainable=trainable, width=bytes_)
-        return with_sampling(memory, candidate, shape, machine, data, bytes_)
-
-    fixed = manifest.train.micro_batch_size
-    limit = max(1, _MICRO_TOKENS[machine.device] // max(data.lengths))
-    whole = batch
-    if group > 1:
-        limit = 1 + max(0, _MICRO_TOKENS[machine.device] - max(data.lengths)) // max(
-            data.supervised
-        )
-        whole = group
-    divisors = [n for n in range(whole, 0, -1) if whole % n == 0]
-    share = max(1, whole // processes)
-    candidates = [fixed] if fixed else [n for n in divisors if n <= min(limit, share)]
+    predict = _Predict(manifest, shape, machine, data, shared, trainable, precision, taught, group)
+    candidates = _micro_batches(manifest, machine, data, group)
     # The processes of a CPU share its memory.
-    sharing = processes if machine.device == "cpu" else 1
+    sharing = manifest.train.processes if machine.device == "cpu" else 1
     own, most = machine.memory // sharing, machine.most // sharing
     room = int(own * USABLE)
     for micro in candidates:
-        if at(micro).total <= room:
-            return micro, at(micro)
-    smallest = at(candidates[-1])
+        memory = predict(micro)
+        if memory.total <= room:
+            return micro, memory
+    micro, smallest = candidates[-1], predict(candidates[-1])
+    several = manifest.train.processes > 1
     if smallest.total <= int(most * USABLE):
         raise Occupied.of(
-            f"training needs {gib(smallest.total)} at a micro batch of {candidates[-1]}"
-            + (" in each process" if processes > 1 else ""),
+            f"training needs {gib(smallest.total)} at a micro batch of {micro}"
+            + (" in each process" if several else ""),
             size=smallest.total * sharing,
             free=own,
             total=most,
-            hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
+            hint=_what_would_fit(predict, room) + _terms(smallest),
         )
     room = int(most * USABLE)
     taken = f", of which a plan takes {gib(room)}" if smallest.total <= most else ""
     raise Refused(
-        f"training needs {gib(smallest.total)} at a micro batch of {candidates[-1]}, "
+        f"training needs {gib(smallest.total)} at a micro batch of {micro}, "
         f"and this machine has {gib(most)}{' free' if most == own else ''}"
-        f"{' for each process' if processes > 1 else ''}{taken}",
-        hint=_what_would_fit(manifest, shape, room, at) + _terms(smallest),
+        f"{' for each process' if several else ''}{taken}",
+        hint=_what_would_fit(predict, room) + _terms(smallest),
     )
 
 
-def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) -> str:
+@dataclass(frozen=True, slots=True)
+class _Predict:
+    """The memory of a training by its micro batch; what is given is as of `fit`."""
+
+    manifest: Manifest
+    shape: BaseShape
+    machine: Machine
+    data: DataFacts
+    shared: int
+    trainable: int
+    precision: Precision
+    taught: int
+    group: int
+
+    def __call__(self, rows: int) -> Memory:
+        manifest, shape, trainable = self.manifest, self.shape, self.trainable
+        objective, width = objective_of(manifest), BYTES[self.precision]
+        packed, ahead = manifest.train.packing, packs_ahead(manifest)
+        grouped = self.group > 1
+        load = largest(
+            self.data, rows, shared=self.shared, packed=packed, ahead=ahead, grouped=grouped
+        )
+        accumulates = rows * manifest.train.processes < learnt_together(manifest)
+        load = replace(load, accumulates=accumulates, taught=objective.taught)
+        memory = predict_memory(
+            manifest, shape, load, self.machine.device, trainable=trainable, width=width
+        )
+        held = width * self.taught + objective.held(trainable) + anchored(manifest, trainable)
+        memory = replace(memory, held=held)
+        memory = in_parts(memory, shape, manifest, trainable=trainable, width=width)
+        return with_sampling(memory, manifest, shape, self.machine, self.data, width)
+
+
+def _micro_batches(
+    manifest: Manifest, machine: Machine, data: DataFacts, group: int
+) -> Sequence[int]:
+    """Those that are tried, the largest first."""
+    if fixed := manifest.train.micro_batch_size:
+        return [fixed]
+    tokens, longest = _MICRO_TOKENS[machine.device], max(data.lengths)
+    if group > 1:
+        limit = 1 + max(0, tokens - longest) // max(data.supervised)
+        whole = group
+    else:
+        limit = max(1, tokens // longest)
+        whole = manifest.train.batch_size
+    divisors = [n for n in range(whole, 0, -1) if whole % n == 0]
+    share = max(1, whole // manifest.train.processes)
+    return [n for n in divisors if n <= min(limit, share)]
+
+
+def _what_would_fit(predict: _Predict, room: int) -> str:
     """The first change of the manifest whose prediction fits."""
+    manifest = predict.manifest
     train, technique = manifest.train, METHODS[manifest.method.kind]
     options: list[tuple[str, Manifest]] = []
     if not train.gradient_checkpointing and technique.gradient_checkpointing:
@@ -162,7 +190,7 @@ def _what_would_fit(manifest: Manifest, shape: BaseShape, room: int, at: Any) ->
             changed_method = manifest.model_copy(update={"method": table})
             options.append((f'`method.kind = "{other.name}"`', changed_method))
     for text, candidate in options:
-        needed = at(1, candidate).total
+        needed = replace(predict, manifest=candidate)(1).total
         if needed <= room:
             return f"{text} would fit with {gib(needed)}; "
     return f"{technique.relief}; "

@@ -313,8 +313,8 @@ NAMED = (
     Named(
         "a-step-has-as-many-examples-as-prompts",
         "builders/plan/fit.py",
-        "accumulates = rows * processes < learnt_together(candidate)",
-        "accumulates = rows * processes < batch",
+        "accumulates = rows * manifest.train.processes < learnt_together(manifest)",
+        "accumulates = rows * manifest.train.processes < manifest.train.batch_size",
         ("tests/builders/plan/test_generation.py::test_a_steps_examples_are_its_answers",),
         "gradients that are held beside the next micro batch would be in no plan",
     ),

@@ -241,7 +241,7 @@ NAMED = (
     Named(
         "a-teacher-of-its-own-weighs-nothing",
         "builders/plan/fit.py",
-        "held = bytes_ * taught + objective.held(trainable)",
+        "held = width * self.taught + objective.held(trainable)",
         "held = objective.held(trainable)",
         (f"{_BUILT}::test_another_base_teaches_and_is_counted",),
         "a training would be killed for want of memory that the plan had promised",
