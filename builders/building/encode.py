@@ -15,9 +15,9 @@ from adapterworks.builders.data.prefix import common_prefix
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row, digest_of
 from adapterworks.builders.objectives.examples import Example
-from adapterworks.builders.objectives.kept import encoded
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.builders.objectives.sft import OBJECTIVE as SFT
+from adapterworks.builders.objectives.stored import encoded
 from adapterworks.builders.plan.facts import DataFacts
 from adapterworks.manifests.models import Manifest
 

@@ -28,7 +28,7 @@ from adapterworks.builders.evaluation.subjects import Released, find_subject
 from adapterworks.builders.plan.digests import ASKING_SEMANTICS, EVALUATION_SEMANTICS
 from adapterworks.builders.watching.alias import Pair
 from adapterworks.builders.watching.draws import means, ordered
-from adapterworks.builders.watching.kept import Kept, kept
+from adapterworks.builders.watching.score_log import ScoreLog, open_score_log
 from adapterworks.manifests.errors import InvalidInput, Refused
 from adapterworks.manifests.evaluate_tables import EvaluateTable
 from adapterworks.manifests.graders import graded
@@ -116,7 +116,7 @@ def watch_rows(
         "max_length": manifest.train.max_length,
         "semantics": [ASKING_SEMANTICS, EVALUATION_SEMANTICS],
     }
-    with kept(state, identity) as scores:
+    with open_score_log(state, identity) as scores:
         before = len(scores)
         decide_now = partial(_decided, scores, chosen, sizes, most, confidence)
         decision = decide_now()
@@ -146,7 +146,7 @@ class _Asking:
 def _ask_on(
     ask: _Asking,
     rows: Sequence[Row],
-    scores: Kept,
+    scores: ScoreLog,
     decide_now: Callable[[], Decision],
     engines: Engines,
     progress: Callable[[str, int, int], None] | None,
@@ -173,7 +173,7 @@ def _ask_on(
 
 
 def _decided(
-    scores: Kept, metric: Metric, sizes: Sequence[int], most: float, confidence: float
+    scores: ScoreLog, metric: Metric, sizes: Sequence[int], most: float, confidence: float
 ) -> Decision:
     watched, reference = scores.scores.T
     lost = means(reference - watched, sizes)

@@ -18,8 +18,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 
 from adapterworks.gateway.engines.engine import Engine
+from adapterworks.gateway.residency.desired import Desired
 from adapterworks.gateway.residency.entry import Entry
-from adapterworks.gateway.residency.kept import Kept
 from adapterworks.gateway.residency.popularity import Popularity
 from adapterworks.gateway.residency.seats import Seats
 from adapterworks.gateway.residency.verdict import Proof
@@ -75,7 +75,7 @@ class Places:
         self.entries: dict[str, Entry] = {}
         self.seats = Seats(engine, self.entries)
         self.usual = FIRST_GUESS_SECONDS
-        self.kept = Kept(engine, self.entries, self.ensure, self.seats.wake, supervisor)
+        self.desired = Desired(engine, self.entries, self.ensure, self.seats.wake, supervisor)
         self.wanted: dict[str, int] = {}
         self._room = asyncio.Lock()
         self.closed = False
@@ -87,7 +87,7 @@ class Places:
         Whoever waits for a load is told `NotAsked`: another engine may have it.
         """
         self.closed = True
-        self.kept.close()
+        self.desired.close()
         loads = [e.task for e in self.entries.values() if e.task is not None]
         for task in loads:
             task.cancel()
@@ -156,7 +156,7 @@ class Places:
     def _begin(self, release: Release, tenant: str | None) -> Entry:
         if self.closed:
             raise let_go()
-        pinned = self.kept.is_pinned(release.digest)
+        pinned = self.desired.is_pinned(release.digest)
         level = self._popularity.level(release.digest)
         entry = Entry(release, "waiting", pinned=pinned, owner=tenant, level=level)
         self.entries[release.digest] = entry
@@ -276,7 +276,7 @@ class Places:
     def _is_wanted(self, entry: Entry) -> bool:
         digest = entry.release.digest
         waited = digest in self.wanted or digest in self.seats.asked
-        return waited or digest in self.kept
+        return waited or digest in self.desired
 
     async def _drop(self, entry: Entry) -> None:
         try:
@@ -303,5 +303,5 @@ class Places:
         held = [e for e in self.entries.values() if e.stage not in ("refused", "unloading")]
         held.sort(key=lambda e: e.used, reverse=True)
         self.entries.clear()
-        self.kept.load_anew(e.release for e in held)
+        self.desired.load_anew(e.release for e in held)
         self.seats.wake()

@@ -78,28 +78,28 @@ class Residency:
 
         Of those of its base as many as one batch can mix, in this order.
         """
-        self._places.kept.begin_with(releases)
+        self._places.desired.begin_with(releases)
 
     def pins_are_told(self) -> None:
         """What is to be pinned is known now."""
-        self._places.kept.pins_are_told()
+        self._places.desired.pins_are_told()
 
     @property
     def unsettled(self) -> str | None:
         """What is still done before it is as it is to begin; None from then on. Names nobody."""
-        return self._places.kept.unsettled
+        return self._places.desired.unsettled
 
     def pin(self, release: Release) -> None:
         """Keep it loaded from now on and after every restart of the engine."""
-        self._places.kept.pin(release)
+        self._places.desired.pin(release)
 
     def unpin(self, name: str, *, keep: set[str]) -> None:
         """Let releases of a name be unloaded again, but those with a digest in `keep`."""
-        self._places.kept.unpin(name, keep=keep)
+        self._places.desired.unpin(name, keep=keep)
 
     def warn_of_pins(self) -> None:
         """Say so when there are more pins than places."""
-        self._places.kept.warn_of_pins()
+        self._places.desired.warn_of_pins()
 
     async def warm(self, release: Release, tenant: str | None = None) -> bool:
         """Have it loaded and proved, without a slot; returns whether it had to be loaded.
@@ -187,7 +187,7 @@ class Residency:
             self.seats.wake()
         pinned = [entry.release for entry in gone if entry.pinned]
         if pinned:
-            self._places.kept.reload(pinned)
+            self._places.desired.reload(pinned)
         return [entry.release.name for entry in gone]
 
     @property

@@ -1104,7 +1104,7 @@ NAMED = (
     ),
     Named(
         "some-rows-have-no-weights",
-        "builders/objectives/kept.py",
+        "builders/objectives/stored.py",
         "if len(columns) > 1:",
         "if False:",
         ("tests/builders/data/test_many.py"

@@ -360,7 +360,7 @@ NAMED = (
     Named(
         "a-pin-that-an-engine-lost-waits-for-a-request",
         "gateway/residency/residency.py",
-        "            self._places.kept.reload(pinned)\n",
+        "            self._places.desired.reload(pinned)\n",
         "            pass\n",
         (
             "tests/gateway/residency/test_gate.py"

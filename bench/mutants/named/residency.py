@@ -6,7 +6,7 @@ from bench.mutants.mutant import Named
 
 _RESIDENCY = "gateway/residency/residency.py"
 _PLACES = "gateway/residency/places.py"
-_KEPT = "gateway/residency/kept.py"
+_KEPT = "gateway/residency/desired.py"
 _SEATS = "gateway/residency/seats.py"
 _VICTIM = "gateway/residency/victim.py"
 _GATE = "gateway/residency/gate.py"

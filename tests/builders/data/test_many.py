@@ -21,7 +21,7 @@ from adapterworks.builders.data.rows import Row, chat, rows_digest
 from adapterworks.builders.data.sources import streamed as sources
 from adapterworks.builders.data.sources.files import read_file
 from adapterworks.builders.data.spool import Spool
-from adapterworks.builders.objectives import OBJECTIVES, kept
+from adapterworks.builders.objectives import OBJECTIVES, stored
 from adapterworks.builders.objectives.objective import objective_of
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.manifests.models import Manifest
@@ -34,7 +34,7 @@ ROWS = [chat(f"question {n} of many", f"answer {n * 7}", row=n + 1) for n in ran
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three rows are many, and every file is large."""
     monkeypatch.setattr(many, "HELD", 3)
-    monkeypatch.setattr(kept, "AT_ONCE", 2)
+    monkeypatch.setattr(stored, "AT_ONCE", 2)
     monkeypatch.setattr(gates, "_AT_ONCE", 2)
     monkeypatch.setattr(sources, "LARGE", 1)
 
@@ -95,7 +95,9 @@ def looked_at(declared: Manifest, tiny: Path) -> tuple[object, ...]:
     tokenizer = AutoTokenizer.from_pretrained(tiny)
     with encoded_once():
         found = assemble(declared, tokenizer=tokenizer)
-        examples = kept.encoded(OBJECTIVES["sft"], tokenizer, found.splits.train, 64, "completion")
+        examples = stored.encoded(
+            OBJECTIVES["sft"], tokenizer, found.splits.train, 64, "completion"
+        )
     return (
         [*found.splits.train],
         [*found.splits.validation],
@@ -105,7 +107,7 @@ def looked_at(declared: Manifest, tiny: Path) -> tuple[object, ...]:
         [*examples],
         encoded_digest(s for e in examples for s in e.sequences),
         type(found.splits.train) is ManyRows,
-        type(examples) is kept.KeptExamples,
+        type(examples) is stored.StoredExamples,
     )
 
 
@@ -128,7 +130,7 @@ def test_weights_that_only_some_rows_have_are_there_for_all(tiny: Path) -> None:
     )
     rows = [*ROWS[:3], weighted, *ROWS[3:6]]
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    examples = kept.encoded(OBJECTIVES["sft"], tokenizer, rows, 64, "completion")
+    examples = stored.encoded(OBJECTIVES["sft"], tokenizer, rows, 64, "completion")
     assert {tuple(e.sequences[0].columns) for e in examples} == {("weights",)}
 
 
@@ -150,10 +152,10 @@ def test_rows_of_preferences_are_kept_in_a_file_as_those_of_answers(
     ]
     objective = objective_of(manifest_for("lora", objective={"kind": name}))
     tokenizer = AutoTokenizer.from_pretrained(tiny)
-    held = kept.encoded(objective, tokenizer, rows, 96, "completion")
-    monkeypatch.setattr(kept, "AT_ONCE", 2)
-    filed = kept.encoded(objective, tokenizer, rows, 96, "completion")
-    assert (type(held), type(filed)) == (list, kept.KeptExamples)
+    held = stored.encoded(objective, tokenizer, rows, 96, "completion")
+    monkeypatch.setattr(stored, "AT_ONCE", 2)
+    filed = stored.encoded(objective, tokenizer, rows, 96, "completion")
+    assert (type(held), type(filed)) == (list, stored.StoredExamples)
     assert [*filed] == held
     assert [example.row for example in filed] == [*range(7)]
 

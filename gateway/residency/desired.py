@@ -20,7 +20,7 @@ from adapterworks.registry.releases.release import Release
 _log = logging.getLogger(__name__)
 
 
-class Kept:
+class Desired:
     """What one engine is to hold; loads run in the background, one after the other.
 
     Args:

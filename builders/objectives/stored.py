@@ -22,7 +22,7 @@ AT_ONCE = 4096
 """Rows that are encoded at once; up to so many, nothing is written."""
 
 
-class KeptExamples(Sequence[Example]):
+class StoredExamples(Sequence[Example]):
     """Examples in a file."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ def encoded(
     """
     if len(rows) <= AT_ONCE or not objective.by_row:
         return objective.encode(tokenizer, rows, max_length, loss_on)
-    kept = KeptExamples()
+    kept = StoredExamples()
     columns: set[tuple[str, ...]] = set()
     for start in range(0, len(rows), AT_ONCE):
         part = tuple(rows[start : start + AT_ONCE])

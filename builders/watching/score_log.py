@@ -25,8 +25,8 @@ from adapterworks.manifests.errors import Conflict, IntegrityError
 Scores = tuple[float, float]
 
 
-class Kept:
-    """The scores of one comparison; made by `kept`."""
+class ScoreLog:
+    """The scores of one comparison; made by `open_score_log`."""
 
     def __init__(self, lines: Journal, scores: list[Scores]) -> None:
         self._lines = lines
@@ -48,7 +48,7 @@ class Kept:
 
 
 @contextmanager
-def kept(folder: Path, identity: Mapping[str, Any]) -> Iterator[Kept]:
+def open_score_log(folder: Path, identity: Mapping[str, Any]) -> Iterator[ScoreLog]:
     """Hold the scores of what has this identity.
 
     Raises:
@@ -78,7 +78,7 @@ def kept(folder: Path, identity: Mapping[str, Any]) -> Iterator[Kept]:
     with open_journal(path, take, busy) as lines:
         if not heads:
             lines.add([head])
-        yield Kept(lines, scores)
+        yield ScoreLog(lines, scores)
 
 
 def _pair(line: bytes, number: int) -> Scores | None:
