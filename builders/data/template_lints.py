@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from adapterworks.builders.data.chat import RENDERED_ON, template, tokenize
@@ -22,7 +22,7 @@ _DATED = ("strftime_now", "date_string")
 
 def template_lints(
     tokenizer: PreTrainedTokenizerBase, *, replaced: bool, own: str, stop: Collection[int] = ()
-) -> list[tuple[str, str]]:
+) -> Iterator[tuple[str, str]]:
     """(what, who says so) of each unusual thing.
 
     Args:
@@ -34,70 +34,54 @@ def template_lints(
         InvalidInput: the template refuses a question and an answer.
     """
     if not tokenizer.chat_template:
-        return []
-    found = []
+        return
     asked, whole = template(tokenizer, _TURNS[:1], True), template(tokenizer, _TURNS, False)
     if replaced and own:
-        found.append(
-            (
-                "the base has a chat template of its own, which another one takes the place of",
-                "a tuned base knows its own turns; every other form is learnt from the rows alone",
-            )
+        yield (
+            "the base has a chat template of its own, which another one takes the place of",
+            "a tuned base knows its own turns; every other form is learnt from the rows alone",
         )
     if replaced and not whole.startswith(asked):
-        found.append(
-            (
-                "a conversation does not begin as its prompt does, so that answers are not learnt "
-                "as they are asked for",
-                "transformers' chat templating: `add_generation_prompt` opens the answer's turn",
-            )
+        yield (
+            "a conversation does not begin as its prompt does, so that answers are not learnt "
+            "as they are asked for",
+            "transformers' chat templating: `add_generation_prompt` opens the answer's turn",
         )
     elif replaced:
         (ids,) = tokenize(tokenizer, [whole[len(asked) :]])
         if not set(ids) & special_ids(tokenizer):
-            found.append(
-                (
-                    "no special token of this base ends an answer; the last one of a conversation "
-                    "gets the end-of-text token, earlier ones none",
-                    "an end that is not one token is learnt badly, and engines do not stop at it",
-                )
+            yield (
+                "no special token of this base ends an answer; the last one of a conversation "
+                "gets the end-of-text token, earlier ones none",
+                "an end that is not one token is learnt badly, and engines do not stop at it",
             )
     end = turn_end(tokenizer)
     if stop and end is not None and end not in stop:
-        found.append(
-            (
-                f"it closes an answer with `{tokenizer.decode([end])}`, which the base is not "
-                "stopped at: answers would go on behind their end, to the longest length. A "
-                "template that `base.chat_template` names has its end added",
-                "the base's `generation_config.json` or `config.json`, which every engine reads",
-            )
+        yield (
+            f"it closes an answer with `{tokenizer.decode([end])}`, which the base is not "
+            "stopped at: answers would go on behind their end, to the longest length. A "
+            "template that `base.chat_template` names has its end added",
+            "the base's `generation_config.json` or `config.json`, which every engine reads",
         )
     mark = opening(asked).strip()
     if block := silence(tokenizer):
-        found.append(
-            (
-                f"it writes an empty reasoning block (`{' '.join(block.split())}`) before the last "
-                "answer that it does not ask with: answers are learnt without it, as they are "
-                "asked for. The base itself may reason first; answers are scored without their "
-                "reasoning, which takes up tokens of `evaluate.max_new_tokens`. To ask without "
-                "reasoning, set `base.template_arguments = { enable_thinking = false }`",
-                "the base's chat template; Qwen3's model card",
-            )
+        yield (
+            f"it writes an empty reasoning block (`{' '.join(block.split())}`) before the last "
+            "answer that it does not ask with: answers are learnt without it, as they are "
+            "asked for. The base itself may reason first; answers are scored without their "
+            "reasoning, which takes up tokens of `evaluate.max_new_tokens`. To ask without "
+            "reasoning, set `base.template_arguments = { enable_thinking = false }`",
+            "the base's chat template; Qwen3's model card",
         )
     elif mark:
-        found.append(
-            (
-                f"its prompt opens reasoning with `{mark}`: answers begin within it and are scored "
-                "without it, and it takes up tokens of `evaluate.max_new_tokens`",
-                "the base's chat template",
-            )
+        yield (
+            f"its prompt opens reasoning with `{mark}`: answers begin within it and are scored "
+            "without it, and it takes up tokens of `evaluate.max_new_tokens`",
+            "the base's chat template",
         )
     if any(word in tokenizer.chat_template for word in _DATED):
-        found.append(
-            (
-                f"it writes the day's date: rows are rendered on {RENDERED_ON:%d %B %Y}, answers "
-                "on the day they are asked for",
-                "equal rows would be other rows tomorrow",
-            )
+        yield (
+            f"it writes the day's date: rows are rendered on {RENDERED_ON:%d %B %Y}, answers "
+            "on the day they are asked for",
+            "equal rows would be other rows tomorrow",
         )
-    return found

@@ -220,14 +220,13 @@ def make_plan(
     share = steps / per_epoch
     objective, rate = objective_of(manifest), train.learning_rate
     default = usual_rate(technique, objective)
-    lints = technique.lints(shape, manifest.method) + base_lints(manifest, shape)
-    lints += training_lints(
-        manifest,
-        technique,
-        rows=rows,
-        steps=steps,
-        device=machine.device,
-        test=data.rows.get("test"),
+    test = data.rows.get("test")
+    lints = (
+        *technique.lints(shape, manifest.method),
+        *base_lints(manifest, shape),
+        *training_lints(
+            manifest, technique, rows=rows, steps=steps, device=machine.device, test=test
+        ),
     )
     return Plan(
         manifest=manifest,
@@ -266,7 +265,7 @@ def make_plan(
         memory=fits.memory.to_json(),
         disk=_disk(technique, trainable, shape),
         servable=technique.servable(shape, manifest.method, manifest.serve),
-        lints=tuple(lints),
+        lints=lints,
         extensions=extensions,
         start=found.start,
         reference=found.reference,

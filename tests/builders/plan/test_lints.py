@@ -21,7 +21,7 @@ def lints(
     manifest = manifest_for(kind, **train)
     data = manifest.data.model_copy(update={"format": format})
     manifest = manifest.model_copy(update={"data": data})
-    found = training_lints(manifest, METHODS[kind], rows=rows, steps=steps, device=device)
+    found = [*training_lints(manifest, METHODS[kind], rows=rows, steps=steps, device=device)]
     assert all(lint.source for lint in found)
     assert len({lint.key for lint in found}) == len(found)
     return {lint.key: lint.message for lint in found}

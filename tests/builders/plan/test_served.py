@@ -124,7 +124,7 @@ def test_without_vllm_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_base_that_no_engine_takes_a_lora_for_is_said(name: str, tiny: Path) -> None:
     shape = read_shape(tiny)
     assert shape.classes == ("LlamaForCausalLM",)
-    assert base_lints(manifest_for("lora"), shape) == []
+    assert [*base_lints(manifest_for("lora"), shape)] == []
     other = replace(shape, classes=(name,), architecture="other")
     (lint,) = [one for one in plan_for("lora", other).lints if one.key == "base.model"]
     assert "`other` cannot be served: vLLM has no LoRA for it" in lint.message
@@ -140,4 +140,4 @@ def test_experts_of_an_nf4_base_are_said_to_be_whole(tmp_path: Path, kind: str, 
     if said:
         assert "leaves the experts of `mixtral` as they are, about " in lints[0].message
     dense = replace(shape, experts=False)
-    assert base_lints(manifest_for(kind), dense) == []
+    assert [*base_lints(manifest_for(kind), dense)] == []
