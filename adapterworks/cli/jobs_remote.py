@@ -17,10 +17,10 @@ _LOOK_S = 10.0
 
 def worker_said(app: App, job: Job) -> str | None:
     """How a job's worker stands at its place, for people; None where nobody is to run it there."""
-    from adapterworks.workers.placed import place_of, standing_of
+    from adapterworks.workers.placed import place_of, status_of
 
     try:
-        found = standing_of(job, app.settings)
+        found = status_of(job, app.settings)
     except AdapterworksError as error:
         return f"{place_of(job)} cannot be asked: {error.message}"
     if found is None:
@@ -42,13 +42,13 @@ class Watch:
         Raises:
             Unavailable: nobody runs the job, nor will.
         """
-        from adapterworks.workers.placed import place_of, standing_of
+        from adapterworks.workers.placed import place_of, status_of
 
         if time.monotonic() - self._looked < _LOOK_S:
             return
         self._looked = time.monotonic()
         try:
-            found = standing_of(job, self._app.settings)
+            found = status_of(job, self._app.settings)
         except AdapterworksError as error:
             self._tell(f"{place_of(job)} cannot be asked: {error.message}")
             return
@@ -75,9 +75,9 @@ def has_no_worker(app: App, job: Job) -> bool:
     Raises:
         Unavailable, NoPlace, MissingExtra: the place cannot be asked.
     """
-    from adapterworks.workers.placed import standing_of
+    from adapterworks.workers.placed import status_of
 
-    found = standing_of(job, app.settings)
+    found = status_of(job, app.settings)
     return found is not None and not found.is_there
 
 

@@ -27,8 +27,8 @@ class WorkerGone(Unavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a job's worker stands at its place.
+class WorkerStatus:
+    """The status of a job's worker at its place.
 
     Attributes:
         state: the place's; `forgotten` where it knows of none.
@@ -58,7 +58,7 @@ def task_of(job: Job) -> str:
     return str(job.result.get(TASK, job.id))
 
 
-def standing(executor: Executor, task: str) -> Standing:
+def worker_status(executor: Executor, task: str) -> WorkerStatus:
     """Ask a place for a worker.
 
     Raises:
@@ -72,12 +72,12 @@ def standing(executor: Executor, task: str) -> Standing:
     except NoPlace:
         raise
     except NotFound as error:
-        return Standing("forgotten", error.message)
-    return Standing(state, why)
+        return WorkerStatus("forgotten", error.message)
+    return WorkerStatus(state, why)
 
 
-def standing_of(job: Job, settings: Settings) -> Standing | None:
-    """How a job's worker stands; None for a job that nobody is to run elsewhere now.
+def status_of(job: Job, settings: Settings) -> WorkerStatus | None:
+    """The status of a job's worker; None for a job that nobody is to run elsewhere now.
 
     Raises:
         Unavailable, NoPlace, MissingExtra: the place cannot be asked.
@@ -87,7 +87,7 @@ def standing_of(job: Job, settings: Settings) -> Standing | None:
     where = parse_where(on)
     if where.kind == "slurm" and TASK not in job.result:
         return None  # of a version that kept no number, without which Slurm cannot be asked
-    return standing(open_executor(where, settings), task_of(job))
+    return worker_status(open_executor(where, settings), task_of(job))
 
 
 def end_at_its_place(job: Job, settings: Settings) -> None:

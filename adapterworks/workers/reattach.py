@@ -13,10 +13,12 @@ from adapterworks.registry.registry import Registry
 from adapterworks.workers.executors.executor import Executor
 from adapterworks.workers.executors.where import Where
 from adapterworks.workers.placed import ON, task_of
-from adapterworks.workers.remote import Begun, begin_again
+from adapterworks.workers.remote import Submitted, begin_again
 
 
-def reattach(app: App, where: Where, executor: Executor, labels: Mapping[str, str]) -> Begun | None:
+def reattach(
+    app: App, where: Where, executor: Executor, labels: Mapping[str, str]
+) -> Submitted | None:
     """The job that somebody began there with these labels, if it goes on, or came to a release that
     is still here; has its worker begun where none is, as whoever queued it may have been killed.
 
@@ -41,7 +43,7 @@ def reattach(app: App, where: Where, executor: Executor, labels: Mapping[str, st
         return None
     if job.state in AT_WORK:
         begin_again(app, executor, job)
-    return Begun(job, task_of(job))
+    return Submitted(job, task_of(job))
 
 
 def _is_here(registry: Registry, digest: str) -> bool:

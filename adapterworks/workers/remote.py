@@ -29,7 +29,14 @@ from adapterworks.registry.lifecycle import holding, leases
 from adapterworks.workers.environment import public_environment, shared_environment
 from adapterworks.workers.executors.executor import Executor, NoPlace, Resources, Task
 from adapterworks.workers.executors.where import Where
-from adapterworks.workers.placed import ON, Standing, WorkerGone, place_of, standing, task_of
+from adapterworks.workers.placed import (
+    ON,
+    WorkerGone,
+    WorkerStatus,
+    place_of,
+    task_of,
+    worker_status,
+)
 
 if TYPE_CHECKING:
     from adapterworks.registry.registry import Registry
@@ -55,7 +62,7 @@ _ENDING_LOOKS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class Submitted:
     """A job, and the id that the place has given its worker."""
 
     job: Job
@@ -71,7 +78,7 @@ def begin(
     resources: Resources,
     priority: int = 0,
     labels: Mapping[str, str] = MappingProxyType({}),
-) -> Begun:
+) -> Submitted:
     """Queue a build and have its worker started.
 
     Args:
@@ -99,7 +106,7 @@ def begin(
         with contextlib.suppress(Conflict):  # its worker was begun all the same, and has ended it
             _cancel(app, job.id)
         raise
-    return Begun(job, began)
+    return Submitted(job, began)
 
 
 def begin_again(app: App, executor: Executor, job: Job) -> str | None:
@@ -116,7 +123,7 @@ def begin_again(app: App, executor: Executor, job: Job) -> str | None:
             job = lookup.get(connection, job.id)
         if job.ended or job.state == "paused":
             raise Conflict(f"the job `{job.id}` is {job.state}")
-        found = standing(executor, task_of(job))
+        found = worker_status(executor, task_of(job))
         if not found.is_there:
             return _start_worker(app, executor, job, f"{job.id}-{secrets.token_hex(3)}")
         if found.state == "waiting" or job.state == "running":
@@ -156,7 +163,7 @@ def queued(
     return job
 
 
-def follow(app: App, executor: Executor, begun: Begun, say: Callable[[str], None]) -> Job:
+def follow(app: App, executor: Executor, begun: Submitted, say: Callable[[str], None]) -> Job:
     """Say what happens until the job has ended; returns it.
 
     A place that does not answer is asked again: its worker goes on, and tells the registry. A job
@@ -198,11 +205,11 @@ class _Place:
         self._let_go = task_of(job)
         self._tell(f"it is paused; `adapters jobs resume {job.id}` lets it go on")
 
-    def lost(self, job: Job) -> Standing | None:
+    def lost(self, job: Job) -> WorkerStatus | None:
         """How a worker stands that is there no more, and should be."""
         task = task_of(job)
         try:
-            found = standing(self._executor, task)
+            found = worker_status(self._executor, task)
         except (Unavailable, NoPlace) as error:
             self._tell(f"{error.message}; it is asked again")
             return None
@@ -220,7 +227,7 @@ class _Place:
         self._said = line
 
 
-def _end_without_a_worker(app: App, executor: Executor, job: Job, gone: Standing) -> None:
+def _end_without_a_worker(app: App, executor: Executor, job: Job, gone: WorkerStatus) -> None:
     with app.registry.database.read() as connection:
         if lookup.get(connection, job.id).ended:  # between the two questions
             return

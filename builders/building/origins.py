@@ -30,7 +30,7 @@ _FREE = {"kind", "dropout", "init", "learning_rate_ratio", "keep_ranks", "orthog
 
 
 @dataclass(frozen=True)
-class Begun:
+class FoundOrigins:
     """The releases with their folders: what the training process is given.
 
     Attributes:
@@ -52,7 +52,7 @@ class Begun:
     teacher_model: Path | None = None
 
 
-def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Begun:
+def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> FoundOrigins:
     """Resolve `[start]` and `objective.reference`.
 
     Args:
@@ -68,7 +68,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
     other = reference_ref(manifest.objective) if has_reference else None
     rewarding = getattr(manifest.objective, "reward_release", None)
     if manifest.start is None and other is None and rewarding is None:
-        return Begun(Origins(reference=said if has_reference else None))
+        return FoundOrigins(Origins(reference=said if has_reference else None))
     if registry is None:
         raise InvalidInput(
             "the manifest begins with a release, and no registry was given",
@@ -113,7 +113,7 @@ def find_origins(manifest: Manifest, registry: Registry | None, base: str) -> Be
         rewarded,
         tuple(parents),
     )
-    return Begun(origins, start, reference, judge, separator)
+    return FoundOrigins(origins, start, reference, judge, separator)
 
 
 def _require_reward(manifest: Manifest, release: Release, name: str) -> str | None:

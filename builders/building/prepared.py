@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from adapterworks.builders.building.encode import sequences_of
-from adapterworks.builders.building.origins import Begun
+from adapterworks.builders.building.origins import FoundOrigins
 from adapterworks.builders.data.gates.run import GateResults
 from adapterworks.builders.data.render import Encoded
 from adapterworks.builders.data.rows import Row
@@ -48,7 +48,7 @@ class Prepared:
     sources: list[dict[str, Any]]
     gates: GateResults
     accelerate: str | None = None
-    begun: Begun = field(default_factory=lambda: Begun(Origins()))
+    begun: FoundOrigins = field(default_factory=lambda: FoundOrigins(Origins()))
 
     def sequences(self, split: str, most: int | None = None) -> list[Encoded]:
         """The sequences of a split's examples in order; of its first `most` examples, if given."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adapterworks.builders.building.origins import Begun, require_beside
+from adapterworks.builders.building.origins import FoundOrigins, require_beside
 from adapterworks.builders.evaluation.subjects import base_of
 from adapterworks.builders.methods import METHODS
 from adapterworks.builders.methods.shape import read_shape
@@ -35,7 +35,7 @@ class _Teacher:
 
     Attributes:
         digest: `base`, or of a release or another base.
-        adapter, model: folders, as of `Begun`.
+        adapter, model: folders, as of `FoundOrigins`.
         parameters: in memory beside the policy's base.
         parent: a release, as the record names it.
     """
@@ -48,14 +48,14 @@ class _Teacher:
 
 
 def with_teacher(
-    begun: Begun,
+    begun: FoundOrigins,
     manifest: Manifest,
     registry: Registry | None,
     bases: BaseStore,
     base: Base,
     tokenizer: PreTrainedTokenizerBase,
     progress: Callable[[str], None] | None = None,
-) -> Begun:
+) -> FoundOrigins:
     """The origins, and with them the teacher, where the objective has one.
 
     Raises:
@@ -87,7 +87,7 @@ def with_teacher(
     return replace(begun, origins=origins, teacher=found.adapter, teacher_model=found.model)
 
 
-def require_room(begun: Begun, longest: int) -> None:
+def require_room(begun: FoundOrigins, longest: int) -> None:
     """Refuse sequences that are longer than a teacher with a base of its own can read.
 
     Args:

@@ -56,7 +56,7 @@ class Projected:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class TeacherLoss:
     """What each token's distribution over the vocabulary is compared with.
 
     Attributes:
@@ -104,7 +104,7 @@ def score(
     uniform: bool = False,
     critic: Critic | None = None,
     projection: Projection | None = None,
-    beside: Beside | None = None,
+    beside: TeacherLoss | None = None,
 ) -> Scores:
     """The scores of a micro batch, differentiable.
 
@@ -174,7 +174,9 @@ def _asked(batch: Batch) -> tuple[dict[str, Any], torch.Tensor, torch.Tensor]:
     return inputs, columns, targets[:, columns]
 
 
-def _apart(beside: Beside, taught: torch.Tensor, logits: torch.Tensor, at: slice) -> torch.Tensor:
+def _apart(
+    beside: TeacherLoss, taught: torch.Tensor, logits: torch.Tensor, at: slice
+) -> torch.Tensor:
     """How far some supervised tokens' distributions are from the teacher's."""
     import torch
 
@@ -213,7 +215,7 @@ def score_behind_shared(
     uniform: bool = False,
     critic: Critic | None = None,
     projection: Projection | None = None,
-    beside: Beside | None = None,
+    beside: TeacherLoss | None = None,
 ) -> Scores:
     """The scores of a batch that was laid out behind what its sequences share.
 

@@ -15,7 +15,7 @@ from adapterworks.builders.data.rows import from_record
 from adapterworks.builders.objectives.distillation import Distillation
 from adapterworks.builders.objectives.policy_gradient import PolicyGradient
 from adapterworks.builders.objectives.sampled import Sampled
-from adapterworks.builders.objectives.scoring import Beside
+from adapterworks.builders.objectives.scoring import TeacherLoss
 from adapterworks.builders.plan.plan import Plan
 from adapterworks.builders.training.distilled import Distilled
 from adapterworks.builders.training.engine_sampler import EngineSampler
@@ -25,9 +25,9 @@ from adapterworks.builders.training.rollouts import Rollouts
 from adapterworks.builders.training.samplers import HuggingFaceSampler, Sampler
 from adapterworks.builders.training.sampling import Sampling
 from adapterworks.builders.training.teacher import (
-    Apart,
     Average,
-    Standing,
+    SeparateTeacher,
+    SharedTeacher,
     Teacher,
     projection_for,
 )
@@ -119,7 +119,7 @@ def _teacher(plan: Plan, objective: Distillation, forward: Forward, given: Given
     if plan.teacher is None:
         found = Average(forward, objective.settings.teacher_rate, micro)
     elif given.teacher_model is not None:
-        found = Apart(
+        found = SeparateTeacher(
             given.teacher_model,
             given.teacher,
             plan.precision,
@@ -130,7 +130,7 @@ def _teacher(plan: Plan, objective: Distillation, forward: Forward, given: Given
         )
     else:
         reference = BASE if given.teacher is None else plan.teacher
-        found = Standing(forward, reference, given.teacher, micro)
+        found = SharedTeacher(forward, reference, given.teacher, micro)
     projection_for(forward.projection)
-    forward.beside = Beside(found.logits, objective.apart)
+    forward.beside = TeacherLoss(found.logits, objective.apart)
     return found

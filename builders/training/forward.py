@@ -28,9 +28,9 @@ from adapterworks.builders.objectives.batch import (
 from adapterworks.builders.objectives.objective import LOSS, Loss, Objective
 from adapterworks.builders.objectives.scores import Scores
 from adapterworks.builders.objectives.scoring import (
-    Beside,
     Critic,
     Projection,
+    TeacherLoss,
     score,
     score_behind_shared,
     with_adapter,
@@ -75,7 +75,7 @@ class Forward:
     side_by_side: bool = False
     critic: Critic | None = None
     projection: Projection | None = None
-    beside: Beside | None = None
+    beside: TeacherLoss | None = None
     has_method: bool = field(default=True, init=False)
     began: dict[str, torch.Tensor] | None = field(default=None, init=False)
 

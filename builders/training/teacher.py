@@ -45,7 +45,7 @@ class Teacher(Protocol):
         """The policy has been updated."""
 
 
-class Standing:
+class SharedTeacher:
     """The policy's base without its adapter, or with another one in its place.
 
     Args:
@@ -82,7 +82,7 @@ class Standing:
         """It stays as it is."""
 
 
-class Apart:
+class SeparateTeacher:
     """A model of its own.
 
     Args:

@@ -23,8 +23,8 @@ from adapterworks.workers.executors import open as opening
 from adapterworks.workers.executors.executor import NoPlace, Resources, State, Task
 from adapterworks.workers.executors.local import LocalExecutor
 from adapterworks.workers.executors.where import Where
-from adapterworks.workers.placed import WorkerGone, standing, task_of
-from adapterworks.workers.remote import NEEDS, Begun, begin, begin_again, follow, queued
+from adapterworks.workers.placed import WorkerGone, task_of, worker_status
+from adapterworks.workers.remote import NEEDS, Submitted, begin, begin_again, follow, queued
 
 
 @pytest.fixture
@@ -80,11 +80,11 @@ class Place:
         raise NotImplementedError
 
 
-def _begin(app: App) -> Begun:
+def _begin(app: App) -> Submitted:
     job = queued(app.registry.database, "on:1", {}, {})
     with app.registry.database.write() as connection:
         putting.place(connection, job.id, "task")
-    return Begun(job, "task")
+    return Submitted(job, "task")
 
 
 def test_a_place_that_does_not_answer_is_asked_again(app: App) -> None:
@@ -219,7 +219,7 @@ def test_a_place_that_cannot_be_asked_from_here_has_forgotten_nothing(app: App) 
             raise NoPlace("`squeue` is not on this machine")
 
     with pytest.raises(NoPlace):
-        standing(Nowhere(app), "task")
+        worker_status(Nowhere(app), "task")
 
 
 def test_a_build_that_was_given_away_from_another_home_is_not_begun_twice(
@@ -229,7 +229,7 @@ def test_a_build_that_was_given_away_from_another_home_is_not_begun_twice(
     job = queued(app.registry.database, "on:1", {}, {"on": "local"})
     elsewhere_begun = LocalExecutor(tmp_path / "another-home")
     with pytest.raises(NoPlace, match="was started from here"):
-        standing(elsewhere_begun, task_of(job))
+        worker_status(elsewhere_begun, task_of(job))
     with pytest.raises(NoPlace):
         begin_again(app, elsewhere_begun, job)
     assert not (tmp_path / "another-home").exists()

@@ -21,7 +21,7 @@ from adapterworks.workers import remote
 from adapterworks.workers.detached import MANIFEST_CHANGED
 from adapterworks.workers.executors import open as opening
 from adapterworks.workers.executors.executor import Resources, State, Task
-from adapterworks.workers.remote import Begun
+from adapterworks.workers.remote import Submitted
 from tests.builders.workshop import Workshop
 from tests.registry.releases import publish
 
@@ -60,7 +60,7 @@ def app(tmp_path: Path) -> Iterator[App]:
 
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Place:
-    def follow(app: App, executor: Place, begun: Begun, say: object) -> Job:
+    def follow(app: App, executor: Place, begun: Submitted, say: object) -> Job:
         raise Interrupted(begun.job)
 
     place = Place()
@@ -135,7 +135,7 @@ def test_a_manifest_that_was_edited_is_no_fault_of_a_trial(
 ) -> None:
     """It would be kept as failed, and be so for ever."""
 
-    def follow(app: App, executor: Place, begun: Begun, say: object) -> Job:
+    def follow(app: App, executor: Place, begun: Submitted, say: object) -> Job:
         with app.registry.database.write() as connection:
             taken = queue.claim(connection, [begun.job.lane], holder="worker", now=time.time())
             assert taken is not None

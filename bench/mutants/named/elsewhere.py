@@ -74,7 +74,7 @@ NAMED = (
     Named(
         "a-place-that-has-forgotten-ends-who-follows",
         _PLACED,
-        '        return Standing("forgotten", error.message)\n',
+        '        return WorkerStatus("forgotten", error.message)\n',
         "        raise\n",
         (f"{_OF_FOLLOWING}::test_a_worker_that_its_place_has_forgotten_ends_its_job",),
         "a build whose Job was removed would be queued for ever",

@@ -23,7 +23,7 @@ from adapterworks.builders.training.loop import Trainer
 from adapterworks.builders.training.projection import ChunkedProjection
 from adapterworks.builders.training.samplers import prompt_seed
 from adapterworks.builders.training.sampling import prompt_of
-from adapterworks.builders.training.teacher import Apart, Average, Standing
+from adapterworks.builders.training.teacher import Average, SeparateTeacher, SharedTeacher
 from adapterworks.manifests.errors import Refused
 from tests.builders.build_support import TinyJob, tiny_job
 from tests.builders.training.sampled import sampled_job, scripted
@@ -130,7 +130,7 @@ def test_a_teacher_says_what_its_model_says(job: Make, tiny: Path, taught: Path,
         trainer = moved(job(objective={**SDFT, "teacher_rate": rate}, kind=kind).trainer())
         fresh = job("fresh", objective=SDFT, kind=kind).trainer()
         expected = trainer.bare if who == "live" else fresh.bare
-    kinds = {"base": Standing, "release": Standing, "apart": Apart}
+    kinds = {"base": SharedTeacher, "release": SharedTeacher, "apart": SeparateTeacher}
     teacher = distilled(trainer).teacher
     assert isinstance(teacher, kinds.get(who, Average))
     before = {name: p.detach().clone() for name, p in trainer.bare.named_parameters()}
