@@ -101,7 +101,7 @@ AREAS = {
                     *("statistics", "comparison", "gates", "evaluate", "nearest", "sequences"),
                     *("win_rate", "safety"),
                 ),
-             *_files("tests/builders/watching", "kept", "feedback", "paired", "inputs"),
+             *_files("tests/builders/watching", "score_log", "feedback", "paired", "inputs"),
              "tests/builders/reviewing"),
         ),
         Area(

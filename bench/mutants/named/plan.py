@@ -488,8 +488,8 @@ NAMED = (
     Named(
         "a-base-that-is-never-served-is-planned-without-a-word",
         _PLAN,
-        " + base_lints(manifest, shape)\n",
-        "\n",
+        "        *base_lints(manifest, shape),\n",
+        "",
         (f"{_OF_SERVED}::test_a_base_that_no_engine_takes_a_lora_for_is_said",),
         "an adapter would be trained for hours that `adapters serve` starts no engine for",
     ),

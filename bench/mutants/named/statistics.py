@@ -113,7 +113,7 @@ NAMED = (
         "builders/data/journal.py",
         "        file.seek(end)\n        file.truncate()\n",
         "        file.seek(0, 2)\n        file.truncate()\n",
-        (f"{_OF_WATCHING}/test_kept.py::test_a_torn_line_is_written_again",),
+        (f"{_OF_WATCHING}/test_score_log.py::test_a_torn_line_is_written_again",),
         "the next row would be written onto the end of a line that a kill has torn off",
     ),
     Named(
