@@ -325,6 +325,14 @@ def test_a_page_has_a_field_for_each_thing_its_template_shows() -> None:
             assert re.search(rf"\b{name}\b", page.__doc__), (page.__name__, name)
 
 
+def test_every_head_of_a_table_says_what_it_is_the_head_of() -> None:
+    """A screen reader reads it with each cell."""
+    templates = (CONSOLE / "templates").glob("*.html")
+    heads = re.findall(r"<th\b[^>]*>", "".join(path.read_text("utf-8") for path in templates))
+    assert len(heads) > 50
+    assert {head for head in heads if ' scope="' not in head} == set()
+
+
 def test_the_command_lines_are_ones_that_there_are(house: House, acme: Browser) -> None:
     job = begun_job(acme, house)
     seen = set()
