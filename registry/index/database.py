@@ -243,6 +243,13 @@ def _reported(url: URL) -> Iterator[None]:
             f"{where} cannot keep that value: {str(error.orig).splitlines()[0]}",
             hint="take characters that cannot be shown out of it",
         ) from error
+    except ValueError as error:
+        if not isinstance(error.__cause__ or error, UnicodeEncodeError):
+            raise
+        raise InvalidInput(
+            f"{where} cannot keep that value: it has bytes that are no UTF-8 text",
+            hint="take characters that cannot be shown out of it, or set the terminal to UTF-8",
+        ) from error
     except DatabaseError as error:
         code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
         if code not in _DAMAGED:

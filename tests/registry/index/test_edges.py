@@ -140,3 +140,14 @@ def test_a_reader_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert registry.resolve("medical").version == 1
         with pytest.raises(Refused, match="can only be read by this user"):
             registry.promote("medical", 1, "candidate", who="eve")
+
+
+def test_a_word_that_no_database_keeps_is_refused_and_nothing_else_is_done(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """A terminal that is not set to UTF-8 gives half characters."""
+    publish(registry, tmp_path)
+    with pytest.raises(InvalidInput, match="cannot keep that value"):
+        registry.promote("medical", 1, "prod", who="ann", why="caf\udce9")
+    assert registry.history("medical") == []
+    registry.promote("medical", 1, "prod", who="ann", why="café")
