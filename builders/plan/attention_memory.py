@@ -37,13 +37,21 @@ def masks(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
 
 
 def scores(manifest: Manifest, shape: BaseShape, load: Load, width: int) -> int:
-    """Bytes of attention scores, where all of them are computed (`eager`): of each pair of a row's
-    positions and each head the scores, their softmax in float32, and what that is cast to."""
+    """Bytes of attention scores, where all of them are computed (`eager`), of each pair of a row's
+    positions and each head: in every layer the softmax in float32 and, in half precision, what it
+    is cast to, which autograd keeps; and in one layer the scores, and they again when scaled.
+
+    A base that knows no other attention keeps more: a soft cap its hyperbolic tangent, sinks what
+    they are cut from. The scores of every layer are counted for that.
+    """
     if attention_of(manifest, shape) != EAGER:
         return 0
     longest = load.mask or load.tokens // load.prompts
     layers = 1 if manifest.train.gradient_checkpointing else shape.layers
-    return layers * shape.heads * _rows(load) * longest**2 * (2 * width + 4)
+    pairs = shape.heads * _rows(load) * longest**2
+    if shape.eager:
+        return layers * pairs * (2 * width + 4)
+    return pairs * (layers * (4 + (width if width < 4 else 0)) + 2 * width)
 
 
 def _rows(load: Load) -> int:

@@ -719,13 +719,22 @@ NAMED = (
     Named(
         "scores-that-are-kept-are-not-counted",
         "builders/plan/attention_memory.py",
-        "    return layers * shape.heads * _rows(load) * longest**2 * (2 * width + 4)",
-        "    return 0 * layers",
+        "        return layers * pairs * (2 * width + 4)",
+        "        return 0 * layers",
         (
             "tests/builders/plan/test_memory.py::"
             "test_scores_that_are_all_computed_are_a_square_a_head_and_layer",
         ),
         "a Gemma 2 would get a micro batch that dies at its first step",
+    ),
+    Named(
+        "scores-of-one-layer-are-those-of-all",
+        "builders/plan/attention_memory.py",
+        "    return pairs * (layers * (4 + (width if width < 4 else 0)) + 2 * width)",
+        "    return pairs * (4 + (width if width < 4 else 0) + 2 * width)",
+        (f"{_TESTS}/test_attention.py::"
+         "test_the_memory_is_that_of_the_attention_that_was_chosen",),
+        "a plan would promise what all layers but one then run out of memory with",
     ),
     Named(
         "a-tower-that-is-left-out-moves-nothing",

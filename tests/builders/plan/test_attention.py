@@ -75,14 +75,17 @@ def test_auto_is_what_the_base_is_loaded_with() -> None:
 
 
 def test_the_memory_is_that_of_the_attention_that_was_chosen() -> None:
-    """Three rows of two: of 3·2² pairs, 2 heads and 2 layers what `eager` keeps in float32."""
+    """Three rows of two: of 3·2² pairs and 2 heads what `eager` keeps in float32, in each of 2
+    layers the softmax, and in one the scores twice; in half precision what is cast as well."""
 
-    def activations(name: str, shape: Any) -> int:
-        load = Load(3, 6, 3, 3)
-        manifest = asking(name)
-        return predict_memory(manifest, shape, load, "cuda", trainable=512, width=4).activations
+    def activations(name: str, shape: Any, width: int = 4) -> int:
+        load, manifest = Load(3, 6, 3, 3), asking(name)
+        planned = predict_memory(manifest, shape, load, "cuda", trainable=512, width=width)
+        return planned.activations
 
-    assert activations("eager", ABLE) - activations("auto", ABLE) == 2 * 2 * 12 * 12
+    assert activations("eager", ABLE) - activations("auto", ABLE) == 2 * 12 * (2 * 4 + 2 * 4)
+    half = activations("eager", ABLE, 2) - activations("auto", ABLE, 2)
+    assert half == 2 * 12 * (2 * (4 + 2) + 2 * 2)
     other = replace(CAPPED, attentions=("eager", "flex_attention"))
     assert activations("flex_attention", other) == activations("auto", ABLE)
 

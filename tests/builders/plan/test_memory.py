@@ -197,7 +197,7 @@ def test_an_attention_that_needs_no_mask_keeps_none() -> None:
     load = replace(LOAD, mask=5)
     flash = masked(able, load, attention="flash_attention_2")
     assert flash == masked(able, LOAD, attention="flash_attention_2") == masked(able, LOAD)
-    scores = 2 * 2 * 25 * (2 * 4 + 4)
+    scores = 2 * 25 * (2 * 4 + 2 * 4)
     assert masked(able, load, attention="eager") == masked(able, LOAD) + scores + 25 * (1 + 4)
 
 
@@ -311,6 +311,46 @@ def test_predicted_bytes_are_those_that_a_step_holds(
     assert on_cpu.activations == int(1.6 * memory.activations)
 
 
+def step_of(folder: Path, manifest: Manifest, *, half: bool = False) -> tuple[int, Memory]:
+    """Bytes at the peak of a step of three long rows, and what is predicted of it."""
+    shape = read_shape(folder)
+    facts = facts_of(encoded_rows(8), encoded_rows(2))
+    made = make_plan(manifest, identity("lora"), shape, MACHINE, facts, ENVIRONMENT)
+    model = build_model(folder, made)
+    if half:
+        model = model.to(torch.bfloat16)
+    generator = torch.Generator().manual_seed(1)
+    sequences = []
+    for length in (300, 310, 320):
+        ids = torch.randint(2, 250, (length,), generator=generator)
+        labels = torch.full_like(ids, IGNORED)
+        labels[-LEARNT:] = ids[-LEARNT:]
+        sequences.append(TokenSequence(ids, labels))
+    packing = manifest.train.packing
+    batch = batches_packed(sequences) if packing else padded(sequences, 1)
+
+    def step() -> None:
+        OBJECTIVES["sft"].losses(score(model, batch)).sum.backward()
+
+    measured = peak_bytes(step)
+    rows = DataFacts({}, {}, (300, 310, 320), (LEARNT,) * 3)
+    load = largest(rows, 3, shared=0, packed=packing)
+    arguments: dict[str, Any] = {"trainable": made.trainable, "width": 2 if half else 4}
+    return measured, predict_memory(manifest, shape, load, "cuda", **arguments)
+
+
+@pytest.mark.parametrize(("checkpointing", "half"), [(False, False), (True, True), (False, True)])
+def test_predicted_scores_are_those_that_a_step_holds(
+    checkpointing: bool, half: bool, tmp_path: Path
+) -> None:
+    """`eager` that was chosen: tensors at their peak, in both precisions."""
+    folder = make_base("Llama", tmp_path, max_position_embeddings=2048)
+    measured, memory = step_of(
+        folder, lora(gradient_checkpointing=checkpointing, attention="eager"), half=half
+    )
+    assert 0.95 < memory.activations / measured < 1.4
+
+
 @pytest.mark.parametrize(
     ("name", "packing", "checkpointing"),
     [
@@ -330,28 +370,7 @@ def test_predicted_masks_and_experts_are_those_that_a_step_holds(
     """Padded rows of several lengths, packed rows, layers with windows, experts: tensors at their
     peak, of rows so long that masks are most of it."""
     folder = make_base(name, tmp_path, max_position_embeddings=2048)
-    manifest = lora(gradient_checkpointing=checkpointing, packing=packing)
-    shape = read_shape(folder)
-    facts = facts_of(encoded_rows(8), encoded_rows(2))
-    made = make_plan(manifest, identity("lora"), shape, MACHINE, facts, ENVIRONMENT)
-    model = build_model(folder, made)
-    generator = torch.Generator().manual_seed(1)
-    sequences = []
-    for length in (300, 310, 320):
-        ids = torch.randint(2, 250, (length,), generator=generator)
-        labels = torch.full_like(ids, IGNORED)
-        labels[-LEARNT:] = ids[-LEARNT:]
-        sequences.append(TokenSequence(ids, labels))
-    batch = batches_packed(sequences) if packing else padded(sequences, 1)
-
-    def step() -> None:
-        OBJECTIVES["sft"].losses(score(model, batch)).sum.backward()
-
-    measured = peak_bytes(step)
-    rows = DataFacts({}, {}, (300, 310, 320), (LEARNT,) * 3)
-    load = largest(rows, 3, shared=0, packed=packing)
-    arguments: dict[str, Any] = {"trainable": made.trainable, "width": 4}
-    memory = predict_memory(manifest, shape, load, "cuda", **arguments)
+    measured, memory = step_of(folder, lora(gradient_checkpointing=checkpointing, packing=packing))
     assert 0.7 < memory.activations / measured < 1.5
 
 
