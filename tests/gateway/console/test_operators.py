@@ -152,6 +152,8 @@ def test_the_rows_of_a_file_come_in_pages(acme: Browser, globex: Browser) -> Non
     assert "q0 <script>alert(1)</script>" in seen["1"][0]
     assert '{"n": 44}' in seen["47"][0]
     assert f'href="/console/files/{file}"' in acme.get("/files").text
+    whole = f'href="/console/files/{file}/content" download="rows.jsonl"'
+    assert whole in acme.get(path).text, "saved under its own name"
     assert globex.get(f"/files/{file}").status_code == 404
 
 
