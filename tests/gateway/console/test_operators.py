@@ -153,7 +153,7 @@ def test_the_rows_of_a_file_come_in_pages(acme: Browser, globex: Browser) -> Non
     assert '{"n": 44}' in seen["47"][0]
     assert f'href="/console/files/{file}"' in acme.get("/files").text
     whole = f'href="/console/files/{file}/content" download="rows.jsonl"'
-    assert whole in acme.get(path).text, "saved under its own name"
+    assert whole in acme.get(f"/files/{file}").text, "saved under its own name"
     assert globex.get(f"/files/{file}").status_code == 404
 
 
