@@ -23,6 +23,7 @@ _PRELOADED = [
     "adapterworks.cli.main",
     "adapterworks.manifests.load",
     "adapterworks.registry.registry",
+    "adapterworks.gateway.metering.meter",
     "adapterworks.gateway.tenants.admin",
     "rich.table",
     "sqlalchemy.dialects.sqlite",

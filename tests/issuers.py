@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+
+from tests.warm.python import warm_python
+
+_ROOT = Path(__file__).parents[1]
 
 # Whom it knows: groups are what roles come from.
 PERSONS: dict[str, dict[str, Any]] = {
@@ -87,9 +92,10 @@ class RealIssuer:
 @contextmanager
 def real_issuer(*, port: int = 0, lasts: float = 3600.0) -> Iterator[RealIssuer]:
     """Run one in a process of its own, with a key of its own; its tokens last so many seconds."""
-    command = [sys.executable, "-P", "-W", "ignore", __file__, str(port), str(lasts)]
+    program = f"from tests.issuers import serve; serve({port}, {lasts!r})"
+    command = [warm_python("gateway"), "-c", program]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command, cwd=_ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         try:
             assert process.stdout is not None
@@ -121,7 +127,3 @@ def serve(port: int, lasts: float) -> None:
     sys.stdout.write(f"{server.server_port}\n")
     sys.stdout.flush()
     server.serve_forever()
-
-
-if __name__ == "__main__":
-    serve(int(sys.argv[1]), float(sys.argv[2]))

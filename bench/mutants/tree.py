@@ -67,11 +67,13 @@ class Tree:
                 shutil.copytree(entry, self.root / entry.name, symlinks=True, ignore=left_out)
             else:
                 shutil.copy2(entry, self.root / entry.name)
+        # A server that this run's tests share (`tests/warm`) has imported what is not planted.
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTEST_XDIST_TESTRUNUID"}
         # `-P`: what is imported is the copy because of PYTHONPATH, as in every child of a test.
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "bench.mutants.nursery"],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": str(self.root)},
+            env={**inherited, "PYTHONPATH": str(self.root)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

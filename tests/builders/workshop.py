@@ -39,8 +39,6 @@ max_new_tokens = 4
 max_conversion_error = 0.9
 """
 
-COMMAND = "from adapterworks.cli.main import main; main()"
-
 
 class Workshop:
     """A folder with a manifest, its rows, a base and a home of its own."""

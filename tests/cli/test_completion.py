@@ -21,6 +21,7 @@ from adapterworks.app import App
 from adapterworks.cli.completion import complete_manifest, complete_name, complete_ref
 from adapterworks.cli.main import cli
 from tests.registry.releases import draft, folder
+from tests.warm.python import COMMAND, warm_python
 
 
 @pytest.fixture
@@ -34,13 +35,18 @@ def shelf(home: Path, tmp_path: Path) -> None:
 
 
 class Bash:
-    """A shell with the script, at a terminal; `typed` presses the key after what is typed."""
+    """A shell with the script, at a terminal; `typed` presses the key after what is typed.
 
-    def __init__(self, here: Path) -> None:
+    Args:
+        here: the folder that it is in.
+        commands: the folder that `adapters` is in.
+    """
+
+    def __init__(self, here: Path, commands: Path) -> None:
         script = here / "adapters.bash"
         script.write_text(CliRunner().invoke(cli, ["completion", "bash"]).stdout)
         self._master, there = pty.openpty()
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join((str(commands), os.environ["PATH"]))
         self._process = subprocess.Popen(
             ["bash", "--norc", "--noprofile", "-i"],
             stdin=there, stdout=there, stderr=there, cwd=here, start_new_session=True,
@@ -75,14 +81,30 @@ class Bash:
 
 
 @pytest.fixture
-def bash(shelf: None, tmp_path: Path) -> Iterator[Bash]:
+def here(shelf: None, tmp_path: Path) -> Path:
+    """A folder with a manifest."""
     if shutil.which("bash") is None:
         pytest.skip("no bash")
     here = tmp_path / "here"
     (here / "manifests").mkdir(parents=True)
     (here / "manifests" / "mine.toml").write_text("")
-    with contextlib.closing(Bash(here)) as shell:
+    return here
+
+
+@pytest.fixture
+def bash(here: Path, tmp_path: Path) -> Iterator[Bash]:
+    """With a command that is forked from one that has imported what it needs."""
+    command = tmp_path / "bin" / "adapters"
+    command.parent.mkdir()
+    command.write_text(f"#!/bin/sh\nexec {warm_python('gateway')} -P -c '{COMMAND}' \"$@\"\n")
+    command.chmod(0o755)
+    with contextlib.closing(Bash(here, command.parent)) as shell:
         yield shell
+
+
+def test_bash_asks_the_installed_command(here: Path) -> None:
+    with contextlib.closing(Bash(here, Path(sys.executable).parent)) as shell:
+        assert shell.typed("adapters show tickets:ca") == "adapters show tickets:candidate"
 
 
 def test_bash_completes_what_has_its_own_breaks_in_it(bash: Bash) -> None:

@@ -26,6 +26,7 @@ from adapterworks.manifests.errors import (
 )
 from adapterworks.settings import Settings
 from tests.registry.releases import draft, folder
+from tests.warm.python import warm_python
 
 CODE = "import sys; from adapterworks.cli.main import main; main()"
 CRASH = (
@@ -35,9 +36,12 @@ CRASH = (
 )
 
 
-def adapters(*arguments: str, code: str = CODE, **env: str) -> subprocess.CompletedProcess[str]:
+def adapters(
+    *arguments: str, code: str = CODE, cold: bool = False, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; `cold`, where Python's own start reads what is in the environment."""
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable if cold else warm_python("gateway"), "-c", code, *arguments],
         capture_output=True,
         text=True,
         env={**os.environ, **env},
@@ -273,7 +277,7 @@ def test_a_fault_of_the_settings_themselves_has_a_report_too(tmp_path: Path) -> 
         "def boom(*_): raise TypeError('wrong')\n"
         "Settings.from_environment = classmethod(boom)\n"
     )
-    done = adapters("list", code=broken + CODE, TMPDIR=str(tmp_path))
+    done = adapters("list", code=broken + CODE, cold=True, TMPDIR=str(tmp_path))
     assert done.returncode == crash.EXIT_CODE
     assert "Traceback" not in done.stderr
     assert [*tmp_path.glob("*.txt")]
@@ -486,7 +490,7 @@ def test_no_wish_for_colours_is_none(home: Path) -> None:
 
 def test_what_was_done_is_said_in_any_letters(shelf: list[str]) -> None:
     """An alias that has moved is not told as a defect because a terminal has no arrow."""
-    done = adapters("promote", "medical@1", "canary", PYTHONIOENCODING="latin-1")
+    done = adapters("promote", "medical@1", "canary", cold=True, PYTHONIOENCODING="latin-1")
     assert done.returncode == 0, done.stderr
     assert "canary" in done.stdout
 

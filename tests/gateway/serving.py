@@ -15,6 +15,7 @@ import httpx
 from bench import apart
 from tests.forked import adapters
 from tests.small_base import SMALL_BASES
+from tests.warm.python import COMMAND, warm_python
 
 ADAPTERS = [str(Path(sys.executable).with_name("adapters"))]
 
@@ -25,6 +26,8 @@ class Serving:
     Args:
         engines: URLs, all of the same base.
         environment: settings besides the home and the bases; proofs are off.
+        installed: started by the installed command, with Python's own start, instead of forked from
+            a process that has imported what a gateway does.
     """
 
     def __init__(
@@ -33,18 +36,20 @@ class Serving:
         engines: Sequence[str],
         *options: str,
         environment: Mapping[str, str] | None = None,
+        installed: bool = False,
     ) -> None:
         own = {"ADAPTERS_GATEWAY_TRUST__PROOF": "off", **(environment or {})}
         self.env = {**apart.environment(home, bases=SMALL_BASES), **own}
         self.home = home
         self.url = ""
+        started = ADAPTERS if installed else [warm_python("gateway"), "-P", "-c", COMMAND]
         command = ["serve", "--port", "0", "--base", "smollm2-135m-instruct"]
         for engine in engines:
             command += ["--engine", engine]
         # A file, not a pipe: nobody reads while it runs, and a full pipe would block it.
         self._told = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `end`)
         self.process = subprocess.Popen(
-            [*ADAPTERS, *command, *options],
+            [*started, *command, *options],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=self._told,

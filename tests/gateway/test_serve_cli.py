@@ -19,8 +19,9 @@ from tests.gateway.adapters import Made, publish
 from tests.gateway.conftest import open_registry
 from tests.gateway.engine_standin import StandIn
 from tests.gateway.running import Launcher, Loop, serve
-from tests.gateway.serving import ADAPTERS, Serving
+from tests.gateway.serving import Serving
 from tests.small_base import SMALL_BASES
+from tests.warm.python import COMMAND, warm_python
 
 
 @pytest.fixture
@@ -31,11 +32,14 @@ def serving(
     made: dict[str, Made],
     base: Base,
     tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Serving]:
+    """A gateway that is ready; with the parameter `True`, started by the installed command."""
     home = tmp_path / "home"
     publish(open_registry(home), made["medical"], base, "medical")
     engine = loop.run(serve(standin.app()))
-    serving = Serving(home, [engine.url], "--open")
+    installed = getattr(request, "param", False)
+    serving = Serving(home, [engine.url], "--open", installed=installed)
     serving.wait_ready()
     yield serving
     serving.end()
@@ -67,6 +71,7 @@ def test_chat_says_what_is_wrong(serving: Serving) -> None:
     assert "adapters serve" in nowhere.stderr
 
 
+@pytest.mark.parametrize("serving", [True], indirect=True, ids=["installed"])
 def test_sigterm_drains_what_is_in_flight(serving: Serving, standin: StandIn) -> None:
     standin.token_seconds = 0.1
     body = {
@@ -135,7 +140,18 @@ def test_nobody_is_let_in_without_a_key_unless_open_was_asked_for(
 def test_open_is_for_loopback_only(tmp_path: Path) -> None:
     env = {**os.environ, "ADAPTERS_HOME": str(tmp_path), "ADAPTERS_BASES": str(SMALL_BASES)}
     told = subprocess.run(
-        [*ADAPTERS, "serve", "--open", "--host", "0.0.0.0", "--port", "0"],
+        [
+            warm_python("gateway"),
+            "-P",
+            "-c",
+            COMMAND,
+            "serve",
+            "--open",
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "0",
+        ],
         env=env,
         capture_output=True,
         text=True,

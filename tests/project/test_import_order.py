@@ -64,6 +64,13 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def said(told: str, contract: str) -> str:
+    """What is said of a contract that is broken, in one line."""
+    assert f"{contract} BROKEN" in told
+    section = told.partition(f"\n{contract}\n---")[2].partition("\n---")[0]
+    return " ".join(section.split())
+
+
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the packages with their links."""
@@ -81,33 +88,57 @@ def test_the_tree_as_it_is_keeps_the_order(tree: Path) -> None:
     assert "0 broken" in done.stdout
 
 
-@pytest.mark.parametrize(("file", "planted", "contract"), UPWARD, ids=[u[0] for u in UPWARD])
-def test_an_import_that_runs_up_is_refused(
-    tree: Path, file: str, planted: str, contract: str
-) -> None:
-    path = tree / file
-    before = path.read_text()
-    # Inside a function, where it does no harm today: it counts all the same.
-    path.write_text(f"{before}\n\ndef _later() -> None:\n    {planted}\n")
+@pytest.fixture(scope="module")
+def upward(tree: Path) -> str:
+    """What is said where all of them are planted."""
+    before = {file: (tree / file).read_text() for file, _, _ in UPWARD}
+    for file, planted, _ in UPWARD:
+        # Inside a function, where it does no harm today: it counts all the same.
+        later = f"\n\ndef _later() -> None:\n    {planted}\n"
+        (tree / file).write_text(before[file] + later)
     try:
         done = lint_imports(tree)
     finally:
-        path.write_text(before)
+        for file, text in before.items():
+            (tree / file).write_text(text)
     assert done.returncode == 1
-    assert f"{contract} BROKEN" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("file", "planted", "contract"), UPWARD, ids=[u[0] for u in UPWARD])
+def test_an_import_that_runs_up_is_refused(
+    upward: str, file: str, planted: str, contract: str
+) -> None:
+    module = f"adapterworks.{file.removesuffix('.py').replace('/', '.')}"
+    _, source, _, name = planted.split()
+    here = {
+        f"{module} -> {source} (l.",
+        f"{module} -> {source}.{name} (l.",
+        f"No cycles are allowed in {source}. It could be made acyclic",
+    }
+    assert any(one in said(upward, contract) for one in here)
+
+
+@pytest.fixture(scope="module")
+def unplaced(tree: Path) -> str:
+    """What is said where each package has a folder that the order does not name."""
+    folders = [tree / package / "somewhere" for package in PACKAGES]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "__init__.py").touch()
+    try:
+        done = lint_imports(tree)
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder)
+    assert done.returncode == 1
+    return done.stdout
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_folder_without_a_place_in_the_order_is_refused(tree: Path, package: str) -> None:
-    folder = tree / package / "somewhere"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    try:
-        done = lint_imports(tree)
-    finally:
-        shutil.rmtree(folder)
-    assert done.returncode == 1
-    assert "somewhere" in done.stdout
+def test_a_folder_without_a_place_in_the_order_is_refused(unplaced: str, package: str) -> None:
+    container = "adapterworks" if package == "adapterworks" else f"adapterworks.{package}"
+    assert f"{container}.somewhere" in unplaced
 
 
 @pytest.mark.parametrize("package", ["builders", "gateway", "manifests", "registry"])

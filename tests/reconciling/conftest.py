@@ -13,8 +13,8 @@ from click.testing import Result
 
 from adapterworks.cli import apply, build, rebase, status
 from tests.builders.build_support import make_tiny_base
-from tests.builders.workshop import COMMAND, MANIFEST, Workshop
-from tests.warm.python import warm_python
+from tests.builders.workshop import MANIFEST, Workshop
+from tests.warm.python import COMMAND, warm_python
 
 COMMANDS = {module.__name__.rpartition(".")[2]: module.command for module in (apply, build, rebase)}
 COMMANDS["status"] = status.command

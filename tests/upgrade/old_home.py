@@ -10,10 +10,9 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +25,13 @@ from bench.apart import environment
 from tests.forked import adapters
 from tests.hub_git import Blob, Repository
 from tests.hub_standin import GITATTRIBUTES, LFS_SUFFIXES, HubStandin
+from tests.warm.python import COMMAND, Kind, warm_python
 
 FIXTURE = Path(__file__).resolve().parent / "0c1a7fc"
 FACTS: Mapping[str, Any] = json.loads((FIXTURE / "facts.json").read_text(encoding="utf-8"))
 PUBLIC_KEY = FIXTURE / "release.pub"
 BASE = "smollm2-135m-instruct"
 TOKEN = "hf_owner"
-_ADAPTERS = str(Path(sys.executable).with_name("adapters"))
 _SCHEMA = "adapterworks_0c1a7fc"
 
 
@@ -99,12 +98,16 @@ class Home:
 
     @contextmanager
     def gateway(
-        self, *options: str | Path, command: Sequence[str] = (_ADAPTERS,), seconds: float = 600.0
+        self, *options: str | Path, kind: Kind = "gateway", seconds: float = 600.0
     ) -> Iterator[httpx.Client]:
-        """A gateway that is ready; ended with SIGTERM."""
+        """A gateway that is ready; ended with SIGTERM.
+
+        Args:
+            kind: of the warm process that it is forked from; its engines are forked from that, too.
+        """
         with tempfile.TemporaryFile("w+") as told:
             process = subprocess.Popen(
-                [*command, "serve", "--port", "0", *map(str, options)],
+                [warm_python(kind), "-c", COMMAND, "serve", "--port", "0", *map(str, options)],
                 env=self.environment,
                 cwd=self.folder.parent,
                 stdout=subprocess.PIPE,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.workshop import COMMAND
 from tests.hub_standin import HubStandin
 from tests.small_base import SmallBases
 from tests.upgrade.old_home import (
@@ -23,7 +22,7 @@ from tests.upgrade.old_home import (
     pushed_commit,
     wait_until,
 )
-from tests.warm.python import warm_python
+from tests.warm.python import COMMAND, warm_python
 
 DIGESTS = FACTS["digests"]
 PROMPT = FACTS["prompts"][0]
@@ -144,7 +143,7 @@ def test_old_releases_are_proved_and_served(sqlite: Home) -> None:
     keys, spooled = sqlite.facts["keys"], sqlite.facts["spooled"]
     before = {digest: sqlite.answered(tenant="acme", release=digest) for digest in DIGESTS.values()}
     readers = sqlite.answered(tenant="readers")
-    with sqlite.gateway(command=[warm_python("engine"), "-c", COMMAND]) as client:
+    with sqlite.gateway(kind="engine") as client:
         for then in FACTS["answers"]:
             answer = ask(client, keys["acme"], then["model"], then["prompt"], then["max_tokens"])
             assert answer.status_code == 200, answer.text

@@ -1,7 +1,8 @@
 """`warm_python`: an executable that is called as Python is and starts in 50 ms with torch imported.
 
 A training of the tiny base takes a second, but importing torch, transformers and PEFT takes eight;
-an engine starts three processes that import vLLM for eight seconds each. What the product starts by
+an engine starts three processes that import vLLM for eight seconds each, a gateway two seconds of
+server and database. What the product starts by
 `sys.executable` (a training, `accelerate launch`, an engine) and what tests start themselves are
 processes of their own all the same: forked from one that has imported what they need. That the
 product works with Python itself is shown by the tests that start it so: `cli/test_readme.py` (a
@@ -26,7 +27,9 @@ from typing import Literal
 from unittest.mock import patch
 
 HERE = Path(__file__).parent
-Kind = Literal["build", "engine"]
+Kind = Literal["build", "engine", "gateway"]
+# What is run with `-c` to be the command `adapters`.
+COMMAND = "from adapterworks.cli.main import main; main()"
 # As the session began: libraries read theirs once, whichever test starts the server.
 _ENVIRONMENT = dict(os.environ)
 _PYTHON = sys.executable

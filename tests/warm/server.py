@@ -25,6 +25,7 @@ import socket
 import sys
 import threading
 import traceback
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,25 @@ _ENGINE = (
     "adapterworks.gateway.engine_plugin",
     "adapterworks.gateway.engines.guard",
 )
-HEAVY = {"build": _BUILD, "engine": _ENGINE}
+# No torch: what a gateway and other commands import when they are not building.
+_GATEWAY = (
+    "uvloop",
+    "psycopg",
+    "oidc_provider_mock",  # an issuer to log in with
+    "sqlalchemy.dialects.sqlite",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "adapterworks.app",
+    "adapterworks.cli.main",
+    "adapterworks.cli.bash",
+    "adapterworks.cli.completion",
+    "adapterworks.cli.serve",
+    "adapterworks.cli.worker",
+    "adapterworks.gateway.config.load",
+    "adapterworks.gateway.http.server",
+    "adapterworks.registry.registry",
+    "adapterworks.workers.worker",
+)
+HEAVY = {"build": _BUILD, "engine": _ENGINE, "gateway": _GATEWAY}
 
 
 def _serve(folder: Path, *, grouped: bool) -> None:
@@ -98,7 +117,7 @@ def _left(folder: Path) -> bool:
         except BlockingIOError:  # somebody came in the meantime
             return False
         shutil.rmtree(folder)
-        with contextlib.suppress(OSError):  # the other kind is still there
+        with contextlib.suppress(OSError):  # another kind is still there
             folder.parent.rmdir()
     return True
 
@@ -225,8 +244,9 @@ BARE: list[str] = []
 if __name__ == "__main__":
     own = {path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
     BARE[:] = [path for path in sys.path if path not in own]
-    for name in HEAVY[sys.argv[1]]:
-        importlib.import_module(name)
+    with warnings.catch_warnings(action="ignore"):
+        for name in HEAVY[sys.argv[1]]:
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
     _serve(Path(sys.argv[2]), grouped=sys.argv[1] == "engine")

@@ -32,8 +32,8 @@ from adapterworks.registry.jobs.waits import waits_of
 from adapterworks.settings import Settings
 from adapterworks.workers import fine_tuning
 from adapterworks.workers.worker import Worker
-from tests.builders.workshop import COMMAND, Workshop
-from tests.warm.python import warm, warm_python
+from tests.builders.workshop import Workshop
+from tests.warm.python import COMMAND, warm, warm_python
 
 pytestmark = pytest.mark.train
 ADAPTER = "adapter/adapter_model.safetensors"

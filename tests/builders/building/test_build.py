@@ -22,9 +22,9 @@ from adapterworks.manifests.errors import Conflict, NotFound
 from adapterworks.registry.registry import Registry
 from adapterworks.registry.releases.release import Release
 from tests.builders.build_support import make_tiny_base
-from tests.builders.workshop import COMMAND, Workshop
+from tests.builders.workshop import Workshop
 from tests.warm.family import behind
-from tests.warm.python import warm_python
+from tests.warm.python import COMMAND, warm_python
 
 pytestmark = pytest.mark.train
 

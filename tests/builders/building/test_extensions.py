@@ -20,9 +20,9 @@ import pytest
 from adapterworks.manifests.digests import digest_bytes
 from adapterworks.registry.registry import Registry
 from tests.builders.build_support import make_tiny_base
-from tests.builders.workshop import COMMAND, Workshop
+from tests.builders.workshop import Workshop
 from tests.distribution import write_distribution
-from tests.warm.python import warm_python
+from tests.warm.python import COMMAND, warm_python
 
 pytestmark = pytest.mark.train
 

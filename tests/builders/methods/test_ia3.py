@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from adapterworks.manifests.digests import digest_file
-from tests.builders.workshop import COMMAND, Workshop
+from tests.builders.workshop import Workshop
 from tests.distribution import write_distribution
-from tests.warm.python import warm_python
+from tests.warm.python import COMMAND, warm_python
 
 pytestmark = pytest.mark.train
 KIND = 'kind = "rescale"'

@@ -12,7 +12,8 @@ import pytest
 
 from adapterworks.builders.training.processes import require_replicas
 from adapterworks.manifests.errors import InvalidInput, NotFound, Refused
-from tests.builders.workshop import COMMAND, Workshop
+from tests.builders.workshop import Workshop
+from tests.warm.python import COMMAND
 
 pytestmark = pytest.mark.train
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,6 +26,7 @@ from adapterworks.gateway.supervision.supervisor import Supervisor
 from adapterworks.gateway.tenants.tenant import Limits, Tenant
 from adapterworks.manifests.errors import InvalidInput
 from adapterworks.registry.index.database import Database
+from tests.warm.python import warm_python
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -386,7 +386,7 @@ def test_limits_hold_across_processes(url: str, database: Database) -> None:
     limits = {"rpm": {"rpm": 120}, "tpm": {"tpm": 6000}, "slots": {"max_concurrency": 10}}
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", HAMMER, url, json.dumps(limits)],
+            [warm_python("gateway"), "-c", HAMMER, url, json.dumps(limits)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -6,13 +6,11 @@ import asyncio
 import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
@@ -28,8 +26,8 @@ from adapterworks.gateway.tenants.admin import TenantAdmin
 from adapterworks.gateway.tenants.tenant import Limits
 from adapterworks.manifests.errors import InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
+from tests.forked import CONTEXT
 
-ROOT = Path(__file__).resolve().parents[3]
 DAY = 86400.0
 NOON = 1_795_521_600.0  # 2026-11-24T12:00:00Z
 
@@ -84,25 +82,26 @@ def test_exact_under_concurrency(url: str, database: Database, tmp_path: Path) -
     assert list((tmp_path / "spool").iterdir()) == []
 
 
-RECORDER = """
-import random, sys
-from pathlib import Path
-from adapterworks.gateway.metering.event import UsageEvent
-from adapterworks.gateway.metering.meter import Meter
-from adapterworks.registry.index.database import Database
-meter = Meter(Database(sys.argv[1]), spool=Path(sys.argv[2])); meter.start()
-run, rng, n = sys.argv[3], random.Random(sys.argv[3]), 0
-while True:
-    batch = []
-    for _ in range(rng.randint(1, 20)):
-        n += 1
-        event = UsageEvent(f"{run}-{n}", "tn_a", "sha256:aa", "medical@1", rng.randint(1, 900),
-                           rng.randint(0, 300), 200, started=1795521600.0)
-        batch.append((event, meter.record(event)))
-    for event, future in batch:
-        future.result()
-        print(event.request_id, event.prompt_tokens, event.completion_tokens, flush=True)
-"""
+def _record(url: str, spool: Path, run: str, out: Path) -> NoReturn:
+    """Record batch after batch, and write down what is acknowledged, until it is killed."""
+    meter = Meter(Database(url), spool=spool)
+    meter.start()
+    rng, n = random.Random(run), 0
+    with out.open("w", encoding="utf-8") as file:
+        while True:
+            batch = []
+            for _ in range(rng.randint(1, 20)):
+                n += 1
+                event = make(
+                    f"{run}-{n}",
+                    prompt_tokens=rng.randint(1, 900),
+                    completion_tokens=rng.randint(0, 300),
+                )
+                batch.append((event, meter.record(event)))
+            for event, future in batch:
+                future.result()
+                told = (event.request_id, event.prompt_tokens, event.completion_tokens)
+                print(*told, file=file, flush=True)
 
 
 def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
@@ -114,21 +113,20 @@ def test_kill_9_loses_nothing_acknowledged_and_counts_nothing_twice(
     acknowledged: dict[str, tuple[int, int]] = {}
     left_behind = 0
     for run in range(3):
-        with (tmp_path / f"out{run}").open("w+") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-c", RECORDER, url, str(spool), f"run{run}"], stdout=out, cwd=ROOT
-            )
-            while os.fstat(out.fileno()).st_size == 0:
-                assert process.poll() is None
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0.05, 0.6))
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            left_behind += sum(path.stat().st_size for path in spool.iterdir())
-            out.seek(0)
-            for line in out.read().split("\n")[:-1]:
-                request_id, prompt, completion = line.split(" ")
-                acknowledged[request_id] = (int(prompt), int(completion))
+        out = tmp_path / f"out{run}"
+        out.touch()
+        process = CONTEXT.Process(target=_record, args=(url, spool, f"run{run}", out))
+        process.start()
+        while out.stat().st_size == 0:
+            assert process.is_alive()
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.05, 0.6))
+        process.kill()
+        process.join()
+        left_behind += sum(path.stat().st_size for path in spool.iterdir())
+        for line in out.read_text(encoding="utf-8").split("\n")[:-1]:
+            request_id, prompt, completion = line.split(" ")
+            acknowledged[request_id] = (int(prompt), int(completion))
     assert len(acknowledged) > 100
     assert left_behind > 0
     meter = Meter(database, spool=spool)

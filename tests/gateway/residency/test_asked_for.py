@@ -107,7 +107,8 @@ def test_what_is_not_pinned_is_no_difference(
 def test_a_gateway_that_is_gone_is_said(serving: Serving) -> None:
     ((socket, _),) = running_gateways(serving.home).items()
     serving.process.kill()
-    serving.process.wait()
+    assert serving.process.stdout is not None
+    serving.process.stdout.read()  # to its end: nobody holds the other side
     with pytest.raises(Unavailable, match="does not answer"):
         make_resident(socket, "sha256:" + "0" * 64, pin=False)
     assert running_gateways(serving.home) == {}

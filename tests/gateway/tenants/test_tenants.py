@@ -6,7 +6,6 @@ import base64
 import json
 import logging
 import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -28,6 +27,7 @@ from adapterworks.gateway.tenants.store import TenantStore
 from adapterworks.gateway.tenants.tenant import OPEN_TENANT, Limits, Tenant, parse_allow
 from adapterworks.manifests.errors import Conflict, InvalidInput, NotFound, Unavailable
 from adapterworks.registry.index.database import Database
+from tests.warm.python import warm_python
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -175,7 +175,7 @@ def test_revocation_holds_within_a_second_in_every_process(url: str, admin: Tena
     _, key = admin.add("acme", allow=("*",), limits=Limits())
     watchers = [
         subprocess.Popen(
-            [sys.executable, "-c", WATCHER, url],
+            [warm_python("gateway"), "-c", WATCHER, url],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         )
         for _ in range(3)

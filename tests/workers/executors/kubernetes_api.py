@@ -12,7 +12,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
+
+from tests.warm.python import warm_python
 
 VERSIONS = ("1.31", "1.33", "1.37")
 _CONFIG = """
@@ -189,7 +190,7 @@ class Api:
         (container,) = job.body["spec"]["template"]["spec"]["containers"]
         name = f"{job.body['metadata']['name']}-{len(job.pods)}-{job.lost}"
         words = container["command"]
-        words = [sys.executable if words[0] == "python" else words[0], *words[1:]]
+        words = [warm_python("gateway") if words[0] == "python" else words[0], *words[1:]]
         told = {one["name"]: one["value"] for one in container["env"]}
         log = self.folder / f"{name}.log"
         with log.open("wb") as file:
