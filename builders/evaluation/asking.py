@@ -7,7 +7,8 @@ ids passes between us and it. An answer is what is said behind the reasoning; `w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -127,18 +128,29 @@ class Asked:
         return result
 
 
-def asked(session: Session, subject: Subject) -> Callable[[], Asked]:
-    """How to begin to ask a subject; the session knows of it from now on."""
-    session.know(subject)
-    return partial(_begin, session, subject)
+def asked(session: Session, subjects: Mapping[str, Subject]) -> dict[str, Callable[[], Asked]]:
+    """How to begin to ask each subject; the session knows of them from now on.
+
+    Those of one base share its tokenizer, which takes most of a second to read.
+    """
+    for subject in subjects.values():
+        session.know(subject)
+    read = cache(_tokenizer)
+    return {name: partial(_begin, session, one, read) for name, one in subjects.items()}
 
 
-def _begin(session: Session, subject: Subject) -> Asked:
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     quiet_libraries()
     from transformers import AutoTokenizer
 
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def _begin(
+    session: Session, subject: Subject, read: Callable[[Path], PreTrainedTokenizerBase]
+) -> Asked:
     folder = subject.model.folder
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = read(folder)
     return Asked(session, subject, tokenizer, ends(folder, tokenizer.eos_token_id))
 
 

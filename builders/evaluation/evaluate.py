@@ -117,7 +117,7 @@ def evaluate_subjects(
     tokens = len(rows) * table.max_new_tokens * (1 + table.samples.n)
     away = {name: _ready(remote) for name, remote in (remotes or {}).items()}
     with engines.session(table.engine, compared, tokens=tokens, say=say) as session:
-        here = {name: asked(session, subject) for name, subject in subjects.items()}
+        here = asked(session, subjects)
         evaluation = evaluate_generators(
             {**away, **here},
             rows,

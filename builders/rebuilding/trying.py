@@ -119,7 +119,7 @@ def try_out(
             REFERENCE, [*subjects.values()], tokens=len(rows) * table.max_new_tokens
         ) as session:
             # All are known before the engine is opened for the first.
-            opened = {name: asked(session, subject) for name, subject in subjects.items()}
+            opened = asked(session, subjects)
             for name, open_one in opened.items():
                 answers[name] = open_one().generate(
                     [row.prompt for row in rows],

@@ -122,7 +122,7 @@ def evaluate_with_retrieval(
     tokens = 2 * len(rows) * table.max_new_tokens
     subjects = [found.base, found.subject]
     with (engines or Engines()).session(table.engine, subjects, tokens=tokens, say=say) as session:
-        begin = {name: asked(session, subject) for name, (subject, _) in arms.items()}
+        begin = asked(session, {name: subject for name, (subject, _) in arms.items()})
         generators = {name: opened() for name, opened in begin.items()}  # all are known by now
         for name, (_, asking) in arms.items():
             said[name] = predict(

@@ -152,11 +152,11 @@ def _ask_on(
     progress: Callable[[str, int, int], None] | None,
     say: Callable[[str], None] | None,
 ) -> Decision:
-    subjects = [ask.watched.subject, ask.reference.subject]
+    subjects = {"watched": ask.watched.subject, "reference": ask.reference.subject}
     tokens = len(rows) * ask.table.max_new_tokens
-    with engines.session(ask.table.engine, subjects, tokens=tokens, say=say) as session:
-        openers = [asked(session, subject) for subject in subjects]
-        generators = [begin() for begin in openers]
+    compared = [*subjects.values()]
+    with engines.session(ask.table.engine, compared, tokens=tokens, say=say) as session:
+        generators = [begin() for begin in asked(session, subjects).values()]
         while True:
             first = len(scores)
             some = rows[first : first + ask.at_once]

@@ -63,7 +63,7 @@ def test_as_an_endpoint_it_says_what_the_same_adapter_says_here(
     there = remote.generate(turns, max_new_tokens=12, batch_size=6)
     adapter = adapter_of(shared_registry, "medical")
     with Engines().session("huggingface", [Subject(model, adapter)], tokens=72) as session:
-        here = asked(session, Subject(model, adapter))()
+        here = asked(session, {"here": Subject(model, adapter)})["here"]()
         assert there == here.generate(turns, max_new_tokens=12, batch_size=6)
     used = remote.used()
     prompts = render_prompts(here.tokenizer, turns)

@@ -102,7 +102,7 @@ def answers(app: App, ref: str, questions: list[str]) -> list[str]:
     found = find_subject(app.registry, app.bases, ref)
     prompts: list[tuple[Message, ...]] = [({"role": "user", "content": q},) for q in questions]
     with Engines().session("auto", [found.subject], tokens=1000) as session:
-        generator = asked(session, found.subject)()
+        generator = asked(session, {"it": found.subject})["it"]()
         return generator.generate(prompts, max_new_tokens=4, batch_size=8)
 
 

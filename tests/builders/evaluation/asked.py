@@ -22,4 +22,5 @@ def subject_of(checkpoint: Path, adapter: Path | None = None) -> Subject:
 def ask_reference(checkpoint: Path, adapter: Path | None = None) -> Asked:
     """The subject as evaluation asks it; nothing is kept."""
     subject = subject_of(checkpoint, adapter)
-    return asked(Engines().session("huggingface", [subject], tokens=0), subject)()
+    session = Engines().session("huggingface", [subject], tokens=0)
+    return asked(session, {"it": subject})["it"]()

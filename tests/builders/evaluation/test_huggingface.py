@@ -85,7 +85,8 @@ def test_base_and_adapter_through_one_engine(
 
     subject = subject_of(base.served, tmp_path)
     session = Engines().session("huggingface", [subject], tokens=0)
-    off, on = asked(session, Subject(subject.model))(), asked(session, subject)()
+    both = {"off": Subject(subject.model), "on": subject}
+    off, on = (begin() for begin in asked(session, both).values())
     for _ in range(2):
         np.testing.assert_array_equal(off.likelihood(encoded, batch_size=6), alone)
         assert off.generate(prompts, max_new_tokens=4, batch_size=2) == answers
