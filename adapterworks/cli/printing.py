@@ -116,7 +116,7 @@ def size(count: int) -> str:
 
 def excerpt(text: str, limit: int) -> str:
     """A text on one line of at most `limit` characters, harmless to a terminal."""
-    line = " ".join(harmless(text).split())
+    line = harmless(" ".join(text.split()))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -85,7 +85,7 @@ def test_virtual_tokens_are_for_engines_with_the_plugin(
     switch: str, version: str, forms: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ADAPTERS_ENGINE_PLUGIN", switch)
-    monkeypatch.setattr(launch, "_version", lambda package: version)
+    monkeypatch.setattr(launch, "installed_version", lambda package: version)
     assert loadable(["prompt", "lora", "prefix", "prompt"], {}) == forms
 
 
