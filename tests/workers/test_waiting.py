@@ -152,7 +152,7 @@ def test_the_queue_knows_which_jobs_still_wait_for_memory(app: App) -> None:
         found, held = taken(app, 1000.0)
         assert standing(app.registry.database, [found.id]) == {}  # it looks just now
         again = waits(occupied(), found, held, most=DAY, now=1000.0)
-        finish(app, held, again, 2000.0 + number)
+        finish(app, held, again, 1000.0 + number)
     waiting = standing_in(app.registry)
     assert waiting is not None
     ids = [job.id for job in jobs]
@@ -160,6 +160,6 @@ def test_the_queue_knows_which_jobs_still_wait_for_memory(app: App) -> None:
     assert list(known.values()) == [True] * 3  # and one has not looked yet
     one, two, three = known
     with app.registry.database.write() as connection:
-        queue.cancel(connection, one, now=2010.0)
-        queue.pause(connection, two, now=2010.0)
+        queue.cancel(connection, one, now=1010.0)
+        queue.pause(connection, two, now=1010.0)
     assert waiting([*ids, "another's"]) == {one: False, two: False, three: True}

@@ -393,7 +393,7 @@ def test_addresses(url: str, address: str) -> None:
     ],
 )
 def test_what_is_no_address(url: str) -> None:
-    with pytest.raises(InvalidInput, match="no address") as caught:
+    with pytest.raises(InvalidInput, match="is not a URL") as caught:
         check_url(url)
     assert "secret" not in str(caught.value)
 
