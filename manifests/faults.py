@@ -17,7 +17,8 @@ class Fault:
     """One fault.
 
     Attributes:
-        file: the manifest as the caller named it, or `--set` for a fault in an override.
+        file: the manifest as the caller named it; or the option or variable that said it instead,
+            `--set` for an override.
         line: 1-based line in `file`; None for an override.
         key: the key's path in dotted form, `evaluate.gates[0].metric`; empty for the whole file.
         message: what is wrong, without a trailing period.
@@ -45,12 +46,22 @@ def in_file_order(faults: Iterable[Fault]) -> tuple[Fault, ...]:
 
 
 class ManifestError(InvalidInput):
-    """A manifest has faults; `.faults` holds all of them."""
+    """A manifest has faults; `.faults` holds all of them.
+
+    Args:
+        source: the file, or what stands in its place, as the caller named it.
+        faults: one at least.
+    """
 
     def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.faults = in_file_order(faults)
-        count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        lines = [f"`{source}` has {count}"]
+        first = self.faults[0]
+        if len(faults) == 1 and first.line is None and first.file != source:  # of an option, say
+            what = ": ".join(part for part in (first.key, first.message) if part)
+            super().__init__(f"invalid `{first.file}`: {what}", hint=first.hint)
+            return
+        count = "1 error" if len(faults) == 1 else f"{len(faults)} errors"
+        lines = [f"{source}: {count}"]
         for fault in self.faults:
             lines.append(f"  {fault}")
             if fault.hint:

@@ -66,6 +66,7 @@ def command(
       adapters compare --methods lora,qlora,prompt-tuning --manifest medical --profile quick
     """
     from adapterworks.builders.comparing.compare import compare_methods, draw_comparison
+    from adapterworks.builders.data.gather import gather
     from adapterworks.builders.methods.shape import read_shape
     from adapterworks.cli.apply import builder
     from adapterworks.cli.printing import echo_json
@@ -74,6 +75,9 @@ def command(
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
 
+    if equal_parameters and app.bases.prepared(base_model(loaded)) is None:
+        # Rows that cannot be read are refused before a base is prepared to count parameters by.
+        gather(loaded, cache=app.settings.home / "cache", registry=app.registry)
     kinds = [kind.strip() for kind in methods.split(",") if kind.strip()]
     rows = compare_methods(
         loaded,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from adapterworks.builders.data.gates.run import GateResults
+    from adapterworks.builders.data.load import Splits
     from adapterworks.builders.data.rows import Row
     from adapterworks.manifests.models import Manifest
 
@@ -89,11 +90,11 @@ def inspect(
     from adapterworks.manifests.load import load_manifest
 
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-    tokenizer = _tokenizer(app, loaded)
     splits = gather(loaded, cache=app.settings.home / "cache", registry=app.registry)
+    tokenizer = _tokenizer(app, loaded)
     chosen = getattr(splits, split)[:count]
     rows = [_rendered(tokenizer, row, index, loaded) for index, row in enumerate(chosen)]
-    results = _judge(app, loaded, tokenizer) if with_gates else None
+    results = _judge(app, loaded, splits, tokenizer) if with_gates else None
     if as_json:
         report = {"split": split, "total": len(getattr(splits, split)), "rows": rows}
         echo_json(report | ({"gates": results.to_json()} if results else {}))
@@ -124,11 +125,13 @@ def gates(
       adapters data gates medical --profile quick
       adapters data gates medical --json | jq '.gates[] | select(.passed | not)'
     """
+    from adapterworks.builders.data.gather import gather
     from adapterworks.manifests.load import load_manifest
 
     refuse_unless(not as_json, ("show_all",), "the tables; JSON has every offending row")
     loaded = load_manifest(manifest, profile=profile, overrides=overrides)
-    results = _judge(app, loaded, _tokenizer(app, loaded))
+    rows = gather(loaded, cache=app.settings.home / "cache", registry=app.registry)
+    results = _judge(app, loaded, rows, _tokenizer(app, loaded))
     if as_json:
         echo_json(results.to_json())
     else:
@@ -137,11 +140,11 @@ def gates(
         sys.exit(EXIT_CODES[Refused])
 
 
-def _judge(app: App, manifest: Manifest, tokenizer: PreTrainedTokenizerBase) -> GateResults:
+def _judge(
+    app: App, manifest: Manifest, rows: Splits, tokenizer: PreTrainedTokenizerBase
+) -> GateResults:
     from adapterworks.builders.data.gates.run import judge
-    from adapterworks.builders.data.gather import gather
 
-    rows = gather(manifest, cache=app.settings.home / "cache", registry=app.registry)
     return judge(rows, manifest, tokenizer, registry=app.registry)
 
 

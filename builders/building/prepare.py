@@ -21,6 +21,7 @@ from adapterworks.builders.building.teachers import require_room, with_teacher
 from adapterworks.builders.data.assemble import Assembled, assemble, earlier_rows
 from adapterworks.builders.data.gates.as_of import NOW, AsOf
 from adapterworks.builders.data.gates.run import Progress as GateProgress
+from adapterworks.builders.data.gather import gather
 from adapterworks.builders.data.places import remember
 from adapterworks.builders.data.render import encoded_once
 from adapterworks.builders.data.rows import Row
@@ -70,7 +71,9 @@ def prepare(
     as_of: AsOf = NOW,
     on_paper: bool = False,
 ) -> Prepared:
-    """Prepare the base, load and encode the rows, make the plan.
+    """Load the rows, prepare the base, encode the rows, make the plan.
+
+    Rows that are not of their format are refused before a base is unpacked or fetched.
 
     Args:
         manifest: resolved.
@@ -95,15 +98,25 @@ def prepare(
     extensions = pins(manifest)
     check_trackers(manifest.train)
     accelerate = check_launcher(manifest)
-    require_files(manifest)  # before a base is unpacked or fetched
-    base, is_paper = _base(manifest, bases, on_paper, progress)
-    begun = find_origins(manifest, registry, base.digest)
+    require_files(manifest)
+    template, asked = template_of(manifest), base_model(manifest)
+    as_which: Any = {
+        "quantization": manifest.base.quantization,
+        "double_quantization": manifest.base.double_quantization,
+    }
+    paper = described(asked, **as_which) if on_paper and template is None else None
+    if paper is None:
+        bases.prepared(asked, **as_which, template=template)  # whether it is known at all
     datasets = dataset_inputs(manifest, registry)
+    gathered = gather(manifest, cache=cache, registry=registry)  # refused before a base is unpacked
+    base = paper or bases.ensure(asked, **as_which, template=template, progress=progress)
+    begun = find_origins(manifest, registry, base.digest)
     tokenizer = AutoTokenizer.from_pretrained(base.checkpoint)
     begun = with_teacher(begun, manifest, registry, bases, base, tokenizer, progress)
     with encoded_once():
         assembled = assemble(
             manifest,
+            gathered,
             cache=cache,
             tokenizer=tokenizer,
             progress=_each_gate(progress),
@@ -119,7 +132,7 @@ def prepare(
             examples[ANCHOR] = encode_earlier(manifest, tokenizer, earlier)
         sources = [sheet.to_json() for sheet in assembled.splits.datasheets]
         facts = data_facts(manifest, rows, examples, sources, named_files(manifest))
-        shape = read_shape(base.checkpoint, described=is_paper)
+        shape = read_shape(base.checkpoint, described=paper is not None)
         require_room(begun, facts.longest_sequence)
         if cache is not None:
             remember(manifest, sources, facts.files, cache)
@@ -135,7 +148,7 @@ def prepare(
         )
         lints = [*plan.lints, *_template_lints(manifest, bases, base, tokenizer, rows["train"])]
         lints += reach_lints(manifest, tokenizer, rows["train"])
-        if is_paper:
+        if paper is not None:
             lints.append(_ON_PAPER)
         further = {"datasets": datasets.datasets, "tenants": datasets.tenants}
         plan = plan.model_copy(update={"lints": tuple(lints), **further})
@@ -143,25 +156,6 @@ def prepare(
     return Prepared(
         plan, base, shape, tokenizer, rows, examples, sources, assembled.gates, accelerate, begun
     )
-
-
-def _base(
-    manifest: Manifest,
-    bases: BaseStore,
-    on_paper: bool,
-    progress: Callable[[str], None] | None,
-) -> tuple[Base, bool]:
-    """The manifest's base, and whether it is only described: there are no weights of it."""
-    template, asked = template_of(manifest), base_model(manifest)
-    as_which: Any = {
-        "quantization": manifest.base.quantization,
-        "double_quantization": manifest.base.double_quantization,
-    }
-    if on_paper and template is None:
-        paper = described(asked, **as_which)
-        if paper is not None:
-            return paper, True
-    return bases.ensure(asked, **as_which, template=template, progress=progress), False
 
 
 def _tell(assembled: Assembled, progress: Callable[[str], None] | None) -> None:

@@ -127,6 +127,7 @@ def _only_dropping(manifest: Manifest) -> Manifest:
 
 def assemble(
     manifest: Manifest,
+    gathered: Splits | None = None,
     *,
     cache: Path | None = None,
     tokenizer: PreTrainedTokenizerBase | None = None,
@@ -138,6 +139,7 @@ def assemble(
 
     Args:
         manifest: resolved.
+        gathered: its rows as `gather` gives them, if somebody has read them.
         cache: folder for derived rows.
         tokenizer: the base's; without it truncated answers are not looked for.
         progress: told which gate looks at the rows.
@@ -148,7 +150,8 @@ def assemble(
         InvalidInput, NotFound, Unavailable: as `load_rows`.
         Refused: a data gate whose action is `fail` found rows.
     """
-    gathered = gather(manifest, cache=cache, registry=registry)
+    if gathered is None:
+        gathered = gather(manifest, cache=cache, registry=registry)
     earlier = _earlier(registry, cache, tokenizer, as_of)
     learnt, notes = learnt_before(gathered, manifest, earlier) if as_of == NOW else ((), ())
     results = run_gates(

@@ -154,6 +154,25 @@ def test_a_fault_in_an_override_names_the_override(
     assert all((fault.file, fault.line) == ("--set", None) for fault in found)
 
 
+def test_an_error_begins_with_the_option_or_with_the_file_and_how_many_there_are(
+    write: Any,
+) -> None:
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(write(), overrides=["train.epoch=3"])
+    assert caught.value.message.startswith("invalid `--set`: train.epoch: unknown key `epoch`")
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+    path = write(("rank = 16", 'rank = "16"'))
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path)
+    assert caught.value.message.startswith(f"{path}: 1 error\n  {path}:10: method.rank: ")
+    with pytest.raises(ManifestError) as caught:
+        load_manifest(path, overrides=["train.epoch=3"])
+    head, of_option, *_ = caught.value.message.splitlines()
+    assert head == f"{path}: 2 errors"
+    assert of_option.startswith("  --set: train.epoch: unknown key")
+
+
 @pytest.mark.parametrize(
     ("change", "line", "column"),
     [

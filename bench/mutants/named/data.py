@@ -38,8 +38,27 @@ _OF_CONSTITUTIONAL = "tests/builders/synthesis/test_constitutional.py"
 _KEPT = "builders/endpoints/cache.py"
 _LINES = "builders/data/journal.py"
 _OF_KEPT = "tests/builders/endpoints/test_cache.py"
+_ASKED = "tests/builders/building/test_asked_before.py"
 
 NAMED = (
+    Named(
+        "a-base-is-unpacked-for-rows-of-another-form",
+        "builders/building/prepare.py",
+        "    gathered = gather(manifest, cache=cache, registry=registry)",
+        "    gathered = None",
+        (f"{_ASKED}::test_rows_of_another_form_are_refused_before_a_base_is_prepared",),
+        "who misspelt a column would hear of it after a download and a quantization",
+        quick=False,
+    ),
+    Named(
+        "rows-are-read-for-a-base-that-nobody-knows",
+        "builders/building/prepare.py",
+        "        bases.prepared(asked, **as_which, template=template)",
+        "        pass",
+        (f"{_ASKED}::test_a_base_that_nobody_knows_is_refused_before_rows_are_read",),
+        "who misspelt the base would hear of it after minutes of reading",
+        quick=False,
+    ),
     Named(
         "nothing-stops-at-a-templates-end",
         "registry/bases/template.py",

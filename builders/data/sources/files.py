@@ -1,8 +1,8 @@
 """Records of local files: one, all of a folder, or those of a pattern.
 
 Invariant: the files of a folder or pattern are read in the order of their names, and each has its
-digest; a file that is no data file is a fault in a pattern and passed over in a folder if it is
-hidden or a README.
+digest; a file that is no data file is a fault in a pattern, and in a folder too unless it is hidden
+or of a kind that never holds rows (`_NO_ROWS`): half of the rows are not left out in silence.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ _READERS: Mapping[str, Callable[[bytes, str], Iterator[Record]]] = {
     ".xlsx": read_xlsx,
 }
 _COMPRESSED = (".gz", ".zst")
+_NO_ROWS = (".md", ".toml", ".yaml", ".yml", ".py", ".ipynb")  # manifests, settings, scripts
 
 
 def read_file(path: Path) -> Records:
@@ -111,7 +112,8 @@ def files_digest(files: Mapping[str, str], kind: Literal["file", "folder", "patt
 
 
 def _beside(path: Path) -> bool:
-    return any(part.startswith((".", "_")) for part in path.parts) or path.suffix.lower() == ".md"
+    hidden = any(part.startswith((".", "_")) for part in path.parts)
+    return hidden or path.suffix.lower() in _NO_ROWS
 
 
 def _reader(path: Path) -> Callable[[bytes, str], Iterator[Record]]:

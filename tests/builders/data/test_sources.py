@@ -131,6 +131,13 @@ def test_a_folder_and_a_pattern_are_read_in_the_order_of_names(tmp_path: Path) -
     assert (len(loaded.rows), loaded.datasheet.source) == (3, "rows/")
     with pytest.raises(NotFound, match="no data file in"):
         read_file(tmp_path / "rows" / "*.csv")
+    for name in ("tiny.toml", "b/make.PY", "dvc.yaml"):  # a manifest beside its rows
+        write(tmp_path / "rows" / name, b"")
+    assert read_file(tmp_path / "rows").files == read.files
+    (tmp_path / "none").mkdir()
+    write(tmp_path / "none" / "tiny.toml", b"")
+    with pytest.raises(NotFound, match="no data file in"):
+        read_file(tmp_path / "none")
     write(tmp_path / "rows" / "notes.txt", b"")
     with pytest.raises(InvalidInput, match=r"notes\.txt` has an unknown suffix"):
         read_file(tmp_path / "rows")

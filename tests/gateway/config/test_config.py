@@ -133,11 +133,11 @@ def test_what_the_command_line_says_is_looked_at_with_the_rest(tmp_path: Path) -
     file = write(tmp_path, "port = 1\nopen = true\n")
     for path, environ, place in (
         (file, {}, f"{file}:2: open: "),
-        (None, {"ADAPTERS_GATEWAY_OPEN": "true"}, r"\$ADAPTERS_GATEWAY_OPEN: open: "),
+        (None, {"ADAPTERS_GATEWAY_OPEN": "true"}, r"invalid `\$ADAPTERS_GATEWAY_OPEN`: open: "),
     ):
         with pytest.raises(ManifestError, match=f"{place}.*who reaches `0.0.0.0` in without a key"):
             load_gateway_config(path, environ, _said(anywhere))
-    with pytest.raises(ManifestError, match="--open: open: "):
+    with pytest.raises(ManifestError, match="invalid `--open`: open: "):
         load_gateway_config(None, {}, _said(anywhere, (("open",), "--open", True)))
     # What it says counts instead of the rest, so a fault that it mends is none.
     path = write(tmp_path, 'host = "0.0.0.0"\n[[engines]]\nurl = "http://c"\nbase = "x"\n')
