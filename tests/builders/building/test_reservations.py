@@ -82,7 +82,8 @@ def test_what_a_holder_maps_of_a_file_is_not_taken(tmp_path: Path) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert sum(mapped[::4096]) == ord("x") * size // 4096
         assert HELD_BY(os.getpid()) - before < size / 2
-        with mmap.mmap(-1, size) as own:  # not of the heap, which may have as much left over
+        # Not of the heap, which may have as much left over.
+        with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as own:
             own.write(mapped)
             assert HELD_BY(os.getpid()) - before > size / 2
 
