@@ -117,7 +117,8 @@ def test_a_wait_for_an_engine_is_broken_by_each_proof_of_the_lane(
     with house.registry.database.write() as connection:
         urgent = NewJob(FINE_TUNING, house.globex.id, lane, {}, priority=9)
         putting.put(connection, urgent, now=began)
-        query = sa.update(schema.jobs).where(schema.jobs.c.id == job).values(not_before=later)
+        soon = began + 60.0
+        query = sa.update(schema.jobs).where(schema.jobs.c.id == job).values(not_before=soon)
         connection.execute(query)  # it is not its turn
         other = queue.claim(connection, [lane], holder="g", now=began)
         assert other is not None
