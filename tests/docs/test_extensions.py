@@ -78,7 +78,10 @@ from adapterworks.builders.optimizers import OPTIMIZERS
 from adapterworks.builders.optimizers.optimizer import Group
 weight = torch.nn.Parameter(torch.ones(2))
 weight.grad = torch.tensor([1.0, -2.0])
-OPTIMIZERS["signs"].make([Group([weight], ["w"], 2.0)], 0.25, 0.0).step()
+signs = OPTIMIZERS["signs"].make([Group([weight], ["w"], 2.0)], 0.25, 0.0)
+for group in signs.param_groups:  # as the trainer does
+    group["lr"] = 0.25 * group["times"]
+signs.step()
 stepped = weight.detach()
 from adapterworks.builders.objectives.scores import Scores
 merged = load("merge_rules", "loudest").merge(
