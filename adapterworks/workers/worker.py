@@ -75,7 +75,7 @@ class Worker:
         Args:
             at_once: without waiting for a training to save what it has learnt.
         """
-        self._at_once = at_once
+        self._at_once |= at_once  # nothing that is asked later takes it back
         self._stop.set()
 
     @property

@@ -136,6 +136,7 @@ def test_a_job_that_is_given_back_or_paused_saves_what_it_has(
     until(lambda: (tmp_path / "saved.ready").exists())
     if asked.startswith("stop"):
         worker.stop(at_once=asked.endswith("at once"))
+        worker.stop()  # a service manager's, say: it takes nothing back
     else:
         with database.write() as connection:
             connection.execute(sa.update(schema.jobs).values(wanted=asked))
